@@ -1,0 +1,262 @@
+"""The vocabulary of results: what every room writes and reads, with the unit in the name.
+
+Ground floor: imports nothing of ours. Records are frozen msgspec structs; unknown fields are refused, so a record of a
+newer schema (or an edited one) is noticed rather than half read. Unknown values are ``None``, never 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+SCHEMA = 1
+"""Version of every stored record. It goes up when the meaning of a field changes."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all stored records: frozen, keyword-only, strict on decoding."""
+
+
+class Kind(StrEnum):
+    """How a number was got. The three are never added to or ranked with each other."""
+
+    MEASURED = "measured"  # read from a hardware counter, a meter or a clock
+    MODELLED = "modelled"  # computed from operations and constants
+    PROXY = "proxy"  # stands in for energy (parameters, MACs, bytes)
+
+
+class Quantity(Record):
+    """One number with its unit and its history.
+
+    ``value`` is ``None`` when unknown, and ``reason`` then says why. ``low`` and ``high`` bound a 95 % interval;
+    ``random`` and ``systematic`` are standard uncertainties in ``unit``.
+
+    >>> Quantity(value=None, unit="J", kind=Kind.MEASURED, method="counter", scope="cpu", source="", reason="no RAPL")
+    ... # doctest: +ELLIPSIS
+    Quantity(value=None, ...)
+    """
+
+    value: float | None
+    unit: str  # "J", "s", "J/input", "s/input", "MAC/input", "B"
+    kind: Kind
+    method: str  # "energy counter", "monotonic clock", "row-stationary model", ...
+    scope: str  # what the number covers: "package 0", "this process", "accelerator"
+    source: str  # driver, file, paper: where method and constants come from
+    low: float | None = None
+    high: float | None = None
+    random: float | None = None
+    systematic: float | None = None
+    count: int | None = None  # windows or samples behind the value
+    flags: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class Reading(Record):
+    """A raw integer of a hardware counter with the monotonic times just before and just after it was read."""
+
+    before_ns: int
+    after_ns: int
+    raw: int
+
+
+class Ratio(Record):
+    """Baseline cost over candidate cost (above 1: the candidate costs less), with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    count: int  # paired blocks behind it
+
+
+class Operation(Record):
+    """One operator of one layer, summed over every time it ran while ``Workload.inputs`` inputs went through.
+
+    Shapes are of one row (no batch axis). ``macs`` are multiply-accumulates actually executed by the dense kernel,
+    padding included, as ``torch.utils.flop_counter`` counts them (its FLOPs are two per MAC).
+    """
+
+    layer: str  # module path, "conv1"
+    operator: str  # "conv", "linear", "max_pool", "relu", ...
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...] | None = None  # (M, C / groups, R, S) or (out, in)
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+    rows: int  # rows executed, over all calls
+    calls: int
+    macs: int  # executed MACs, over all rows
+    weight_bits: int = 32
+    activation_bits: int = 32
+    weight_density: float = 1.0  # non-zero share of the weights
+    activation_density: float = 1.0  # non-zero share of the input activations seen
+    joint_density: float = 1.0  # share of non-padding MACs with both operands non-zero
+
+
+class Workload(Record):
+    """What a net really executed for ``inputs`` real inputs, sent in batches of ``batch_size``.
+
+    ``unknown`` maps operators that no rule describes to their share of all output elements.
+    """
+
+    inputs: int
+    batch_size: int
+    operations: tuple[Operation, ...]
+    unknown: dict[str, float] = {}
+
+    @property
+    def macs_per_input(self) -> float:
+        """Executed MACs per input, averaged over the inputs."""
+        return sum(operation.macs for operation in self.operations) / self.inputs
+
+
+class LayerEnergy(Record):
+    """Modelled joules per input of one operation, by component ("DRAM", "buffer", "MAC", ...)."""
+
+    layer: str
+    operator: str
+    joules: dict[str, float]
+    macs: float  # per input
+
+
+class EnergyReport(Record):
+    """What one energy model says of one workload."""
+
+    model: str
+    joules: Quantity  # per input, whole net
+    layers: tuple[LayerEnergy, ...]
+    coverage: float  # share of executed MACs that the model describes
+    assumptions: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+class Score(Record):
+    """Accuracy of one compiled net on one split; ``correct`` is one bit an image (hex, big-endian, padded with 0)."""
+
+    split: str
+    images: int
+    accuracy: float  # 0 to 1
+    correct: str
+
+
+class Timing(Record):
+    """Paired measurement of one compiled net against the fp32 baseline on the same backend, threads and batch."""
+
+    backend: str
+    batch_size: int
+    threads: int
+    precision: str
+    execution: str  # "real" or "simulated"
+    reason: str | None  # why it is simulated
+    seconds: Quantity  # per input
+    baseline_seconds: Quantity  # per input
+    ratio: Ratio | None  # None: too few blocks for an interval
+    joules: Quantity  # per input
+    joules_ratio: Ratio | None = None
+    blocks: tuple[tuple[float, float, float], ...]  # seconds per input: baseline, candidate, baseline; in time order
+    order: tuple[str, ...]  # what ran in each block, as shuffled
+
+
+class Making(Record):
+    """What one attempt cost to make; everything the technique asked of the workbench is booked here."""
+
+    seconds: float
+    cpu_seconds: float
+    image_passes: int  # an image that went forward and backward once, or forward once
+    joules: Quantity
+
+
+class Machine(Record):
+    """The machine a record was made on."""
+
+    hardware_class: str
+    processor: str
+    cores: int
+    memory_bytes: int | None
+    accelerator: str | None
+    system: str
+    virtual: bool | None
+    governor: str | None
+
+
+class Provenance(Record):
+    """How to get the record again."""
+
+    joulemark: str  # version
+    commit: str | None
+    command: str
+    started: str  # ISO 8601, UTC
+    machine: Machine
+    versions: dict[str, str]  # packages and Python
+    load_average: float | None = None
+
+
+class Attempt(Record):
+    """One technique with one setting of its knobs and one seed, judged on validation images only."""
+
+    schema: int = SCHEMA
+    key: str
+    task: str
+    task_key: str
+    technique: str  # names joined by "+" when techniques are composed
+    knobs: dict[str, Any]
+    seed: int
+    net: str | None  # hash of the saved net
+    score: Score | None
+    execution: str  # on the first backend: "real" or "simulated"
+    reason: str | None
+    seconds: Quantity  # per input, screening on the first backend
+    joules: Quantity  # per input, measured while screening
+    models: dict[str, Quantity]  # energy model -> modelled joules per input
+    proxies: dict[str, float]
+    making: Making
+    notes: dict[str, Any] = {}
+    provenance: Provenance
+
+
+class Trial(Record):
+    """One chosen attempt, measured by the full protocol and tested once."""
+
+    schema: int = SCHEMA
+    key: str
+    attempt: str  # key
+    task: str
+    task_key: str
+    hardware_class: str
+    technique: str
+    knobs: dict[str, Any]
+    seed: int
+    net: str
+    scores: dict[str, Score]  # backend -> test score of the compiled object that is timed
+    timings: tuple[Timing, ...]
+    models: tuple[EnergyReport, ...]
+    proxies: dict[str, float]
+    notes: dict[str, Any] = {}
+    provenance: Provenance
+
+
+class Failure(Record):
+    """A step that did not finish, kept for the board; the next run tries it again."""
+
+    schema: int = SCHEMA
+    key: str
+    task: str
+    task_key: str
+    technique: str
+    knobs: dict[str, Any]
+    seed: int
+    reason: str  # one sentence
+    started: str
+
+
+def content_key(*parts: Any) -> str:
+    """Key of anything JSON can hold: the first 16 hex digits of the SHA-256 of its canonical JSON.
+
+    >>> content_key("a", {"y": 1, "x": 2}) == content_key("a", {"x": 2, "y": 1})
+    True
+    """
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:16]
