@@ -16,8 +16,8 @@ SCHEMA = 1
 """Version of every stored record. It goes up when the meaning of a field changes."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all stored records: frozen, keyword-only, strict on decoding."""
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all stored records: frozen and strict on decoding (msgspec inherits both, but not ``kw_only``)."""
 
 
 class Kind(StrEnum):
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     PROXY = "proxy"  # stands in for energy (parameters, MACs, bytes)
 
 
-class Quantity(Record):
+class Quantity(Record, kw_only=True):
     """One number with its unit and its history.
 
     ``value`` is ``None`` when unknown, and ``reason`` then says why. ``low`` and ``high`` bound a 95 % interval;
@@ -54,7 +54,7 @@ class Quantity(Record):
     reason: str | None = None
 
 
-class Reading(Record):
+class Reading(Record, kw_only=True):
     """A raw integer of a hardware counter with the monotonic times just before and just after it was read."""
 
     before_ns: int
@@ -62,7 +62,7 @@ class Reading(Record):
     raw: int
 
 
-class Ratio(Record):
+class Ratio(Record, kw_only=True):
     """Baseline cost over candidate cost (above 1: the candidate costs less), with its 95 % interval."""
 
     value: float
@@ -71,7 +71,7 @@ class Ratio(Record):
     count: int  # paired blocks behind it
 
 
-class Operation(Record):
+class Operation(Record, kw_only=True):
     """One operator of one layer, summed over every time it ran while ``Workload.inputs`` inputs went through.
 
     Shapes are of one row (no batch axis). ``macs`` are multiply-accumulates actually executed by the dense kernel,
@@ -97,7 +97,7 @@ class Operation(Record):
     joint_density: float = 1.0  # share of non-padding MACs with both operands non-zero
 
 
-class Workload(Record):
+class Workload(Record, kw_only=True):
     """What a net really executed for ``inputs`` real inputs, sent in batches of ``batch_size``.
 
     ``unknown`` maps operators that no rule describes to their share of all output elements.
@@ -114,7 +114,7 @@ class Workload(Record):
         return sum(operation.macs for operation in self.operations) / self.inputs
 
 
-class LayerEnergy(Record):
+class LayerEnergy(Record, kw_only=True):
     """Modelled joules per input of one operation, by component ("DRAM", "buffer", "MAC", ...)."""
 
     layer: str
@@ -123,7 +123,7 @@ class LayerEnergy(Record):
     macs: float  # per input
 
 
-class EnergyReport(Record):
+class EnergyReport(Record, kw_only=True):
     """What one energy model says of one workload."""
 
     model: str
@@ -134,7 +134,7 @@ class EnergyReport(Record):
     sources: tuple[str, ...]
 
 
-class Score(Record):
+class Score(Record, kw_only=True):
     """Accuracy of one compiled net on one split; ``correct`` is one bit an image (hex, big-endian, padded with 0)."""
 
     split: str
@@ -143,7 +143,7 @@ class Score(Record):
     correct: str
 
 
-class Timing(Record):
+class Timing(Record, kw_only=True):
     """Paired measurement of one compiled net against the fp32 baseline on the same backend, threads and batch."""
 
     backend: str
@@ -161,7 +161,7 @@ class Timing(Record):
     order: tuple[str, ...]  # what ran in each block, as shuffled
 
 
-class Making(Record):
+class Making(Record, kw_only=True):
     """What one attempt cost to make; everything the technique asked of the workbench is booked here."""
 
     seconds: float
@@ -170,7 +170,7 @@ class Making(Record):
     joules: Quantity
 
 
-class Machine(Record):
+class Machine(Record, kw_only=True):
     """The machine a record was made on."""
 
     hardware_class: str
@@ -183,7 +183,7 @@ class Machine(Record):
     governor: str | None
 
 
-class Provenance(Record):
+class Provenance(Record, kw_only=True):
     """How to get the record again."""
 
     joulemark: str  # version
@@ -195,7 +195,7 @@ class Provenance(Record):
     load_average: float | None = None
 
 
-class Attempt(Record):
+class Attempt(Record, kw_only=True):
     """One technique with one setting of its knobs and one seed, judged on validation images only."""
 
     schema: int = SCHEMA
@@ -218,7 +218,7 @@ class Attempt(Record):
     provenance: Provenance
 
 
-class Trial(Record):
+class Trial(Record, kw_only=True):
     """One chosen attempt, measured by the full protocol and tested once."""
 
     schema: int = SCHEMA
@@ -239,7 +239,7 @@ class Trial(Record):
     provenance: Provenance
 
 
-class Failure(Record):
+class Failure(Record, kw_only=True):
     """A step that did not finish, kept for the board; the next run tries it again."""
 
     schema: int = SCHEMA

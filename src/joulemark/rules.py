@@ -19,7 +19,7 @@ NO_LOSS_POINTS = 0.2
 """An upper bound of the loss at or below this is called "no loss"."""
 
 
-class Board(Record):
+class Board(Record, kw_only=True):
     """What a board ranks by. ``cost`` names the attempt's figure: "joules", "seconds" or "model:<name>"."""
 
     name: str
@@ -41,7 +41,7 @@ def boards(models: Sequence[str]) -> tuple[Board, ...]:
     return measured + modelled
 
 
-class Candidate(Record):
+class Candidate(Record, kw_only=True):
     """One setting of one technique, seeds pooled, with its place on the validation images."""
 
     technique: str

@@ -23,9 +23,8 @@ def loss_bound(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_], *, lev
     column j the same image. Images are resampled with replacement, all seeds of an image together, because the seeds
     share the images and so are not independent. Returns ``(loss, bound)`` in percentage points, a loss being positive.
 
-    Where the resampled bound would be below the exact one for rare disagreements (few images differ, so the bootstrap
-    cannot see the next one), the bound never falls under the loss plus the "rule of three" share -ln(1 - level) / images
-    of one more image going wrong (Hanley and Lippman-Hand 1983).
+    Few disagreements make the bootstrap blind to the next one, so the bound is never below the loss plus the "rule of
+    three" share -ln(1 - level) / images (Hanley and Lippman-Hand 1983).
 
     >>> import numpy as np
     >>> same = np.ones((1, 100), dtype=bool)
@@ -42,8 +41,8 @@ def loss_bound(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_], *, lev
     values, counts = np.unique(differences, return_counts=True)
     draws = np.random.default_rng(0).multinomial(images, counts / images, size=RESAMPLES)
     means = 100.0 * (draws @ values) / images
-    resampled = float(np.quantile(means, level))
-    return loss, max(resampled, loss + 100.0 * -math.log(1.0 - level) / images) if resampled - loss < 1e-9 else resampled
+    unseen = -100.0 * math.log(1.0 - level) / images
+    return loss, max(float(np.quantile(means, level)), loss + unseen)
 
 
 def paired_ratio(blocks: ArrayLike, *, level: float = 0.95) -> Ratio | None:
