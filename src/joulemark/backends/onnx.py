@@ -1,0 +1,153 @@
+"""ONNX Runtime on the CPU: one graph for a static net, one graph per segment for a dynamic one.
+
+Quantised layers become QuantizeLinear-DequantizeLinear pairs that the runtime fuses into int8 kernels; everything else
+is float32. Rows that leave are dropped between the graphs, so a dynamic net does less work, not the same work masked.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from joulemark.backends.backend import Images
+from joulemark.kernels.quantize import onnx_translations
+from joulemark.nets.net import Net
+from joulemark.nets.segments import Segment, Segments, travel
+
+OPSET = 18
+
+
+class OnnxRuntime:
+    """ONNX Runtime's CPU provider with every thread count fixed and graph optimisation on."""
+
+    name = "onnxruntime"
+    title = "ONNX Runtime"
+    precision = "fp32"
+
+    def unavailable(self) -> str | None:
+        """ONNX Runtime needs the exporter's packages."""
+        missing = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
+        return f"install {' and '.join(missing)}: the exporter needs them" if missing else None
+
+    def simulated(self, net: Net) -> str | None:
+        """Int8 layers and routes are real here; unstructured zeros are not."""
+        if net.masks:
+            return "unstructured zeros are multiplied like any number (no sparse kernel in ONNX Runtime)"
+        return next((reason for reason in map(self.simulated, net.parts.values()) if reason), None)
+
+    def compile(self, net: Net, *, threads: int) -> OnnxNet | OnnxSegments:
+        """Export and open one session for each graph."""
+        module = net.module()
+        example = torch.zeros(2, *net.input_shape)
+        if isinstance(module, Segments):
+            return OnnxSegments(module, example, threads)
+        return OnnxNet(session(export(module, (example,)), threads))
+
+
+class OnnxNet:
+    """A static net: one session."""
+
+    def __init__(self, graph: onnxruntime.InferenceSession) -> None:
+        self.graph = graph
+        self.input = graph.get_inputs()[0].name
+
+    def run(self, images: Images) -> Images:
+        """Logits of ``images``."""
+        return self.graph.run(None, {self.input: images})[0]  # type: ignore[no-any-return]
+
+
+class OnnxSegments:
+    """A dynamic net: one session a segment, rows dropped in between."""
+
+    def __init__(self, module: Segments, example: Tensor, threads: int) -> None:
+        carry = {"features": example}
+        self.graphs: list[onnxruntime.InferenceSession] = []
+        self.reads: list[tuple[str, ...]] = []  # carry entries each graph takes, in the order of its inputs
+        self.writes: list[tuple[str, ...]] = []  # carry entries each graph replaces
+        for segment in module.segments():
+            with torch.no_grad():
+                after, _, _ = segment(carry)
+            reads = tuple(sorted(carry))
+            writes = tuple(key for key in sorted(after) if after[key] is not carry.get(key))
+            graph = export(_SegmentGraph(segment, reads, writes), tuple(carry[key] for key in reads))
+            self.graphs.append(session(graph, threads))
+            self.reads.append(reads)
+            self.writes.append(writes)
+            carry = after
+        self.inputs = [[node.name for node in graph.get_inputs()] for graph in self.graphs]
+
+    def run(self, images: Images) -> Images:
+        """Logits of the exit each row takes."""
+        pieces = travel(self._step, {"features": images}, rows=len(images), take=take_rows, join=np.concatenate)
+        output = np.empty((len(images), pieces[0][1].shape[1]), np.float32)
+        for rows, logits in pieces:
+            output[rows] = logits
+        return output
+
+    def _step(self, index: int, carry: dict[str, Any]) -> tuple[dict[str, Any], Any, NDArray[np.int64]]:
+        feed = dict(zip(self.inputs[index], (carry[key] for key in self.reads[index]), strict=True))
+        logits, onward, *written = self.graphs[index].run(None, feed)
+        return {**carry, **dict(zip(self.writes[index], written, strict=True))}, logits, onward
+
+
+def take_rows(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """The given rows of an array."""
+    return array[rows]
+
+
+class _SegmentGraph(nn.Module):
+    """A segment with tensors for arguments, as the exporter wants it."""
+
+    def __init__(self, segment: Segment, reads: tuple[str, ...], writes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.segment, self.reads, self.writes = segment, reads, writes
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        carry, logits, onward = self.segment(dict(zip(self.reads, values, strict=True)))
+        return logits, onward, *(carry[key] for key in self.writes)
+
+
+def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
+    """The module as an ONNX file with a free batch axis."""
+    rows = torch.export.Dim("rows")
+    shapes: Any = tuple({0: rows} for _ in example)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns once for every torchvision operator when torchvision is not installed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's exporter copies a deprecated class of its own
+            program = torch.onnx.export(
+                module.eval(),
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=(shapes,) if isinstance(module, _SegmentGraph) else shapes,
+                custom_translation_table=onnx_translations(),
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+    file = io.BytesIO()
+    program.save(file)
+    return file.getvalue()
+
+
+def session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A session on ``threads`` threads: operators one after the other, none spinning between runs."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,1 @@
+"""Operators that the runtimes lack, registered with torch.library."""

@@ -1,0 +1,1 @@
+"""Networks: what is passed around, edited, saved and rebuilt without a pickle."""

@@ -1,0 +1,70 @@
+"""Edits: structural changes of a built network, kept as JSON and replayed in order when a net is loaded.
+
+An edit is ``{"edit": name, ...arguments}``. Replaying needs no pruning library: whatever decided on the edit wrote down
+its outcome, layer by layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+EDITS: dict[str, Callable[..., None]] = {}
+
+
+def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
+    """Apply ``edits`` to ``module`` in place, in order.
+
+    Raises ``ValueError`` for an unknown edit, a layer that is not there or arguments that do not fit.
+    """
+    for edit in edits:
+        name = str(edit.get("edit"))
+        if name not in EDITS:
+            raise ValueError(f"unknown edit {name!r}; this version knows {', '.join(sorted(EDITS))}")
+        EDITS[name](module, **{key: value for key, value in edit.items() if key != "edit"})
+
+
+def keep_channels(
+    module: nn.Module, *, layer: str, outputs: list[int] | None = None, inputs: list[int] | None = None
+) -> None:
+    """Keep the listed output and input channels (features) of one convolution, linear or batch-norm layer.
+
+    ``None`` keeps all. Indices are those of the layer as it stands when the edit is replayed. A batch norm has outputs
+    only.
+    """
+    target = dict(module.named_modules()).get(layer)
+    if isinstance(target, nn.Conv2d | nn.Conv1d) and target.groups != 1:
+        raise ValueError(f"keep_channels: {layer!r} is a grouped convolution, which this edit cannot cut")
+    if isinstance(target, nn.Conv2d | nn.Conv1d | nn.Linear):
+        _cut(target, ("weight", "bias"), outputs, 0)
+        _cut(target, ("weight",), inputs, 1)
+        names = ("out_features", "in_features") if isinstance(target, nn.Linear) else ("out_channels", "in_channels")
+        for axis, name in enumerate(names):
+            setattr(target, name, target.weight.shape[axis])
+    elif isinstance(target, nn.BatchNorm2d | nn.BatchNorm1d):
+        _cut(target, ("weight", "bias", "running_mean", "running_var"), outputs, 0)
+        target.num_features = target.weight.shape[0]
+    else:
+        raise ValueError(f"keep_channels: no convolution, linear or batch-norm layer is called {layer!r}")
+
+
+def _cut(target: nn.Module, names: tuple[str, ...], keep: list[int] | None, axis: int) -> None:
+    if keep is None:
+        return
+    for name in names:
+        tensor = getattr(target, name)
+        if tensor is None:
+            continue
+        if not keep or min(keep) < 0 or max(keep) >= tensor.shape[axis]:
+            raise ValueError(f"keep_channels: indices {keep} do not fit {name} of shape {tuple(tensor.shape)}")
+        cut = tensor.detach().index_select(axis, torch.tensor(keep))
+        if isinstance(tensor, nn.Parameter):
+            setattr(target, name, nn.Parameter(cut, requires_grad=tensor.requires_grad))
+        else:
+            target.register_buffer(name, cut)
+
+
+EDITS["keep_channels"] = keep_channels

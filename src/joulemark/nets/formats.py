@@ -1,0 +1,68 @@
+"""Number formats: which kind and how many bits the weights, activations and gradients of a layer have.
+
+A format holds everything that lowering needs, so that a reloaded net is quantised to the same integers on every backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from joulemark.kernels.quantize import quantize_dequantize
+from joulemark.record import Record
+
+
+class Format(Record, kw_only=True):
+    """Number format of one layer. ``None`` bits mean float32.
+
+    Integers: weights symmetric with one scale per output channel (scale = max |w| / (2^(bits-1) - 1)); activations
+    affine with one scale over [``low``, ``high``], the range seen in calibration widened to hold zero.
+    """
+
+    kind: str = "int"  # "int" so far
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    gradient_bits: int | None = None
+    low: float = 0.0
+    high: float = 0.0
+
+
+class QuantisedLayer(nn.Module):
+    """A convolution or linear layer whose input and weights pass through 8-bit integers.
+
+    Exported, this is the quantise-dequantise pattern that runtimes fuse into integer kernels; the bias stays float.
+    """
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, form: Format) -> None:
+        super().__init__()
+        self.layer = layer
+        weight = layer.weight.detach()
+        scale = (weight.abs().amax(dim=tuple(range(1, weight.dim()))) / 127.0).clamp(min=1e-12)
+        low, high = min(form.low, 0.0), max(form.high, 0.0)
+        step = max((high - low) / 255.0, 1e-12)
+        self.register_buffer("weight_scale", scale)
+        self.register_buffer("weight_zero", torch.zeros(len(scale), dtype=torch.int8))
+        self.register_buffer("input_scale", torch.tensor(step, dtype=torch.float32))
+        self.register_buffer("input_zero", torch.tensor(round(-low / step), dtype=torch.uint8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer on the quantised input and weights."""
+        x = quantize_dequantize(x, self.input_scale, self.input_zero, 0)
+        weight = quantize_dequantize(self.layer.weight, self.weight_scale, self.weight_zero, 0)
+        if isinstance(self.layer, nn.Linear):
+            return nn.functional.linear(x, weight, self.layer.bias)
+        return self.layer._conv_forward(x, weight, self.layer.bias)
+
+
+def apply_formats(module: nn.Module, formats: Mapping[str, Format]) -> None:
+    """Replace each named layer by its quantised form, in place. ``ValueError`` where a format has no lowering."""
+    for path, form in formats.items():
+        layer = module.get_submodule(path)
+        if (form.kind, form.weight_bits, form.activation_bits) != ("int", 8, 8):
+            raise ValueError(f"layer {path!r}: no lowering for {form.kind} W{form.weight_bits}A{form.activation_bits}")
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
+            raise ValueError(f"layer {path!r} is a {type(layer).__name__}; formats are for convolutions and linears")
+        parent, _, child = path.rpartition(".")
+        setattr(module.get_submodule(parent), child, QuantisedLayer(layer, form))

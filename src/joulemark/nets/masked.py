@@ -1,0 +1,41 @@
+"""Masked layers: dynamic width or space with two faces that agree.
+
+``forward`` is dense and multiplies by the mask: it trains and exports. ``run`` gathers what is active and computes only
+that: it is what is timed and counted. A layer is right when both give the same output within tolerance.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+class MaskedLayer(nn.Module):
+    """A layer whose inputs decide which part of it is active.
+
+    A subclass writes ``mask`` (what is active, per row), ``forward`` (dense, masked) and ``run`` (gathered).
+    """
+
+    @abstractmethod
+    def mask(self, x: Tensor) -> Tensor:
+        """Boolean mask of what is active, rows first."""
+
+    @abstractmethod
+    def run(self, x: Tensor) -> Tensor:
+        """The same output as ``forward``, computing only what the mask keeps."""
+
+
+@contextmanager
+def gathered(module: nn.Module) -> Iterator[nn.Module]:
+    """Inside the block, every masked layer of ``module`` computes by ``run`` instead of ``forward``."""
+    layers = [layer for layer in module.modules() if isinstance(layer, MaskedLayer)]
+    for layer in layers:
+        layer.forward = layer.run  # type: ignore[method-assign]
+    try:
+        yield module
+    finally:
+        for layer in layers:
+            del layer.forward

@@ -1,0 +1,205 @@
+"""The net: everything needed to build, edit, load and run a network again, without a pickle.
+
+A saved net is one safetensors file; its header holds the JSON part. Reload = build, replay the edits, load the state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import struct
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+import msgspec
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from joulemark.nets.edits import replay
+from joulemark.nets.formats import Format, apply_formats
+from joulemark.nets.segments import Route, Segments
+from joulemark.record import Record, unknown_name
+
+BUILDERS: dict[str, str] = {"lenet": "joulemark.nets.lenet:lenet"}
+"""Builder name -> where it is. Only names listed here or by an installed package's ``joulemark.nets`` entry point are
+ever imported: a net file from another machine cannot name code to run."""
+
+
+class Header(Record, kw_only=True):
+    """The JSON part of a saved net."""
+
+    builder: str
+    input_shape: tuple[int, ...]
+    options: dict[str, Any]
+    edits: tuple[dict[str, Any], ...] = ()
+    formats: dict[str, Format] = {}
+    route: Route | None = None
+    parts: dict[str, Header] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A network as data: builder and options, edits, weights, masks, number formats, route, parts.
+
+    ``input_shape`` is that of one row. ``state`` maps parameter and buffer names to tensors; ``masks`` maps weight names to boolean tensors that every later
+    fit obeys; ``formats`` maps layer paths to number formats; ``parts`` are the nets of a cascade.
+
+    >>> net = Net.new("lenet", (1, 28, 28), seed=0)
+    >>> net.module()(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    builder: str
+    input_shape: tuple[int, ...]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    edits: tuple[dict[str, Any], ...] = ()
+    state: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    masks: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
+    route: Route | None = None
+    parts: Mapping[str, Net] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def new(cls, builder: str, input_shape: tuple[int, ...], *, seed: int, **options: Any) -> Net:
+        """A freshly initialised net; the same seed gives the same weights."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            net = cls(builder=builder, input_shape=input_shape, options=options)
+            return net.with_state(build(builder, options))
+
+    def with_state(self, module: nn.Module) -> Net:
+        """This net with the parameters and buffers of ``module`` (copied)."""
+        names = {name for name, _ in self._structure().named_parameters()}
+        names |= {name for name, _ in self._structure().named_buffers()}
+        state = {name: t.detach().clone() for name, t in module.state_dict().items() if name in names}
+        return dataclasses.replace(self, state=state)
+
+    def replace(self, **changes: Any) -> Net:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def module(self, *, formats: bool = True) -> nn.Module:
+        """The network as a module in evaluation mode: built, edited, loaded, masked, routed, in its number formats.
+
+        With ``formats=False`` the layers stay in float (to calibrate or train them). Raises ``ValueError`` if builder,
+        edits and state do not fit together.
+        """
+        module = self._structure()
+        with torch.no_grad():
+            if self.state:
+                _load(module, self.state)
+            for name, mask in self.masks.items():
+                module.get_parameter(name).mul_(mask)
+            for name, part in self.parts.items():
+                module.get_submodule(name).load_state_dict(part.module(formats=False).state_dict())
+        if formats:
+            apply_formats(module, self.formats)
+            for name, part in self.parts.items():
+                apply_formats(module.get_submodule(name), part.formats)
+        return module.eval()
+
+    def _structure(self) -> nn.Module:
+        if self.parts:
+            if self.route is None:
+                raise ValueError("a net of parts needs a route that says in which order they run")
+            return Segments({name: self.parts[name]._structure() for name in self.route.order}, self.route)
+        module = build(self.builder, self.options)
+        replay(module, self.edits)
+        return module if self.route is None else Segments(dict(module.named_children()), self.route)
+
+    def parameters(self) -> int:
+        """Number of parameters, those of all parts included."""
+        return sum(p.numel() for p in self._structure().parameters())
+
+    def nonzeros(self) -> int:
+        """Number of parameters that are not exactly zero."""
+        return sum(int(p.count_nonzero()) for p in self.module(formats=False).parameters())
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the SHA-256 over header and tensors: what a record calls this net."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+
+    def to_bytes(self) -> bytes:
+        """The net as one safetensors file."""
+        tensors: dict[str, Tensor] = {}
+        header = self._header(tensors, "")
+        ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
+        text = msgspec.json.encode(header, order="deterministic").decode()
+        return safetensors.torch.save(ordered, metadata={"net": text})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Net:
+        """Inverse of :meth:`to_bytes`; ``ValueError`` in one sentence if the bytes are not a saved net."""
+        try:
+            length = struct.unpack("<Q", data[:8])[0]
+            metadata = msgspec.json.decode(data[8 : 8 + length])["__metadata__"]["net"]
+            tensors = safetensors.torch.load(data)
+            header = msgspec.json.decode(metadata, type=Header)
+        except (struct.error, KeyError, msgspec.MsgspecError, safetensors.SafetensorError) as error:
+            raise ValueError(f"not a saved net: {error}") from error
+        return cls._from_header(header, tensors, "")
+
+    def _header(self, tensors: dict[str, Tensor], prefix: str) -> Header:
+        tensors.update({f"{prefix}state/{name}": t for name, t in self.state.items()})
+        tensors.update({f"{prefix}masks/{name}": t for name, t in self.masks.items()})
+        return Header(
+            builder=self.builder,
+            input_shape=self.input_shape,
+            options=dict(self.options),
+            edits=self.edits,
+            formats=dict(self.formats),
+            route=self.route,
+            parts={name: part._header(tensors, f"{prefix}parts/{name}/") for name, part in self.parts.items()},
+        )
+
+    @classmethod
+    def _from_header(cls, header: Header, tensors: Mapping[str, Tensor], prefix: str) -> Net:
+        def of(kind: str) -> dict[str, Tensor]:
+            start = f"{prefix}{kind}/"
+            return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
+
+        return cls(
+            builder=header.builder,
+            input_shape=header.input_shape,
+            options=header.options,
+            edits=header.edits,
+            state=of("state"),
+            masks=of("masks"),
+            formats=header.formats,
+            route=header.route,
+            parts={
+                name: cls._from_header(part, tensors, f"{prefix}parts/{name}/") for name, part in header.parts.items()
+            },
+        )
+
+
+def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
+    """Call a registered builder. ``ValueError`` for an unknown name or options that it does not take."""
+    known = builders()
+    if builder not in known:
+        raise ValueError(unknown_name("builder", builder, known))
+    module_name, _, function = known[builder].partition(":")
+    try:
+        module = getattr(importlib.import_module(module_name), function)(**options)
+    except TypeError as error:
+        raise ValueError(f"builder {builder!r} does not take {dict(options)}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"builder {builder!r} returned {type(module).__name__}, not a torch module")
+    return module
+
+
+def builders() -> dict[str, str]:
+    """Names of all builders and where they are: ours, then those of installed packages."""
+    found = {entry.name: entry.value for entry in entry_points(group="joulemark.nets")}
+    return {**found, **BUILDERS}
+
+
+def _load(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"the saved weights do not fit the net: {' '.join(str(error).split())}") from error

@@ -1,0 +1,222 @@
+"""What a net really executes: recorded from a real run, operator by operator, at a batch size.
+
+Every operator that PyTorch dispatches while real inputs go through is looked up in one table. What the table does not
+hold is reported with its share of all output elements, never skipped in silence. Dynamic nets are run with their rows
+really leaving, so a layer that few rows reach is counted for few rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from joulemark.nets.formats import Format
+from joulemark.nets.masked import gathered
+from joulemark.record import Operation, Workload
+
+aten = torch.ops.aten
+
+FREE = frozenset(  # views and bookkeeping: no arithmetic, no data moved that a runtime could not avoid
+    "view _unsafe_view reshape flatten t transpose permute unsqueeze squeeze expand slice select detach alias "
+    "as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full_like zeros "
+    "zeros_like ones scalar_tensor contiguous dropout native_dropout index_select index index_put_ cat stack "
+    "arange "
+    "quantize_dequantize".split()  # fused into its neighbours wherever integers are real
+)
+ELEMENTWISE = frozenset(
+    "add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu "
+    "clamp clamp_ clamp_min leaky_relu native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm "
+    "native_layer_norm native_group_norm _softmax _log_softmax max_pool2d_with_indices max_pool1d max_pool2d "
+    "avg_pool2d avg_pool1d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge "
+    "gt le lt logical_and logical_not bitwise_and round sign abs neg exp log sqrt rsqrt pow "
+    "constant_pad_nd".split()
+)
+NAMES = {"max_pool2d_with_indices": "max_pool", "_native_batch_norm_legit_no_training": "batch_norm", "relu_": "relu"}
+
+
+@dataclasses.dataclass
+class _Tally:
+    """Running sums of one (layer, operator)."""
+
+    first: dict[str, Any]
+    rows: int = 0
+    calls: int = 0
+    macs: int = 0
+    elements: int = 0  # input activations seen
+    nonzero: int = 0
+    joint: float = 0.0  # MACs with both operands non-zero
+    inside: float = 0.0  # MACs that do not read padding
+
+
+def record(
+    module: nn.Module, images: Tensor, *, batch_size: int = 1, formats: Mapping[str, Format] | None = None
+) -> Workload:
+    """Run ``images`` (inputs, ...) through ``module`` in batches and return what was executed.
+
+    A module with a ``run`` method (dynamic depth) is run by it; masked layers gather. ``formats`` gives the bits of
+    layers by path; without it all are 32.
+
+    >>> from joulemark.nets.net import Net
+    >>> record(Net.new("lenet", (1, 28, 28), seed=0).module(), torch.zeros(1, 1, 28, 28)).macs_per_input
+    2293000.0
+    """
+    recorder = _Recorder(module)
+    call: Callable[[Tensor], Tensor] = getattr(module, "run", module)
+    with torch.no_grad(), gathered(module), recorder.paths(), recorder:
+        for batch in images.split(batch_size):
+            call(batch)
+    return Workload(
+        inputs=len(images),
+        batch_size=batch_size,
+        operations=tuple(_operation(key, tally, formats or {}) for key, tally in recorder.tallies.items()),
+        unknown=recorder.unknown_shares(),
+    )
+
+
+class _Recorder(TorchDispatchMode):
+    """Tallies every dispatched operator under the innermost module that is running."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.tallies: dict[tuple[str, str], _Tally] = {}
+        self.unknown: dict[str, int] = defaultdict(int)
+        self.produced = 0
+        self.path: list[str] = [""]
+
+    @contextmanager
+    def paths(self) -> Iterator[None]:
+        """Keep ``self.path`` at the innermost running module while the block runs."""
+        handles = []
+        for name, child in self.module.named_modules():
+            if name:
+                handles.append(child.register_forward_pre_hook(lambda *_, name=name: self.path.append(name)))
+                handles.append(child.register_forward_hook(lambda *_: self._leave(), always_call=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _leave(self) -> None:
+        self.path.pop()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        if func not in PRODUCTS and name not in FREE and name not in ELEMENTWISE:
+            with self:  # a composite operator is counted by what it is made of
+                result = func.decompose(*args, **kwargs)
+                if result is not NotImplemented:
+                    return result
+        result = func(*args, **kwargs)
+        if name in FREE:
+            return result
+        output = result[0] if isinstance(result, tuple | list) else result
+        if not isinstance(output, Tensor):
+            return result
+        self.produced += output.numel()
+        if func in PRODUCTS:
+            PRODUCTS[func](self, args, output)
+        elif name in ELEMENTWISE:
+            source = next((value for value in args if isinstance(value, Tensor)), output)
+            self.tally(NAMES.get(name, name), source, output)
+        else:
+            self.unknown[str(func)] += output.numel()
+        return result
+
+    def tally(self, operator: str, source: Tensor, output: Tensor, **shape: Any) -> _Tally:
+        """The tally of this layer and operator, with one more call booked."""
+        first = {"input_shape": tuple(source.shape[1:]), "output_shape": tuple(output.shape[1:]), **shape}
+        tally = self.tallies.setdefault((self.path[-1], operator), _Tally(first))
+        tally.rows += output.shape[0] if output.dim() else 1
+        tally.calls += 1
+        tally.elements += source.numel()
+        tally.nonzero += int(source.count_nonzero())
+        return tally
+
+    def unknown_shares(self) -> dict[str, float]:
+        """Operators no rule describes, with their share of all output elements."""
+        return {name: count / self.produced for name, count in sorted(self.unknown.items())}
+
+
+def _convolution(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, _, stride, padding, dilation, transposed, _, groups = args
+    tally = recorder.tally(
+        "conv_transpose" if transposed else "conv",
+        x,
+        output,
+        weight_shape=tuple(weight.shape),
+        stride=tuple(stride),
+        padding=tuple(padding),
+        dilation=tuple(dilation),
+        groups=groups,
+        weight_density=_density(weight),
+    )
+    where = x if transposed else output  # each of these elements takes one whole filter (slice)
+    tally.macs += where.numel() * prod(weight.shape[1:])
+    if not transposed:
+        ones = (torch.ones_like(x), torch.ones_like(weight))
+        supports = ((x != 0).float(), (weight != 0).float())
+        rest = (None, stride, padding, dilation, False, [0] * len(stride), groups)
+        tally.inside += float(aten.convolution(*ones, *rest).double().sum())
+        tally.joint += float(aten.convolution(*supports, *rest).double().sum())
+
+
+def _product(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> None:
+    """``x`` (rows, in) times ``weight`` (in, out)."""
+    tally = recorder.tally(
+        "linear", x, output, weight_shape=(weight.shape[1], weight.shape[0]), weight_density=_density(weight)
+    )
+    macs = x.shape[0] * weight.shape[0] * weight.shape[1]
+    tally.macs += macs
+    tally.inside += macs
+    tally.joint += float(((x != 0).double() @ (weight != 0).double()).sum())
+
+
+def _batched(recorder: _Recorder, x: Tensor, y: Tensor, output: Tensor) -> None:
+    tally = recorder.tally("matmul", x, output)
+    tally.macs += output.numel() * x.shape[-1]
+    tally.inside += output.numel() * x.shape[-1]
+    tally.joint += float(((x != 0).double() @ (y != 0).double()).sum())
+
+
+PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
+    aten.convolution.default: _convolution,
+    aten.mm.default: lambda recorder, args, output: _product(recorder, args[0], args[1], output),
+    aten.addmm.default: lambda recorder, args, output: _product(recorder, args[1], args[2], output),
+    aten.bmm.default: lambda recorder, args, output: _batched(recorder, args[0], args[1], output),
+    aten.baddbmm.default: lambda recorder, args, output: _batched(recorder, args[1], args[2], output),
+}
+"""Operators that multiply and accumulate; a kernel of ours adds its own entry here."""
+
+
+def _density(tensor: Tensor) -> float:
+    return int(tensor.count_nonzero()) / max(tensor.numel(), 1)
+
+
+def _operation(key: tuple[str, str], tally: _Tally, formats: Mapping[str, Format]) -> Operation:
+    layer, operator = key
+    form = formats.get(layer)
+    return Operation(
+        layer=layer,
+        operator=operator,
+        rows=tally.rows,
+        calls=tally.calls,
+        macs=tally.macs,
+        weight_bits=(form and form.weight_bits) or 32,
+        activation_bits=(form and form.activation_bits) or 32,
+        activation_density=tally.nonzero / max(tally.elements, 1),
+        joint_density=tally.joint / tally.inside if tally.inside else 1.0,
+        **tally.first,
+    )
