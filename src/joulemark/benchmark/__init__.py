@@ -1,0 +1,1 @@
+"""The comparison: attempts, trials, suites."""

@@ -1,0 +1,140 @@
+"""The ledger: what making a net has cost, across kills and restarts."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from joulemark.nets.net import Net
+from joulemark.record import Record
+from joulemark.store import Store
+
+T = TypeVar("T")
+
+
+class Cost(Record, kw_only=True):
+    """Wall seconds, CPU seconds of this process and image passes."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    image_passes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            seconds=self.seconds + other.seconds,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            image_passes=self.image_passes + other.image_passes,
+        )
+
+    def __sub__(self, other: Cost) -> Cost:
+        return self + Cost(
+            seconds=-other.seconds, cpu_seconds=-other.cpu_seconds, image_passes=-other.image_passes
+        )
+
+
+class Step(Record, kw_only=True):
+    """A finished step of an attempt (or a checkpoint of one), with what it cost and whose it was."""
+
+    kind: str  # "net", "json" or "checkpoint"
+    value: bytes
+    cost: Cost
+    owner: str
+
+
+class Ledger:
+    """Books one attempt: the clock runs from construction, restored steps are added with what they cost before.
+
+    Steps are stored as they finish. ``remember`` returns a stored step instead of making it again; nested steps have
+    the names of those around them in theirs.
+    """
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self.store, self.owner = store, owner
+        self.passes = 0
+        self.restored = Cost()
+        self.steps_restored = 0
+        self._seconds, self._cpu = time.monotonic(), time.process_time()
+        self._around: list[str] = []
+        self._count: dict[str, int] = {}
+
+    @property
+    def cost(self) -> Cost:
+        """Everything booked so far, in this process and before."""
+        live = Cost(
+            seconds=time.monotonic() - self._seconds,
+            cpu_seconds=time.process_time() - self._cpu,
+            image_passes=self.passes,
+        )
+        return live + self.restored
+
+    def numbered(self, name: str) -> str:
+        """A name for the next step of this kind: "fit-0", "fit-1", ... within the steps around it."""
+        full = "/".join([*self._around, name])
+        number = self._count.get(full, 0)
+        self._count[full] = number + 1
+        return f"{name}-{number}"
+
+    @contextlib.contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Steps made in the block belong to the step ``name``."""
+        self._around.append(name)
+        try:
+            yield
+        finally:
+            self._around.pop()
+
+    def remember(self, name: str, make: Callable[[], T], *, folder: str) -> T:
+        """The stored result of step ``name``, or that of ``make()``, stored. Results are a Net or JSON."""
+        path = f"steps/{folder}/{'/'.join([*self._around, name])}.step"
+        step = self.load(path)
+        if step is not None:
+            if step.owner == self.owner:  # the cost of a step shared from another attempt is booked there
+                self.restored += step.cost
+            self.steps_restored += 1
+            return Net.from_bytes(step.value) if step.kind == "net" else msgspec.json.decode(step.value)  # type: ignore[return-value]
+        before = self.cost
+        with self.inside(name):
+            value = make()
+        net = isinstance(value, Net)
+        data = value.to_bytes() if isinstance(value, Net) else msgspec.json.encode(value)
+        self.save(path, Step(kind="net" if net else "json", value=data, cost=self.cost - before, owner=self.owner))
+        return value
+
+    def load(self, path: str) -> Step | None:
+        """A stored step; one that cannot be read counts as not there and is made again."""
+        data = self.store.read(path)
+        if data is None:
+            return None
+        try:
+            return msgspec.msgpack.decode(data, type=Step)
+        except msgspec.MsgspecError:
+            return None
+
+    def save(self, path: str, step: Step) -> None:
+        """Store a step, atomically."""
+        self.store.write(path, msgspec.msgpack.encode(step))
+
+
+class LedgerCheckpoint:
+    """A fit's checkpoint that carries what the fit had cost when it was written."""
+
+    def __init__(self, ledger: Ledger, folder: str, name: str) -> None:
+        self.ledger, self.path = ledger, f"steps/{folder}/{'/'.join([*ledger._around, name])}.checkpoint"
+        self.before = ledger.cost
+
+    def load(self) -> bytes | None:
+        """The last checkpoint; its cost is booked."""
+        step = self.ledger.load(self.path)
+        if step is None:
+            return None
+        self.ledger.restored += step.cost
+        return step.value
+
+    def save(self, data: bytes) -> None:
+        """Store a checkpoint with the cost so far."""
+        cost = self.ledger.cost - self.before
+        self.ledger.save(self.path, Step(kind="checkpoint", value=data, cost=cost, owner=self.ledger.owner))

@@ -1,0 +1,113 @@
+"""Suites: a TOML file that declares a task, techniques, seeds, backends and how to measure."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from joulemark.record import Record, unknown_name
+from joulemark.task import Positive, Rate, Task
+
+Points = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Budget(Record, kw_only=True):
+    """What one technique may spend on one seed: attempts, and epochs over the train split in each.
+
+    The two ways cost the same number of image passes; everything spent is shown as the cost of making.
+    """
+
+    trained_epochs: Positive
+    trained_attempts: Positive
+    scratch_epochs: Positive
+    scratch_attempts: Positive
+    minutes: Rate = 60.0  # wall-clock limit of one attempt; one that hangs is stopped and reported
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` if one way may spend more than the other."""
+        trained, scratch = self.trained_epochs * self.trained_attempts, self.scratch_epochs * self.scratch_attempts
+        if trained != scratch:
+            raise ValueError(f"unequal budgets: {trained} epochs from the trained net, {scratch} from scratch")
+
+    def of(self, start: str) -> tuple[int, int]:
+        """(attempts, epochs in each) for a technique that starts from "trained" or from "scratch"."""
+        if start == "scratch":
+            return self.scratch_attempts, self.scratch_epochs
+        return self.trained_attempts, self.trained_epochs
+
+
+class Measuring(Record, kw_only=True):
+    """Lengths of windows in seconds and how many blocks of (baseline, candidate, baseline)."""
+
+    window_seconds: Rate
+    blocks: Annotated[int, msgspec.Meta(ge=3)]
+    joules_window_seconds: Rate = 10.0  # where there is an energy counter
+    screening_seconds: Rate = 0.05
+    images: Positive = 256  # validation images that a window cycles through
+    order_seed: int = 0
+
+
+class Suite(Record, kw_only=True):
+    """What ``joulemark run`` runs."""
+
+    name: Name
+    techniques: tuple[Name, ...]  # names, or names joined by "+" to compose
+    seeds: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
+    limits_points: Annotated[tuple[Points, ...], msgspec.Meta(min_length=1)]
+    backends: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]  # the first one is the headline's
+    batch_sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
+    models: tuple[Name, ...]
+    threads: Positive = 1
+    budget: Budget
+    measuring: Measuring
+    task: Task
+
+
+class SuiteError(ValueError):
+    """A suite cannot be found or read; the message says what is wrong and where."""
+
+
+def shipped_suites() -> dict[str, str]:
+    """Names of the suites in the package and their text."""
+    folder = files("joulemark") / "suites"
+    found = [entry for entry in folder.iterdir() if entry.name.endswith(".toml")]
+    return {entry.name.removesuffix(".toml"): entry.read_text() for entry in sorted(found, key=lambda e: e.name)}
+
+
+def load_suite(name: str) -> Suite:
+    """A suite of the package by name, or one from a TOML file by path. Raises :class:`SuiteError`."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise SuiteError(f"there is no suite file {name}")
+        return parse_suite(path.read_text(), where=name)
+    shipped = shipped_suites()
+    if name not in shipped:
+        raise SuiteError(unknown_name("suite", name, shipped) + " (or give the path of a .toml file)")
+    return parse_suite(shipped[name], where=f"{name}.toml")
+
+
+def parse_suite(text: str, *, where: str) -> Suite:
+    """A suite from TOML. Raises :class:`SuiteError` naming the file and the field."""
+    try:
+        return msgspec.toml.decode(text, type=Suite)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise SuiteError(f"{where}: {error}") from error
+
+
+def narrowed(suite: Suite, *, techniques: tuple[str, ...], seeds: int | None, limit_images: int | None) -> Suite:
+    """The suite with the command's options applied. A limit of images makes another task, never mixed with the full."""
+    changes: dict[str, Any] = {}
+    if techniques:
+        changes["techniques"] = techniques
+    if seeds is not None:
+        changes["seeds"] = tuple(range(seeds))
+    if limit_images is not None:
+        task = suite.task
+        name = f"{task.name}-first{limit_images}"
+        changes["task"] = msgspec.structs.replace(task, name=name, limit_images=limit_images)
+    return msgspec.structs.replace(suite, **changes)

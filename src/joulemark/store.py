@@ -1,0 +1,148 @@
+"""Where results live: one JSON a record, keyed by content, written atomically; nets and unfinished steps beside them.
+
+    <root>/<hardware class>/<task>/attempts/<key>.json
+                                  /trials/<key>.json
+                                  /failures/<key>.json
+                                  /nets/<hash>.safetensors
+                                  /steps/<attempt>/<step>         (unfinished attempts; removed when they finish)
+                                  /damaged/<name>                 (files that could not be read, set aside)
+
+``root`` is a folder or any fsspec URL. A file is either there and whole or not there: locally it is written beside its
+place, synced and renamed; object stores put whole objects.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TypeVar
+
+import fsspec
+import msgspec
+
+from joulemark.record import SCHEMA, Attempt, Failure, Record, Trial
+
+T = TypeVar("T", bound=Record)
+
+
+class StoreError(OSError):
+    """Something could not be written or read; the message says what, where and what to do."""
+
+
+class Damaged(Record, kw_only=True):
+    """A file that was set aside and why."""
+
+    path: str
+    reason: str
+
+
+class Store:
+    """The results of one task on one hardware class."""
+
+    def __init__(self, root: str | Path, *, hardware_class: str, task: str) -> None:
+        self.files, path = fsspec.core.url_to_fs(str(root))
+        self.folder = f"{path}/{hardware_class}/{task}"
+        self.local = "file" in (self.files.protocol if isinstance(self.files.protocol, tuple) else ())
+        self.damaged: list[Damaged] = []
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put ``data`` at ``name`` (a path below the folder), whole or not at all. Raises :class:`StoreError`."""
+        path = f"{self.folder}/{name}"
+        try:
+            if self.local:
+                _replace(Path(path), data)
+            else:
+                self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self.files.pipe_file(path, data)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {path}: {error.strerror or error}. Everything finished before is kept: free some space or "
+                "choose another place with --results, then run the same command again"
+            ) from error
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes at ``name``, or ``None``."""
+        try:
+            return bytes(self.files.cat_file(f"{self.folder}/{name}"))
+        except FileNotFoundError:
+            return None
+
+    def exists(self, name: str) -> bool:
+        """Whether there is something at ``name``."""
+        return bool(self.files.exists(f"{self.folder}/{name}"))
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder, if it is there."""
+        if self.exists(name):
+            self.files.rm(f"{self.folder}/{name}", recursive=True)
+
+    def put(self, record: Attempt | Trial | Failure) -> None:
+        """Store a record under its key."""
+        kind = {Attempt: "attempts", Trial: "trials", Failure: "failures"}[type(record)]
+        self.write(f"{kind}/{record.key}.json", msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+    def attempt(self, key: str) -> Attempt | None:
+        """One attempt, or ``None``; a damaged file is set aside and counts as none."""
+        return self._get(f"attempts/{key}.json", Attempt)
+
+    def trial(self, key: str) -> Trial | None:
+        """One trial, or ``None``; a damaged file is set aside and counts as none."""
+        return self._get(f"trials/{key}.json", Trial)
+
+    def attempts(self) -> list[Attempt]:
+        """All attempts that can be read."""
+        return self._all("attempts", Attempt)
+
+    def trials(self) -> list[Trial]:
+        """All trials that can be read."""
+        return self._all("trials", Trial)
+
+    def failures(self) -> list[Failure]:
+        """All failures that can be read."""
+        return self._all("failures", Failure)
+
+    def _all(self, kind: str, record_type: type[T]) -> list[T]:
+        try:
+            names = sorted(path.rpartition("/")[2] for path in self.files.ls(f"{self.folder}/{kind}", detail=False))
+        except FileNotFoundError:
+            return []
+        found = (self._get(f"{kind}/{name}", record_type) for name in names if name.endswith(".json"))
+        return [record for record in found if record is not None]
+
+    def _get(self, name: str, record_type: type[T]) -> T | None:
+        data = self.read(name)
+        if data is None:
+            return None
+        try:
+            record = msgspec.json.decode(data, type=record_type)
+            stated = msgspec.to_builtins(record)
+            if stated["schema"] != SCHEMA:
+                raise ValueError(f"schema {stated['schema']}, this version reads {SCHEMA}")
+            if f"{stated['key']}.json" != name.rpartition("/")[2]:
+                raise ValueError(f"the record inside is {stated['key']}: the file was renamed or edited")
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._set_aside(name, data, str(error))
+            return None
+        return record
+
+    def _set_aside(self, name: str, data: bytes, reason: str) -> None:
+        aside = f"damaged/{name.replace('/', '-')}"
+        self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason))
+        self.write(aside, data)
+        self.remove(name)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside the place, sync, rename: another process sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

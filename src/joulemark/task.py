@@ -1,0 +1,66 @@
+"""What is asked: data and how it is split, the metric, the baseline's recipe, the accuracy that may be lost.
+
+A task is frozen and hashed. Anything that would change a result changes the key, and results of other keys are never
+compared with it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from joulemark.record import Record, content_key
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Splits(Record, kw_only=True):
+    """Images in each split. Train fits weights; policy trains what decides (exits, gates); validation chooses; test
+    is looked at once, for what was chosen.
+    """
+
+    train: Positive
+    policy: Positive
+    validation: Positive
+    test: Positive
+
+
+class Recipe(Record, kw_only=True):
+    """How the baseline is trained from scratch: SGD with Nesterov momentum, linear warm-up, cosine decay to zero."""
+
+    builder: str
+    options: dict[str, Any] = {}
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Task(Record, kw_only=True):
+    """One question: this data, this split, this metric, this baseline.
+
+    ``data_sha256`` is the digest of all images and labels in canonical order (see ``joulemark.data.splits``), checked
+    when they are read. ``mean`` and ``deviation`` scale inputs: (pixel / 255 - mean) / deviation, one entry a channel.
+    """
+
+    name: str
+    title: str
+    data: str
+    data_sha256: str
+    splits: Splits
+    split_seed: int = 0
+    input_shape: tuple[int, ...]
+    classes: Positive
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    metric: Literal["accuracy"] = "accuracy"
+    recipe: Recipe
+    limit_images: Positive | None = None  # at most so many of each split: for smoke runs, never for results
+
+    @property
+    def key(self) -> str:
+        """Hash of everything above; results carry it."""
+        return content_key("task", msgspec.to_builtins(self))

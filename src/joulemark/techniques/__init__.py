@@ -1,0 +1,1 @@
+"""Techniques: one file per paper, each a function from a net to a net."""

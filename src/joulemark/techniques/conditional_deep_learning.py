@@ -1,0 +1,169 @@
+"""Conditional deep learning: linear classifiers after the convolutional stages, easy inputs leave early.
+
+P. Panda, A. Sengupta, K. Roy, "Conditional Deep Learning for energy-efficient and enhanced pattern recognition",
+DATE 2016 (arXiv 1509.08971). After the baseline is trained, a linear classifier is attached to each stage and trained by
+the delta rule (least mean squares) with the trunk frozen; a stage is admitted by its gain; a row leaves iff exactly one
+output reaches the threshold.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from joulemark.nets.net import Net
+from joulemark.nets.segments import Exit, Route, exactly_one
+from joulemark.record import Workload
+from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
+from joulemark.training import MakeOptimiser
+
+
+@technique(
+    "conditional-deep-learning",
+    paper="Panda, Sengupta, Roy 2016",
+    family="conditional computation",
+    knob="threshold",
+    gives={"dynamic"},
+)
+def conditional_deep_learning(
+    net: Net,
+    bench: Workbench,
+    *,
+    threshold: Annotated[float, Range(0.2, 1.0, gentle="high")] = 0.5,
+    reading: str = "incremental",
+    admit_first: bool = True,
+    epsilon: Annotated[float, Range(0.0, 1.0)] = 0.0,
+) -> Net:
+    """Attach early linear exits that pay for themselves, in operations, on the policy images.
+
+    ``reading`` is how the gain charges a row that goes on (see :func:`gain`). The first stage is admitted without a test
+    if ``admit_first``, as in the paper, which tests "from the second layer onwards". ``epsilon`` is the least gain, as a
+    share of the operations of all rows that reach the stage. The gain is taken on the policy split, not on the training
+    images as in the paper: classifiers are over-confident on images that trained them.
+    """
+    if reading not in {"incremental", "literal"}:
+        raise TechniqueError(f"conditional-deep-learning: reading is 'incremental' or 'literal', not {reading!r}")
+    stages = [name for name, _ in net.module(formats=False).named_children()]
+    if len(stages) < 2:
+        raise TechniqueError("conditional-deep-learning needs a net whose children are stages, at least two of them")
+    full = bench.remember("heads", lambda: train_heads(net, bench, stages[:-1]), shared=True)
+    macs = stage_macs(bench.workload(net), stages)
+    admitted, report = admit(full, bench, macs, threshold, reading, admit_first=admit_first, epsilon=epsilon)
+    bench.note("stages", report)
+    if not admitted:
+        return net
+    exits = tuple(e for e in _exits(full, threshold) if e.after in admitted)
+    dropped = {f"exits.{name}." for name in stages if name not in admitted}
+    state = {name: t for name, t in full.state.items() if not any(name.startswith(start) for start in dropped)}
+    return full.replace(route=Route(kind="exits", exits=exits), state=state)
+
+
+def train_heads(net: Net, bench: Workbench, stages: list[str]) -> Net:
+    """``net`` with a linear classifier after each of ``stages``, trained by the delta rule, the trunk frozen."""
+    exits = []
+    images, _ = next(bench.batches("train", batch_size=256))
+    features, powers = images, {}
+    with torch.no_grad():
+        for name, stage in net.module(formats=False).named_children():
+            if name in stages:
+                features = stage(features)
+                flat = features.flatten(1)
+                powers[name] = float((flat**2).sum(1).mean()) + 1.0  # the bias sees a constant 1
+                width, classes = flat.shape[1], bench.task.classes
+                exits.append(Exit(after=name, router="exactly-one", threshold=0.5, features=width, classes=classes))
+    routed = net.replace(route=Route(kind="exits", exits=tuple(exits)), state={})
+    blank = routed.module()
+    own = dict(blank.named_parameters()) | dict(blank.named_buffers())
+    zeros = {name: torch.zeros_like(t) for name, t in own.items() if name.startswith("exits.")}
+    routed = routed.replace(state={**net.state, **zeros})
+    return bench.fit(routed, epochs=bench.epochs, loss=squared_error, optimiser=delta_rule(powers))
+
+
+def squared_error(module: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Half the squared distance of every early exit's outputs to the one-hot label, summed over exits and classes."""
+    outputs = module.forward_all(images)[:-1]  # type: ignore[operator]
+    target = nn.functional.one_hot(labels, outputs[0].shape[1]).float()
+    return torch.stack([0.5 * ((output - target) ** 2).sum(1).mean() for output in outputs]).sum()
+
+
+def delta_rule(powers: dict[str, float]) -> MakeOptimiser:
+    """Least mean squares for the heads alone: steps of 1 / E[|x|^2] of each head's features x, with momentum 0.9.
+
+    Widrow and Hoff 1960; the step is stable because the Hessian E[x x'] has no eigenvalue above E[|x|^2].
+    """
+
+    def make(module: nn.Module) -> torch.optim.Optimizer:
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name.startswith("exits."))
+        groups = [
+            {"params": list(module.get_submodule(f"exits.{name}").parameters()), "lr": 1.0 / power}
+            for name, power in powers.items()
+        ]
+        return torch.optim.SGD(groups, momentum=0.9)
+
+    return make
+
+
+def stage_macs(workload: Workload, stages: list[str]) -> list[float]:
+    """MACs per input of each stage, from a recorded run of the net without exits."""
+    return [
+        sum(o.macs for o in workload.operations if o.layer.split(".")[0] == stage) / workload.inputs
+        for stage in stages
+    ]
+
+
+def gain(reading: str, *, base: float, cumulative: float, head: float, leave: int, stay: int) -> float:
+    """Operations saved by a stage: what leavers spare minus what those who go on pay for it.
+
+    ``base`` is the cost of a row in the full net, ``cumulative`` that up to and with this stage's classifier, ``head``
+    the classifier's own. "literal" is the paper's G = (base - cumulative) leave - cumulative stay, which charges a row
+    that goes on for the trunk that it uses anyway; "incremental" charges it for the classifier alone:
+    (base - cumulative) leave - head stay.
+
+    >>> gain("incremental", base=100, cumulative=40, head=5, leave=10, stay=10)
+    550
+    >>> gain("literal", base=100, cumulative=40, head=5, leave=10, stay=10)
+    200
+    """
+    return (base - cumulative) * leave - (cumulative if reading == "literal" else head) * stay
+
+
+def admit(
+    full: Net, bench: Workbench, macs: list[float], threshold: float, reading: str, *, admit_first: bool, epsilon: float
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Names of the stages whose exit pays, and what was decided for each, on the policy images that reach it."""
+    module = full.module(formats=False)
+    with torch.no_grad():
+        batches = [module.forward_all(images) for images, _ in bench.batches("policy")]  # type: ignore[operator]
+    here = torch.ones(sum(len(batch[0]) for batch in batches), dtype=torch.bool)
+    base, trunk, heads = sum(macs), 0.0, 0.0
+    admitted: list[str] = []
+    report: list[dict[str, Any]] = []
+    for position, exit in enumerate(_exits(full, threshold)):
+        trunk += macs[position]
+        head = float((exit.features or 0) * (exit.classes or 0))
+        leaves = exactly_one(torch.cat([batch[position] for batch in batches]), threshold) & here
+        leave, reach = int(leaves.sum()), int(here.sum())
+        both = {
+            way: gain(way, base=base, cumulative=trunk + heads + head, head=head, leave=leave, stay=reach - leave)
+            for way in ("incremental", "literal")
+        }
+        taken = both[reading] > epsilon * base * reach or (admit_first and position == 0)
+        report.append({"stage": exit.after, "reach": reach, "leave": leave, "gain_macs": both, "admitted": taken})
+        if taken:
+            admitted.append(exit.after)
+            here &= ~leaves
+            heads += head
+    return admitted, report
+
+
+def _exits(net: Net, threshold: float) -> list[Exit]:
+    route = net.route
+    if route is None:
+        raise TechniqueError("conditional-deep-learning: the net has no route")
+    return [
+        Exit(after=e.after, router=e.router, threshold=threshold, features=e.features, classes=e.classes)
+        for e in route.exits
+    ]

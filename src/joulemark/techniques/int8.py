@@ -1,0 +1,55 @@
+"""Eight-bit integers after training: weights per channel, activations from the ranges seen in calibration.
+
+Static post-training quantisation as ONNX Runtime executes it (QDQ format): symmetric int8 weights with one scale per
+output channel, affine uint8 activations with one scale per tensor (B. Jacob et al., "Quantization and training of neural
+networks for efficient integer-arithmetic-only inference", CVPR 2018; ONNX operators QuantizeLinear and DequantizeLinear).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from joulemark.nets.formats import Format
+from joulemark.nets.net import Net
+from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
+
+
+@technique(
+    "int8",
+    paper="Jacob et al. 2018, as static post-training quantisation",
+    family="reduced precision",
+    takes={"float", "static", "dynamic"},
+    gives={"integer"},
+)
+def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000)] = 256) -> Net:
+    """Quantise every convolution and linear layer to 8-bit weights and activations; nothing is retrained.
+
+    Activation ranges are the least and the greatest input that each layer sees for ``images`` calibration images, on the
+    path they really take. Raises :class:`TechniqueError` if there is no layer to quantise.
+    """
+    module = net.module(formats=False)
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def watch(name: str, x: Tensor) -> None:
+        low, high = ranges.get(name, (0.0, 0.0))  # zero stays representable: padding and ReLU need it exact
+        ranges[name] = (min(low, float(x.min())), max(high, float(x.max())))
+
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_pre_hook(lambda _, inputs, name=name: watch(name, inputs[0]))
+    seen = 0
+    with torch.no_grad():
+        for batch, _ in bench.batches("calibration"):
+            getattr(module, "run", module)(batch[: images - seen])
+            seen += len(batch)
+            if seen >= images:
+                break
+    if not ranges:
+        raise TechniqueError("int8 found no convolution or linear layer to quantise")
+    formats = {
+        name: Format(weight_bits=8, activation_bits=8, low=low, high=high) for name, (low, high) in ranges.items()
+    }
+    return net.replace(formats=formats)

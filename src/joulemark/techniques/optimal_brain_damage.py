@@ -1,0 +1,213 @@
+"""Optimal brain damage: delete the weights whose second derivative says that the loss will hardly notice.
+
+Y. LeCun, J. Denker, S. Solla, "Optimal brain damage", NIPS 1989. At a minimum of the error E, deleting parameter u_k
+raises E by its saliency s_k = h_kk u_k^2 / 2, h_kk being the diagonal of the Hessian, computed for all parameters in one
+backward pass. Delete the least salient, retrain with them frozen at zero, repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from joulemark.nets.net import Net
+from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@technique("optimal-brain-damage", paper="LeCun, Denker, Solla 1989", family="pruning", knob="sparsity")
+def optimal_brain_damage(
+    net: Net,
+    bench: Workbench,
+    *,
+    sparsity: Annotated[float, Range(0.3, 0.99)] = 0.9,
+    rounds: Annotated[int, Range(1, 50)] = 4,
+    images: Annotated[int, Range(16, 10_000_000)] = 1000,
+) -> Net:
+    """Delete the share ``sparsity`` of the weights in ``rounds``, retraining after each.
+
+    Weights of convolutions and linear layers are candidates, all layers ranked together; biases and batch-norm
+    parameters are not. The share kept falls geometrically over the rounds. Curvature is taken on the first ``images``
+    training images of an epoch. Notes hold, for each round, the increase of the loss that the saliencies predicted and
+    the one that deletion really caused.
+    """
+    epochs = [bench.epochs // rounds + (r < bench.epochs % rounds) for r in range(rounds)]
+    report = []
+    for done in range(rounds):
+        sample = list(_first(bench.batches("train", batch_size=250), images))
+        keep = (1.0 - sparsity) ** ((done + 1) / rounds)
+        pruned, predicted = prune(net, sample, keep)
+        increase = loss_of(pruned, sample) - loss_of(net, sample)
+        kept = sum(int(mask.sum()) for mask in pruned.masks.values())
+        report.append({"weights_kept": kept, "predicted_increase": predicted, "actual_increase": increase})
+        net = bench.fit(pruned, epochs=epochs[done]) if epochs[done] else pruned
+    bench.note("rounds", report)
+    return net
+
+
+def prune(net: Net, sample: Batches, keep: float) -> tuple[Net, float]:
+    """Mask all but the share ``keep`` of the weights with the greatest saliency.
+
+    Returns the masked net and the increase of the loss that the deleted saliencies predict (their sum). Weights that
+    are masked already stay so.
+    """
+    module = net.module(formats=False)
+    curvature = second_derivatives(module, sample)
+    parameters = dict(module.named_parameters())
+    saliency = {name: 0.5 * h * parameters[name].detach() ** 2 for name, h in curvature.items() if _is_weight(name)}
+    alive = {name: net.masks.get(name, torch.ones_like(s, dtype=torch.bool)) for name, s in saliency.items()}
+    scores = torch.cat([torch.where(alive[name], s, -1.0).flatten() for name, s in saliency.items()])
+    count = max(1, round(keep * scores.numel()))
+    kept = torch.zeros(scores.numel(), dtype=torch.bool)
+    kept[scores.topk(count).indices] = True
+    masks, start = {}, 0
+    for name, s in saliency.items():
+        masks[name] = kept[start : start + s.numel()].view_as(s) & alive[name]
+        start += s.numel()
+    deleted = sum(float(s[alive[name] & ~masks[name]].double().sum()) for name, s in saliency.items())
+    return net.replace(masks=masks), deleted
+
+
+def second_derivatives(module: nn.Module, batches: Batches) -> dict[str, Tensor]:
+    """Diagonal second derivatives of the mean cross-entropy with respect to the weights of conv and linear layers.
+
+    One backward pass, in the Levenberg-Marquardt form that drops f'' (LeCun et al. 1989, eq. 4 to 7), so h >= 0:
+
+        d2E/dw_ij^2 = sum over uses of (d2E/da_i^2) x_j^2,   d2E/dx_j^2 = sum_i w_ij^2 d2E/da_i^2,
+        d2E/da_i^2 = f'(a_i)^2 d2E/dx_i^2,   at the logits (soft-max cross-entropy, Gauss-Newton) p (1 - p).
+
+    It is an ordinary backward pass in which every linear map is squared. Batch norm in evaluation mode is a fixed scale.
+    Raises :class:`TechniqueError` for a layer that has no rule.
+    """
+    module.eval()
+    total: dict[str, Tensor] = {}
+    images = 0
+    with squared_backward(module) as weights:
+        for batch, _ in batches:
+            logits = module(batch)
+            p = logits.detach().softmax(1)
+            found = torch.autograd.grad(logits, list(weights.values()), grad_outputs=p * (1.0 - p))
+            images += len(batch)
+            for name, h in zip(weights, found, strict=True):
+                total[name] = total.get(name, 0.0) + h
+    return {name: h / images for name, h in total.items()}
+
+
+@contextmanager
+def squared_backward(module: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Inside the block, backward through ``module`` carries second derivatives; yields its weights by name."""
+    weights: dict[str, Tensor] = {}
+    changed: list[nn.Module] = []
+    try:
+        for path, layer in module.named_modules():
+            if next(layer.children(), None) is not None:
+                continue
+            kind = type(layer)
+            if kind in LINEAR_MAPS:
+                weights |= {f"{path}.{name}": parameter for name, parameter in layer.named_parameters()}
+                layer.forward = partial(LINEAR_MAPS[kind], layer)
+            elif kind in SLOPES:
+                layer.forward = partial(_Slope.apply, SLOPES[kind], type(layer).forward.__get__(layer))
+            elif kind not in PASS_THROUGH:
+                raise TechniqueError(f"optimal-brain-damage has no second derivative for {kind.__name__} ({path})")
+            changed.append(layer)
+        yield weights
+    finally:
+        for layer in changed:
+            layer.__dict__.pop("forward", None)
+
+
+class _Squared(torch.autograd.Function):
+    """y = call(x, w, b), linear in x and in w; backward uses w squared and x squared."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.call, ctx.has_bias = call, bias is not None
+        ctx.save_for_backward(x, weight)
+        return call(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        with torch.enable_grad():
+            point = torch.zeros_like(x, requires_grad=True)
+            (to_x,) = torch.autograd.grad(ctx.call(point, weight.detach() ** 2, None), point, h)
+            filters = torch.zeros_like(weight, requires_grad=True)
+            offset = torch.zeros(weight.shape[0], requires_grad=True)
+            to_w, to_b = torch.autograd.grad(ctx.call(x.detach() ** 2, filters, offset), (filters, offset), h)
+        return None, to_x, to_w, to_b if ctx.has_bias else None
+
+
+class _Slope(torch.autograd.Function):
+    """y = f(x), elementwise or a fixed average; backward multiplies by the slope squared."""
+
+    @staticmethod
+    def forward(ctx: Any, slope: Callable[..., Tensor], call: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            ctx.x = x.detach().requires_grad_()
+            ctx.y = call(ctx.x)
+        ctx.slope = slope
+        return ctx.y.detach()
+
+    @staticmethod
+    def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        return None, None, ctx.slope(ctx.x, ctx.y, h)
+
+
+def _elementwise(x: Tensor, y: Tensor, h: Tensor) -> Tensor:
+    """f'(x)^2 h for an elementwise f."""
+    (slope,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    return slope**2 * h
+
+
+def _average(x: Tensor, y: Tensor, h: Tensor) -> Tensor:
+    """An average of k equal windows has weights 1 / k, squared 1 / k^2: the plain gradient divided by k."""
+    (gradient,) = torch.autograd.grad(y, x, h)
+    return gradient * (y.shape[-1] * y.shape[-2]) / (x.shape[-1] * x.shape[-2])
+
+
+def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    return _Squared.apply(layer._conv_forward, x, layer.weight, layer.bias)  # type: ignore[no-any-return]
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    return _Squared.apply(nn.functional.linear, x, layer.weight, layer.bias)  # type: ignore[no-any-return]
+
+
+LINEAR_MAPS: dict[type, Callable[..., Tensor]] = {nn.Conv2d: _convolution, nn.Conv1d: _convolution, nn.Linear: _linear}
+SLOPES: dict[type, Callable[..., Tensor]] = {
+    nn.Tanh: _elementwise,
+    nn.Sigmoid: _elementwise,
+    nn.BatchNorm2d: _elementwise,  # evaluation mode: a fixed scale per channel, so its slope is that scale
+    nn.AdaptiveAvgPool2d: _average,
+}
+PASS_THROUGH = {nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout}
+"""Layers whose derivative is 0 or 1, so that the plain backward pass is already right."""
+
+
+def loss_of(net: Net, sample: Batches) -> float:
+    """Mean cross-entropy of a net on the sample."""
+    module, total, images = net.module(formats=False), 0.0, 0
+    with torch.no_grad():
+        for batch, labels in sample:
+            total += float(nn.functional.cross_entropy(module(batch), labels, reduction="sum"))
+            images += len(batch)
+    return total / images
+
+
+def _is_weight(name: str) -> bool:
+    return name.rpartition(".")[2] == "weight"
+
+
+def _first(batches: Batches, images: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch, labels in batches:
+        yield batch[:images], labels[:images]
+        images -= len(batch)
+        if images <= 0:
+            return

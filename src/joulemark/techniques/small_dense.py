@@ -1,0 +1,32 @@
+"""The control that every clever technique must beat: the same family of net, narrower, trained alike."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from joulemark.nets.net import Net
+from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
+from joulemark.training import cosine, sgd
+
+
+@technique(
+    "small-dense",
+    paper="control, after Z. Liu et al., Rethinking the value of network pruning, ICLR 2019",
+    family="control",
+    knob="width",
+    start="scratch",
+)
+def small_dense(net: Net, bench: Workbench, *, width: Annotated[float, Range(0.1, 0.9, gentle="high")] = 0.5) -> Net:
+    """Train a narrower net of the baseline's family from scratch by the baseline's own recipe.
+
+    Every hidden layer has ``width`` times the channels of the baseline. Raises :class:`TechniqueError` for a net that
+    has no width to shrink.
+    """
+    options = {**net.options, "width": width * float(net.options.get("width", 1.0))}
+    try:
+        narrow = Net.new(net.builder, net.input_shape, seed=bench.seed, **options)
+    except ValueError as error:
+        raise TechniqueError(f"small-dense needs a builder with an option `width`: {error}") from error
+    recipe = bench.task.recipe
+    optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return bench.fit(narrow, epochs=bench.epochs, optimiser=optimiser, schedule=cosine)

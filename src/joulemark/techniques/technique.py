@@ -1,0 +1,274 @@
+"""The contract of a technique: a function from a net to a net, and the workbench that is all it may use."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import inspect
+import math
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from joulemark.nets.net import Net
+from joulemark.record import EnergyReport, Workload, content_key, unknown_name
+from joulemark.task import Task
+from joulemark.training import Callback, Loss, MakeOptimiser, Schedule
+
+T = TypeVar("T")
+
+
+class TechniqueError(ValueError):
+    """A technique cannot do what was asked; the message is one sentence for the user."""
+
+
+class Workbench(Protocol):
+    """All that a technique may use. There are no test data in it, and everything done through it is metered.
+
+    ``seed`` and ``limit_points`` (the largest accuracy loss in points that will be accepted) are those of the run;
+    ``epochs`` is the budget of one attempt in passes over the training images.
+    """
+
+    task: Task
+    seed: int
+    limit_points: float
+    epochs: int
+
+    def batches(self, split: str, *, batch_size: int = 64) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels of "train", "policy", "validation" or "calibration" (train images, a few hundred)."""
+        ...
+
+    def fit(
+        self,
+        net: Net,
+        *,
+        epochs: int,
+        loss: Loss | None = None,
+        optimiser: MakeOptimiser | None = None,
+        schedule: Schedule | None = None,
+        after_backward: Callback | None = None,
+        after_step: Callback | None = None,
+    ) -> Net:
+        """Train on the train split, masks obeyed; by default the task's recipe at a tenth of its learning rate."""
+        ...
+
+    def logits(self, net: Net) -> NDArray[np.float32]:
+        """Logits (images, classes) of the compiled net on the validation images."""
+        ...
+
+    def workload(self, net: Net, *, batch_size: int = 1) -> Workload:
+        """What the net executes for some validation images."""
+        ...
+
+    def energy(self, net: Net, *, batch_size: int = 1) -> EnergyReport:
+        """Joules per input by the suite's first energy model."""
+        ...
+
+    def remember(self, key: str, make: Callable[[], T], *, shared: bool = False) -> T:
+        """``make()``, or what it returned before a crash. The result is a Net or JSON.
+
+        ``shared`` keeps it for other knob settings of the same net and seed: for work that the knobs do not change.
+        """
+        ...
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a JSON value with the result: what was decided, and on what grounds."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The values a knob may take, in its ``Annotated`` type. ``log`` searches it on a logarithmic scale.
+
+    ``gentle`` says which end changes the net least ("low" or "high"): the search goes there when accuracy is lost.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    gentle: str = "low"
+
+    def move(self, value: float, share: float, *, gentler: bool) -> float:
+        """The value ``share`` of the way from ``value`` to the gentle (or the aggressive) end."""
+        to_low = (self.gentle == "low") == gentler
+        end = self.low if to_low else self.high
+        if self.log:
+            return float(math.exp((1 - share) * math.log(value) + share * math.log(end)))
+        return float((1 - share) * value + share * end)
+
+
+@dataclasses.dataclass(frozen=True)
+class Technique:
+    """A technique with what the benchmark must know of it. Made by :func:`technique`."""
+
+    name: str
+    paper: str
+    family: str
+    function: Callable[..., Net]
+    knob: str | None  # the one the benchmark searches
+    takes: frozenset[str]
+    gives: frozenset[str]
+    start: str  # "trained": starts from the trained baseline; "scratch": trains anew
+    knobs: Mapping[str, Any]  # defaults
+    ranges: Mapping[str, Range]
+    source: str  # digest of the file it is written in: part of every key
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n\n")[0].replace("\n", " ")
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults overridden by ``given``. :class:`TechniqueError` for an unknown knob or a value out of range."""
+        for name, value in given.items():
+            if name not in self.knobs:
+                raise TechniqueError(f"{self.name}: {unknown_name('knob', name, self.knobs)}")
+            self._check(name, value)
+        return {**self.knobs, **given}
+
+    def _check(self, name: str, value: Any) -> None:
+        default, span = self.knobs[name], self.ranges.get(name)
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if number and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+            raise TechniqueError(f"{self.name}: {name} must be a number, got {value!r}")
+        if span is not None and not span.low <= value <= span.high:
+            raise TechniqueError(f"{self.name}: {name} = {value:g} is out of range, {span.low:g} to {span.high:g}")
+        if not number and default is not None and not isinstance(value, type(default)):
+            raise TechniqueError(f"{self.name}: {name} must be like {default!r}, got {value!r}")
+
+    def __call__(self, net: Net, bench: Workbench, **knobs: Any) -> Net:
+        """Run the technique."""
+        return self.function(net, bench, **self.settings(knobs))
+
+
+def technique(
+    name: str,
+    *,
+    paper: str,
+    family: str,
+    knob: str | None = None,
+    takes: frozenset[str] | set[str] = frozenset({"float", "static"}),
+    gives: frozenset[str] | set[str] = frozenset({"float", "static"}),
+    start: str = "trained",
+) -> Callable[[Callable[..., Net]], Technique]:
+    """Make a function ``(net, bench, *, knobs) -> net`` a technique.
+
+    ``takes`` and ``gives`` are sets of "float", "integer", "static", "dynamic": a composition is checked by them before
+    it runs. ``knob`` names the keyword that the benchmark searches; its range stands in its type:
+    ``strength: Annotated[float, Range(1e-4, 1e-1, log=True)] = 3e-3``.
+    """
+    if start not in {"trained", "scratch"}:
+        raise TechniqueError(f"{name}: start is 'trained' or 'scratch', not {start!r}")
+
+    def wrap(function: Callable[..., Net]) -> Technique:
+        parameters = list(inspect.signature(function).parameters.values())
+        knobs = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        missing = [key for key, value in knobs.items() if value is inspect.Parameter.empty]
+        if missing or len(parameters) - len(knobs) != 2:
+            raise TechniqueError(f"{name}: write it as (net, bench, *, knob=default, ...), every knob with a default")
+        hints = typing.get_type_hints(function, include_extras=True)
+        ranges = {
+            key: extra
+            for key in knobs
+            for extra in getattr(hints.get(key), "__metadata__", ())
+            if isinstance(extra, Range)
+        }
+        if knob is not None and knob not in ranges:
+            raise TechniqueError(f"{name}: the searched knob {knob!r} needs a Range in its type")
+        return functools.update_wrapper(  # type: ignore[return-value]
+            Technique(
+                name=name,
+                paper=paper,
+                family=family,
+                function=function,
+                knob=knob,
+                takes=frozenset(takes),
+                gives=frozenset(gives),
+                start=start,
+                knobs=knobs,
+                ranges=ranges,
+                source=content_key(inspect.getsource(inspect.getmodule(function) or function)),
+            ),
+            function,
+            updated=(),
+        )
+
+    return wrap
+
+
+TECHNIQUES: dict[str, str] = {
+    "conditional-deep-learning": "joulemark.techniques.conditional_deep_learning",
+    "int8": "joulemark.techniques.int8",
+    "optimal-brain-damage": "joulemark.techniques.optimal_brain_damage",
+    "small-dense": "joulemark.techniques.small_dense",
+}
+
+
+def technique_names() -> dict[str, str]:
+    """Names of all techniques and the modules they are in: ours, then those of installed packages."""
+    found = {entry.name: entry.value for entry in entry_points(group="joulemark.techniques")}
+    return {**found, **TECHNIQUES}
+
+
+def load_technique(name: str, files: Sequence[Path] = ()) -> Technique:
+    """The technique of that name, from ``files`` first. :class:`TechniqueError` if there is none."""
+    extra = {found.name: found for path in files for found in techniques_in(_import_file(path))}
+    if name in extra:
+        return extra[name]
+    known = technique_names()
+    if name not in known:
+        raise TechniqueError(unknown_name("technique", name, [*known, *extra]))
+    module = importlib.import_module(known[name].partition(":")[0])
+    for found in techniques_in(module):
+        if found.name == name:
+            return found
+    raise TechniqueError(f"{known[name]} holds no technique called {name!r}")
+
+
+def techniques_in(module: ModuleType) -> list[Technique]:
+    """The techniques that a module defines."""
+    return [value for value in vars(module).values() if isinstance(value, Technique)]
+
+
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"joulemark_file_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise TechniqueError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    importlib.sys.modules[module.__name__] = module  # type: ignore[attr-defined]
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is the user's to read, in one sentence
+        raise TechniqueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if not techniques_in(module):
+        raise TechniqueError(f"{path} defines no technique: decorate a function with @joulemark.technique(...)")
+    return module
+
+
+AXES = (frozenset({"float", "integer"}), frozenset({"static", "dynamic"}))
+"""What a net can be: one word of each axis."""
+
+
+def check_chain(chain: Sequence[Technique]) -> None:
+    """:class:`TechniqueError` if a technique cannot take what the one before it gives.
+
+    A technique changes only the axes that its ``gives`` names: int8 after early exits is integer and still dynamic.
+    """
+    given = frozenset({"float", "static"})
+    for one in chain:
+        lacking = given - one.takes
+        if lacking:
+            raise TechniqueError(
+                f"{one.name} cannot come here: it would get a net that is {', '.join(sorted(lacking))} and takes only "
+                f"{', '.join(sorted(one.takes))}"
+            )
+        given = frozenset().union(*((one.gives & axis) or (given & axis) for axis in AXES))
