@@ -1,1 +1,40 @@
-"""Joulemark."""
+"""Joulemark makes convolutional networks use less energy, and proves it.
+
+The public names, loaded when first used: importing this module takes milliseconds and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from joulemark.benchmark.run import benchmark as benchmark
+    from joulemark.energy.model import energy_model as energy_model
+    from joulemark.meters.window import measure as measure
+    from joulemark.nets.net import Net as Net
+    from joulemark.techniques.technique import Range as Range
+    from joulemark.techniques.technique import TechniqueError as TechniqueError
+    from joulemark.techniques.technique import Workbench as Workbench
+    from joulemark.techniques.technique import technique as technique
+    from joulemark.workload import record as workload  # noqa: F401
+
+_PUBLIC = {
+    "Net": ("joulemark.nets.net", "Net"),
+    "Range": ("joulemark.techniques.technique", "Range"),
+    "TechniqueError": ("joulemark.techniques.technique", "TechniqueError"),
+    "Workbench": ("joulemark.techniques.technique", "Workbench"),
+    "benchmark": ("joulemark.benchmark.run", "benchmark"),
+    "energy_model": ("joulemark.energy.model", "energy_model"),
+    "measure": ("joulemark.meters.window", "measure"),
+    "technique": ("joulemark.techniques.technique", "technique"),
+    "workload": ("joulemark.workload", "record"),
+}
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605  (a list of strings, made from the table above)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'joulemark' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    return getattr(importlib.import_module(module), attribute)

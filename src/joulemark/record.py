@@ -19,7 +19,7 @@ SCHEMA = 1
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all stored records: frozen and strict on decoding (msgspec inherits both, but not ``kw_only``)."""
+    """Base of all stored records: frozen and strict on decoding. ``frozen`` is said again below for type checkers."""
 
 
 class Kind(StrEnum):
@@ -30,7 +30,7 @@ class Kind(StrEnum):
     PROXY = "proxy"  # stands in for energy (parameters, MACs, bytes)
 
 
-class Quantity(Record, kw_only=True):
+class Quantity(Record, frozen=True, kw_only=True):
     """One number with its unit and its history.
 
     ``value`` is ``None`` when unknown, and ``reason`` then says why. ``low`` and ``high`` bound a 95 % interval;
@@ -56,7 +56,7 @@ class Quantity(Record, kw_only=True):
     reason: str | None = None
 
 
-class Reading(Record, kw_only=True):
+class Reading(Record, frozen=True, kw_only=True):
     """A raw integer of a hardware counter with the monotonic times just before and just after it was read."""
 
     before_ns: int
@@ -64,7 +64,7 @@ class Reading(Record, kw_only=True):
     raw: int
 
 
-class Ratio(Record, kw_only=True):
+class Ratio(Record, frozen=True, kw_only=True):
     """Baseline cost over candidate cost (above 1: the candidate costs less), with its 95 % interval."""
 
     value: float
@@ -73,7 +73,7 @@ class Ratio(Record, kw_only=True):
     count: int  # paired blocks behind it
 
 
-class Operation(Record, kw_only=True):
+class Operation(Record, frozen=True, kw_only=True):
     """One operator of one layer, summed over every time it ran while ``Workload.inputs`` inputs went through.
 
     Shapes are of one row (no batch axis). ``macs`` are multiply-accumulates actually executed by the dense kernel,
@@ -99,7 +99,7 @@ class Operation(Record, kw_only=True):
     joint_density: float = 1.0  # share of non-padding MACs with both operands non-zero
 
 
-class Workload(Record, kw_only=True):
+class Workload(Record, frozen=True, kw_only=True):
     """What a net really executed for ``inputs`` real inputs, sent in batches of ``batch_size``.
 
     ``unknown`` maps operators that no rule describes to their share of all output elements.
@@ -116,7 +116,7 @@ class Workload(Record, kw_only=True):
         return sum(operation.macs for operation in self.operations) / self.inputs
 
 
-class LayerEnergy(Record, kw_only=True):
+class LayerEnergy(Record, frozen=True, kw_only=True):
     """Modelled joules per input of one operation, by component ("DRAM", "buffer", "MAC", ...)."""
 
     layer: str
@@ -125,7 +125,7 @@ class LayerEnergy(Record, kw_only=True):
     macs: float  # per input
 
 
-class EnergyReport(Record, kw_only=True):
+class EnergyReport(Record, frozen=True, kw_only=True):
     """What one energy model says of one workload."""
 
     model: str
@@ -136,7 +136,7 @@ class EnergyReport(Record, kw_only=True):
     sources: tuple[str, ...]
 
 
-class Score(Record, kw_only=True):
+class Score(Record, frozen=True, kw_only=True):
     """Accuracy of one compiled net on one split; ``correct`` is one bit an image (hex, big-endian, padded with 0)."""
 
     split: str
@@ -145,7 +145,7 @@ class Score(Record, kw_only=True):
     correct: str
 
 
-class Timing(Record, kw_only=True):
+class Timing(Record, frozen=True, kw_only=True):
     """Paired measurement of one compiled net against the fp32 baseline on the same backend, threads and batch."""
 
     backend: str
@@ -163,7 +163,7 @@ class Timing(Record, kw_only=True):
     order: tuple[str, ...]  # what ran in each block, as shuffled
 
 
-class Making(Record, kw_only=True):
+class Making(Record, frozen=True, kw_only=True):
     """What one attempt cost to make; everything the technique asked of the workbench is booked here."""
 
     seconds: float
@@ -172,7 +172,7 @@ class Making(Record, kw_only=True):
     joules: Quantity
 
 
-class Machine(Record, kw_only=True):
+class Machine(Record, frozen=True, kw_only=True):
     """The machine a record was made on."""
 
     hardware_class: str
@@ -185,7 +185,7 @@ class Machine(Record, kw_only=True):
     governor: str | None
 
 
-class Provenance(Record, kw_only=True):
+class Provenance(Record, frozen=True, kw_only=True):
     """How to get the record again."""
 
     joulemark: str  # version
@@ -197,7 +197,7 @@ class Provenance(Record, kw_only=True):
     load_average: float | None = None
 
 
-class Attempt(Record, kw_only=True):
+class Attempt(Record, frozen=True, kw_only=True):
     """One technique with one setting of its knobs and one seed, judged on validation images only."""
 
     schema: int = SCHEMA
@@ -220,7 +220,7 @@ class Attempt(Record, kw_only=True):
     provenance: Provenance
 
 
-class Trial(Record, kw_only=True):
+class Trial(Record, frozen=True, kw_only=True):
     """One chosen attempt, measured by the full protocol and tested once."""
 
     schema: int = SCHEMA
@@ -241,7 +241,7 @@ class Trial(Record, kw_only=True):
     provenance: Provenance
 
 
-class Failure(Record, kw_only=True):
+class Failure(Record, frozen=True, kw_only=True):
     """A step that did not finish, kept for the board; the next run tries it again."""
 
     schema: int = SCHEMA

@@ -19,7 +19,7 @@ NO_LOSS_POINTS = 0.2
 """An upper bound of the loss at or below this is called "no loss"."""
 
 
-class Board(Record, kw_only=True):
+class Board(Record, frozen=True, kw_only=True):
     """What a board ranks by. ``cost`` names the attempt's figure: "joules", "seconds" or "model:<name>"."""
 
     name: str
@@ -41,7 +41,7 @@ def boards(models: Sequence[str]) -> tuple[Board, ...]:
     return measured + modelled
 
 
-class Candidate(Record, kw_only=True):
+class Candidate(Record, frozen=True, kw_only=True):
     """One setting of one technique, seeds pooled, with its place on the validation images."""
 
     technique: str
@@ -134,9 +134,7 @@ def why_ineligible(candidate: Candidate, board: Board, limit_points: float) -> s
 
 def winner(pool: Sequence[Candidate], technique: str, board: Board, limit_points: float) -> Candidate | None:
     """The cheapest eligible setting of a technique on a board, chosen on validation."""
-    eligible = [
-        c for c in pool if c.technique == technique and why_ineligible(c, board, limit_points) is None
-    ]
+    eligible = [c for c in pool if c.technique == technique and why_ineligible(c, board, limit_points) is None]
     return min(eligible, key=lambda c: c.costs[board.name] or 0.0, default=None)
 
 

@@ -30,7 +30,7 @@ class StoreError(OSError):
     """Something could not be written or read; the message says what, where and what to do."""
 
 
-class Damaged(Record, kw_only=True):
+class Damaged(Record, frozen=True, kw_only=True):
     """A file that was set aside and why."""
 
     path: str
@@ -57,8 +57,8 @@ class Store:
                 self.files.pipe_file(path, data)
         except OSError as error:
             raise StoreError(
-                f"cannot write {path}: {error.strerror or error}. Everything finished before is kept: free some space or "
-                "choose another place with --results, then run the same command again"
+                f"cannot write {path}: {error.strerror or error}. Everything finished before is kept: free some space "
+                "or choose another place with --results, then run the same command again"
             ) from error
 
     def read(self, name: str) -> bytes | None:
@@ -131,6 +131,16 @@ class Store:
         self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason))
         self.write(aside, data)
         self.remove(name)
+
+
+def hardware_classes(root: str | Path, task: str) -> list[str]:
+    """Hardware classes below ``root`` that hold results of a task."""
+    files, path = fsspec.core.url_to_fs(str(root))
+    try:
+        folders = [str(name) for name in files.ls(path, detail=False)]
+    except FileNotFoundError:
+        return []
+    return sorted(name.rpartition("/")[2] for name in folders if files.exists(f"{name}/{task}/attempts"))
 
 
 def _replace(path: Path, data: bytes) -> None:

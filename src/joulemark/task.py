@@ -16,9 +16,11 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Splits(Record, kw_only=True):
-    """Images in each split. Train fits weights; policy trains what decides (exits, gates); validation chooses; test
-    is looked at once, for what was chosen.
+class Splits(Record, frozen=True, kw_only=True):
+    """Images in each split.
+
+    Train fits weights; policy trains what decides (exits, gates); validation chooses; test is looked at once, for what
+    was chosen.
     """
 
     train: Positive
@@ -27,7 +29,7 @@ class Splits(Record, kw_only=True):
     test: Positive
 
 
-class Recipe(Record, kw_only=True):
+class Recipe(Record, frozen=True, kw_only=True):
     """How the baseline is trained from scratch: SGD with Nesterov momentum, linear warm-up, cosine decay to zero."""
 
     builder: str
@@ -39,7 +41,7 @@ class Recipe(Record, kw_only=True):
     weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
-class Task(Record, kw_only=True):
+class Task(Record, frozen=True, kw_only=True):
     """One question: this data, this split, this metric, this baseline.
 
     ``data_sha256`` is the digest of all images and labels in canonical order (see ``joulemark.data.splits``), checked

@@ -113,7 +113,7 @@ def fit(
                 group["lr"] = rate * factor
             made.zero_grad()
             value = loss(module, images[rows], labels[rows])
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             if after_backward is not None:
                 after_backward(module)
             made.step()

@@ -24,20 +24,20 @@ from joulemark.record import Operation, Workload
 
 aten = torch.ops.aten
 
-FREE = frozenset(  # views and bookkeeping: no arithmetic, no data moved that a runtime could not avoid
-    "view _unsafe_view reshape flatten t transpose permute unsqueeze squeeze expand slice select detach alias "
-    "as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full_like zeros "
-    "zeros_like ones scalar_tensor contiguous dropout native_dropout index_select index index_put_ cat stack "
-    "arange "
-    "quantize_dequantize".split()  # fused into its neighbours wherever integers are real
+FREE = frozenset(
+    # Views and bookkeeping: no arithmetic, no data moved that a runtime could not avoid. Quantisation is fused into its
+    # neighbours wherever integers are real.
+    """view _unsafe_view reshape flatten t transpose permute unsqueeze squeeze expand slice select detach alias
+    as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full_like zeros zeros_like
+    ones scalar_tensor contiguous dropout native_dropout index_select index index_put_ cat stack arange
+    quantize_dequantize""".split()  # noqa: SIM905
 )
 ELEMENTWISE = frozenset(
-    "add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu "
-    "clamp clamp_ clamp_min leaky_relu native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm "
-    "native_layer_norm native_group_norm _softmax _log_softmax max_pool2d_with_indices max_pool1d max_pool2d "
-    "avg_pool2d avg_pool1d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge "
-    "gt le lt logical_and logical_not bitwise_and round sign abs neg exp log sqrt rsqrt pow "
-    "constant_pad_nd".split()
+    """add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu
+    clamp clamp_ clamp_min leaky_relu native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm
+    native_layer_norm native_group_norm _softmax _log_softmax max_pool2d_with_indices max_pool1d max_pool2d avg_pool2d
+    avg_pool1d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge gt le lt
+    logical_and logical_not bitwise_and round sign abs neg exp log sqrt rsqrt pow constant_pad_nd""".split()  # noqa: SIM905
 )
 NAMES = {"max_pool2d_with_indices": "max_pool", "_native_batch_norm_legit_no_training": "batch_norm", "relu_": "relu"}
 

@@ -27,8 +27,7 @@ class Eager:
             return "unstructured zeros are multiplied like any number (no sparse kernel in PyTorch eager)"
         if net.formats:
             return "integers are simulated in floats (no int8 kernel in PyTorch eager)"
-        part = next((reason for reason in map(self.simulated, net.parts.values()) if reason), None)
-        return part
+        return next((reason for reason in map(self.simulated, net.parts.values()) if reason), None)
 
     def compile(self, net: Net, *, threads: int) -> EagerNet:
         """The net's module; ``threads`` is set for the whole process at every run."""

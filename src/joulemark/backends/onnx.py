@@ -6,7 +6,6 @@ is float32. Rows that leave are dropped between the graphs, so a dynamic net doe
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from importlib.util import find_spec
@@ -137,9 +136,9 @@ def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
             )
     finally:
         logger.setLevel(level)
-    file = io.BytesIO()
-    program.save(file)
-    return file.getvalue()
+    if program is None:
+        raise ValueError("the exporter gave no graph")
+    return bytes(program.model_proto.SerializeToString())
 
 
 def session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:

@@ -16,7 +16,7 @@ from joulemark.store import Store
 T = TypeVar("T")
 
 
-class Cost(Record, kw_only=True):
+class Cost(Record, frozen=True, kw_only=True):
     """Wall seconds, CPU seconds of this process and image passes."""
 
     seconds: float = 0.0
@@ -31,12 +31,10 @@ class Cost(Record, kw_only=True):
         )
 
     def __sub__(self, other: Cost) -> Cost:
-        return self + Cost(
-            seconds=-other.seconds, cpu_seconds=-other.cpu_seconds, image_passes=-other.image_passes
-        )
+        return self + Cost(seconds=-other.seconds, cpu_seconds=-other.cpu_seconds, image_passes=-other.image_passes)
 
 
-class Step(Record, kw_only=True):
+class Step(Record, frozen=True, kw_only=True):
     """A finished step of an attempt (or a checkpoint of one), with what it cost and whose it was."""
 
     kind: str  # "net", "json" or "checkpoint"

@@ -15,7 +15,7 @@ Points = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class Budget(Record, kw_only=True):
+class Budget(Record, frozen=True, kw_only=True):
     """What one technique may spend on one seed: attempts, and epochs over the train split in each.
 
     The two ways cost the same number of image passes; everything spent is shown as the cost of making.
@@ -40,7 +40,7 @@ class Budget(Record, kw_only=True):
         return self.trained_attempts, self.trained_epochs
 
 
-class Measuring(Record, kw_only=True):
+class Measuring(Record, frozen=True, kw_only=True):
     """Lengths of windows in seconds and how many blocks of (baseline, candidate, baseline)."""
 
     window_seconds: Rate
@@ -51,7 +51,7 @@ class Measuring(Record, kw_only=True):
     order_seed: int = 0
 
 
-class Suite(Record, kw_only=True):
+class Suite(Record, frozen=True, kw_only=True):
     """What ``joulemark run`` runs."""
 
     name: Name

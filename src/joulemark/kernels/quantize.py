@@ -1,8 +1,8 @@
 """Uniform quantisation as one operator: ``joulemark::quantize_dequantize``.
 
 In eager PyTorch it rounds and scales back (simulated integers in floats). Exported to ONNX it becomes a
-QuantizeLinear-DequantizeLinear pair, which ONNX Runtime fuses with the neighbouring operators into real integer kernels.
-Importing this module registers the operator.
+QuantizeLinear-DequantizeLinear pair, which ONNX Runtime fuses with the neighbouring operators into real integer
+kernels. Importing this module registers the operator.
 """
 
 from __future__ import annotations
@@ -44,8 +44,6 @@ def onnx_translations() -> dict[Any, Any]:
     from onnxscript import opset18 as op
 
     def translate(x: Any, scale: Any, zero_point: Any, axis: int) -> Any:
-        return op.DequantizeLinear(
-            op.QuantizeLinear(x, scale, zero_point, axis=axis), scale, zero_point, axis=axis
-        )
+        return op.DequantizeLinear(op.QuantizeLinear(x, scale, zero_point, axis=axis), scale, zero_point, axis=axis)
 
     return {torch.ops.joulemark.quantize_dequantize.default: translate}

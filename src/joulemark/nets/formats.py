@@ -1,6 +1,7 @@
 """Number formats: which kind and how many bits the weights, activations and gradients of a layer have.
 
-A format holds everything that lowering needs, so that a reloaded net is quantised to the same integers on every backend.
+A format holds everything that lowering needs, so that a reloaded net is quantised to the same integers on every
+backend.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from joulemark.kernels.quantize import quantize_dequantize
 from joulemark.record import Record
 
 
-class Format(Record, kw_only=True):
+class Format(Record, frozen=True, kw_only=True):
     """Number format of one layer. ``None`` bits mean float32.
 
     Integers: weights symmetric with one scale per output channel (scale = max |w| / (2^(bits-1) - 1)); activations
@@ -53,7 +54,8 @@ class QuantisedLayer(nn.Module):
         weight = quantize_dequantize(self.layer.weight, self.weight_scale, self.weight_zero, 0)
         if isinstance(self.layer, nn.Linear):
             return nn.functional.linear(x, weight, self.layer.bias)
-        return self.layer._conv_forward(x, weight, self.layer.bias)
+        convolved: Tensor = self.layer._conv_forward(x, weight, self.layer.bias)
+        return convolved
 
 
 def apply_formats(module: nn.Module, formats: Mapping[str, Format]) -> None:

@@ -11,6 +11,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+INPUT_SHAPE = (1, 28, 28)
+
 
 def lenet(*, width: float = 1.0, classes: int = 10) -> nn.Sequential:
     """LeNet-5 for (1, 28, 28) inputs; 431,080 parameters and 2,293,000 MACs at width 1.

@@ -33,7 +33,7 @@ def gathered(module: nn.Module) -> Iterator[nn.Module]:
     """Inside the block, every masked layer of ``module`` computes by ``run`` instead of ``forward``."""
     layers = [layer for layer in module.modules() if isinstance(layer, MaskedLayer)]
     for layer in layers:
-        layer.forward = layer.run  # type: ignore[method-assign]
+        layer.forward = layer.run
     try:
         yield module
     finally:

@@ -28,7 +28,7 @@ BUILDERS: dict[str, str] = {"lenet": "joulemark.nets.lenet:lenet"}
 ever imported: a net file from another machine cannot name code to run."""
 
 
-class Header(Record, kw_only=True):
+class Header(Record, frozen=True, kw_only=True):
     """The JSON part of a saved net."""
 
     builder: str
@@ -44,8 +44,9 @@ class Header(Record, kw_only=True):
 class Net:
     """A network as data: builder and options, edits, weights, masks, number formats, route, parts.
 
-    ``input_shape`` is that of one row. ``state`` maps parameter and buffer names to tensors; ``masks`` maps weight names to boolean tensors that every later
-    fit obeys; ``formats`` maps layer paths to number formats; ``parts`` are the nets of a cascade.
+    ``input_shape`` is that of one row. ``state`` maps parameter and buffer names to tensors; ``masks`` maps weight
+    names to boolean tensors that every later fit obeys; ``formats`` maps layer paths to number formats;
+    ``parts`` are the nets of a cascade.
 
     >>> net = Net.new("lenet", (1, 28, 28), seed=0)
     >>> net.module()(torch.zeros(2, 1, 28, 28)).shape
@@ -129,7 +130,7 @@ class Net:
         header = self._header(tensors, "")
         ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
         text = msgspec.json.encode(header, order="deterministic").decode()
-        return safetensors.torch.save(ordered, metadata={"net": text})
+        return bytes(safetensors.torch.save(ordered, metadata={"net": text}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Net:
@@ -196,6 +197,14 @@ def builders() -> dict[str, str]:
     """Names of all builders and where they are: ours, then those of installed packages."""
     found = {entry.name: entry.value for entry in entry_points(group="joulemark.nets")}
     return {**found, **BUILDERS}
+
+
+def usual_input_shape(builder: str) -> tuple[int, ...] | None:
+    """The input shape that a builder's module states as ``INPUT_SHAPE``, if it does."""
+    known = builders()
+    if builder not in known:
+        raise ValueError(unknown_name("builder", builder, known))
+    return getattr(importlib.import_module(known[builder].partition(":")[0]), "INPUT_SHAPE", None)
 
 
 def _load(module: nn.Module, state: Mapping[str, Tensor]) -> None:

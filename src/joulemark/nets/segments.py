@@ -1,8 +1,8 @@
 """Dynamic depth: segments, routers, and running only the rows that are still there.
 
 A segment maps a carry (a dict of row-first tensors) to ``(carry', logits or None, next)``. ``next`` is an int64 tensor
-with one entry a row: the index of the segment to go to, or ``EXIT``. The router that computes it is part of the segment,
-so it is exported, timed and counted with it; it sees carry and logits, never labels.
+with one entry a row: the index of the segment to go to, or ``EXIT``. The router that computes it is part of the
+segment, so it is exported, timed and counted with it; it sees carry and logits, never labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Carry = dict[str, Tensor]
 Array = TypeVar("Array")
 
 
-class Exit(Record, kw_only=True):
+class Exit(Record, frozen=True, kw_only=True):
     """A place where rows may leave: after a stage of the net (or a part of a cascade)."""
 
     after: str  # child of the module, or name of the part
@@ -32,7 +32,7 @@ class Exit(Record, kw_only=True):
     classes: int | None = None
 
 
-class Route(Record, kw_only=True):
+class Route(Record, frozen=True, kw_only=True):
     """How rows travel: ``exits`` along the stages of one net, or a ``cascade`` over its parts, in the order given."""
 
     kind: str  # "exits" or "cascade"
@@ -79,21 +79,20 @@ class Segments(nn.Module):
         for name, child in children.items():
             self.add_module(name, child)
         heads = {e.after: nn.Linear(e.features, e.classes or 0) for e in route.exits if e.features is not None}
-        self.exits = nn.ModuleDict(
-            {name: nn.Sequential(nn.Flatten(), head) for name, head in heads.items()}
-        )
+        self.exits = nn.ModuleDict({name: nn.Sequential(nn.Flatten(), head) for name, head in heads.items()})
         self.route = route
         self.stage_names = list(children)
 
     def segments(self) -> list[Segment]:
         """The segments in order, sharing this net's parameters."""
         exits = {e.after: e for e in self.route.exits}
-        made, stages = [], []
+        made: list[Segment] = []
+        stages: list[nn.Module] = []
         for position, name in enumerate(self.stage_names):
             stages.append(self.get_submodule(name))
             last = position == len(self.stage_names) - 1
             if last or name in exits:
-                head = self.exits[name] if name in self.exits else None
+                head = self.exits[name] if name in self.exits else None  # noqa: SIM401  (no .get here)
                 made.append(Segment(stages, head=head, exit=None if last else exits[name], here=len(made)))
                 stages = []
         return made

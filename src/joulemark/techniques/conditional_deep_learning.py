@@ -1,9 +1,9 @@
 """Conditional deep learning: linear classifiers after the convolutional stages, easy inputs leave early.
 
 P. Panda, A. Sengupta, K. Roy, "Conditional Deep Learning for energy-efficient and enhanced pattern recognition",
-DATE 2016 (arXiv 1509.08971). After the baseline is trained, a linear classifier is attached to each stage and trained by
-the delta rule (least mean squares) with the trunk frozen; a stage is admitted by its gain; a row leaves iff exactly one
-output reaches the threshold.
+DATE 2016 (arXiv 1509.08971). After the baseline is trained, a linear classifier is attached to each stage and trained
+by the delta rule (least mean squares) with the trunk frozen; a stage is admitted by its gain; a row leaves iff exactly
+one output reaches the threshold.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def conditional_deep_learning(
 ) -> Net:
     """Attach early linear exits that pay for themselves, in operations, on the policy images.
 
-    ``reading`` is how the gain charges a row that goes on (see :func:`gain`). The first stage is admitted without a test
-    if ``admit_first``, as in the paper, which tests "from the second layer onwards". ``epsilon`` is the least gain, as a
-    share of the operations of all rows that reach the stage. The gain is taken on the policy split, not on the training
-    images as in the paper: classifiers are over-confident on images that trained them.
+    ``reading`` is how the gain charges a row that goes on (see :func:`gain`). The first stage is admitted without a
+    test if ``admit_first``, as in the paper, which tests "from the second layer onwards". ``epsilon`` is the least
+    gain, as a share of the operations of all rows that reach the stage. The gain is taken on the policy split, not on
+    the training images as in the paper: classifiers are over-confident on images that trained them.
     """
     if reading not in {"incremental", "literal"}:
         raise TechniqueError(f"conditional-deep-learning: reading is 'incremental' or 'literal', not {reading!r}")
@@ -109,8 +109,7 @@ def delta_rule(powers: dict[str, float]) -> MakeOptimiser:
 def stage_macs(workload: Workload, stages: list[str]) -> list[float]:
     """MACs per input of each stage, from a recorded run of the net without exits."""
     return [
-        sum(o.macs for o in workload.operations if o.layer.split(".")[0] == stage) / workload.inputs
-        for stage in stages
+        sum(o.macs for o in workload.operations if o.layer.split(".")[0] == stage) / workload.inputs for stage in stages
     ]
 
 

@@ -1,8 +1,9 @@
 """Eight-bit integers after training: weights per channel, activations from the ranges seen in calibration.
 
 Static post-training quantisation as ONNX Runtime executes it (QDQ format): symmetric int8 weights with one scale per
-output channel, affine uint8 activations with one scale per tensor (B. Jacob et al., "Quantization and training of neural
-networks for efficient integer-arithmetic-only inference", CVPR 2018; ONNX operators QuantizeLinear and DequantizeLinear).
+output channel, affine uint8 activations with one scale per tensor (B. Jacob et al., "Quantization and training of
+neural networks for efficient integer-arithmetic-only inference",
+CVPR 2018; ONNX operators QuantizeLinear and DequantizeLinear).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from joulemark.techniques.technique import Range, TechniqueError, Workbench, tec
 def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000)] = 256) -> Net:
     """Quantise every convolution and linear layer to 8-bit weights and activations; nothing is retrained.
 
-    Activation ranges are the least and the greatest input that each layer sees for ``images`` calibration images, on the
-    path they really take. Raises :class:`TechniqueError` if there is no layer to quantise.
+    Activation ranges are the least and the greatest input that each layer sees for ``images`` calibration images, on
+    the path they really take. Raises :class:`TechniqueError` if there is no layer to quantise.
     """
     module = net.module(formats=False)
     ranges: dict[str, tuple[float, float]] = {}

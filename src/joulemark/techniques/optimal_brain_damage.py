@@ -1,8 +1,8 @@
 """Optimal brain damage: delete the weights whose second derivative says that the loss will hardly notice.
 
 Y. LeCun, J. Denker, S. Solla, "Optimal brain damage", NIPS 1989. At a minimum of the error E, deleting parameter u_k
-raises E by its saliency s_k = h_kk u_k^2 / 2, h_kk being the diagonal of the Hessian, computed for all parameters in one
-backward pass. Delete the least salient, retrain with them frozen at zero, repeat.
+raises E by its saliency s_k = h_kk u_k^2 / 2, h_kk being the diagonal of the Hessian, computed for all parameters in
+one backward pass. Delete the least salient, retrain with them frozen at zero, repeat.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def second_derivatives(module: nn.Module, batches: Batches) -> dict[str, Tensor]
         d2E/dw_ij^2 = sum over uses of (d2E/da_i^2) x_j^2,   d2E/dx_j^2 = sum_i w_ij^2 d2E/da_i^2,
         d2E/da_i^2 = f'(a_i)^2 d2E/dx_i^2,   at the logits (soft-max cross-entropy, Gauss-Newton) p (1 - p).
 
-    It is an ordinary backward pass in which every linear map is squared. Batch norm in evaluation mode is a fixed scale.
-    Raises :class:`TechniqueError` for a layer that has no rule.
+    It is an ordinary backward pass in which every linear map is squared. Batch norm in evaluation mode is a fixed
+    scale. Raises :class:`TechniqueError` for a layer that has no rule.
     """
     module.eval()
     total: dict[str, Tensor] = {}
@@ -133,7 +133,7 @@ class _Squared(torch.autograd.Function):
         return call(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         with torch.enable_grad():
             point = torch.zeros_like(x, requires_grad=True)
@@ -156,7 +156,7 @@ class _Slope(torch.autograd.Function):
         return ctx.y.detach()
 
     @staticmethod
-    def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:
         return None, None, ctx.slope(ctx.x, ctx.y, h)
 
 

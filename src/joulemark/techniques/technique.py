@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -97,13 +98,13 @@ class Range:
     log: bool = False
     gentle: str = "low"
 
-    def move(self, value: float, share: float, *, gentler: bool) -> float:
-        """The value ``share`` of the way from ``value`` to the gentle (or the aggressive) end."""
-        to_low = (self.gentle == "low") == gentler
-        end = self.low if to_low else self.high
-        if self.log:
-            return float(math.exp((1 - share) * math.log(value) + share * math.log(end)))
-        return float((1 - share) * value + share * end)
+    def move(self, value: float, *, gentler: bool) -> float:
+        """The value half-way from ``value`` to the gentle (or the aggressive) end."""
+        return self.between(value, self.low if (self.gentle == "low") == gentler else self.high)
+
+    def between(self, a: float, b: float) -> float:
+        """Half-way between two values, on the logarithmic scale if that is how the knob is searched."""
+        return math.sqrt(a * b) if self.log else (a + b) / 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,22 +185,18 @@ def technique(
         }
         if knob is not None and knob not in ranges:
             raise TechniqueError(f"{name}: the searched knob {knob!r} needs a Range in its type")
-        return functools.update_wrapper(  # type: ignore[return-value]
-            Technique(
-                name=name,
-                paper=paper,
-                family=family,
-                function=function,
-                knob=knob,
-                takes=frozenset(takes),
-                gives=frozenset(gives),
-                start=start,
-                knobs=knobs,
-                ranges=ranges,
-                source=content_key(inspect.getsource(inspect.getmodule(function) or function)),
-            ),
-            function,
-            updated=(),
+        return Technique(
+            name=name,
+            paper=paper,
+            family=family,
+            function=function,
+            knob=knob,
+            takes=frozenset(takes),
+            gives=frozenset(gives),
+            start=start,
+            knobs=knobs,
+            ranges=ranges,
+            source=content_key(inspect.getsource(inspect.getmodule(function) or function)),
         )
 
     return wrap
@@ -221,7 +218,7 @@ def technique_names() -> dict[str, str]:
 
 def load_technique(name: str, files: Sequence[Path] = ()) -> Technique:
     """The technique of that name, from ``files`` first. :class:`TechniqueError` if there is none."""
-    extra = {found.name: found for path in files for found in techniques_in(_import_file(path))}
+    extra = {found.name: found for path in files for found in file_techniques(path)}
     if name in extra:
         return extra[name]
     known = technique_names()
@@ -239,18 +236,25 @@ def techniques_in(module: ModuleType) -> list[Technique]:
     return [value for value in vars(module).values() if isinstance(value, Technique)]
 
 
+@functools.cache
+def file_techniques(path: Path) -> tuple[Technique, ...]:
+    """The techniques in a user's Python file, which is imported once. :class:`TechniqueError` if that fails."""
+    found = techniques_in(_import_file(path))
+    if not found:
+        raise TechniqueError(f"{path} defines no technique: decorate a function with @joulemark.technique(...)")
+    return tuple(found)
+
+
 def _import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"joulemark_file_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise TechniqueError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    importlib.sys.modules[module.__name__] = module  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module  # so that inspect finds its source
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is the user's to read, in one sentence
         raise TechniqueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    if not techniques_in(module):
-        raise TechniqueError(f"{path} defines no technique: decorate a function with @joulemark.technique(...)")
     return module
 
 

@@ -1,0 +1,231 @@
+"""One attempt: a technique with one setting of its knobs and one seed, metered and judged on validation images."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from joulemark.backends.backend import Compiled
+from joulemark.benchmark.ledger import Ledger
+from joulemark.benchmark.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
+from joulemark.benchmark.session import Session
+from joulemark.benchmark.suite import Measuring
+from joulemark.benchmark.workbench import WORKLOAD_IMAGES, Bench, predict
+from joulemark.data.splits import Split
+from joulemark.energy.proxies import proxies
+from joulemark.nets.net import Net
+from joulemark.record import Attempt, Making, Quantity, Score, content_key
+from joulemark.rules import BASELINE, pack_bits
+from joulemark.techniques.technique import Technique
+from joulemark.training import sgd
+from joulemark.workload import record
+
+SCREENING_BLOCKS = 5
+
+
+class AttemptError(RuntimeError):
+    """A technique failed; the message is one sentence for the board."""
+
+
+class TimeLimit(BaseException):
+    """Raised inside a technique that ran too long. Not an ``Exception``, so that a technique's own handlers miss it."""
+
+
+def chain_name(chain: Sequence[Technique]) -> str:
+    """Name of a composition; the baseline is the empty one."""
+    return "+".join(one.name for one in chain) or BASELINE
+
+
+def attempt_key(session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], seed: int) -> str:
+    """Content key of an attempt: everything that decides its outcome."""
+    suite = session.suite
+    budget = [suite.budget.of(one.start) for one in chain]
+    return content_key(
+        "attempt", suite.task.key, [(one.name, one.source) for one in chain], knobs, seed, budget,
+        max(suite.limits_points), suite.backends[0], suite.threads, suite.models, session.machine.hardware_class,
+    )  # fmt: skip
+
+
+def run_attempt(
+    session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], seed: int, baseline: Net | None
+) -> Attempt:
+    """Make one net and judge it. ``baseline`` is the trained net of the same seed (``None``: train it now).
+
+    Raises :class:`AttemptError` if the technique raises, hangs or returns something that is not a usable net.
+    """
+    key = attempt_key(session, chain, knobs, seed)
+    ledger = Ledger(session.store, key)
+    bench = _bench(session, chain, seed, ledger, baseline)
+    with session.meters.window() as window:
+        net = _make(session, chain, knobs, bench, baseline)
+    making = ledger.cost
+    joules = window.joules
+    if ledger.steps_restored:
+        bench.notes["steps_restored"] = ledger.steps_restored
+        joules = _unknown(joules, "the attempt was interrupted; the joules before the restart were not kept")
+    first = session.backends[0]
+    try:
+        compiled = session.compiled(net, first)
+        score = score_of(compiled, session.splits["validation"], "validation")
+    except (ValueError, RuntimeError) as error:
+        raise AttemptError(f"its net does not run on {first.name}: {sentence(error)}") from error
+    seconds, per_input = _screen(session, compiled, baseline, seed)
+    workload = record(
+        net.module(),
+        torch.from_numpy(session.splits["validation"].images[:WORKLOAD_IMAGES]),
+        batch_size=session.suite.batch_sizes[0],
+        formats=net.formats,
+    )
+    reason = first.simulated(net)
+    return Attempt(
+        key=key,
+        task=session.suite.task.name,
+        task_key=session.suite.task.key,
+        technique=chain_name(chain),
+        knobs=dict(knobs),
+        seed=seed,
+        net=session.save_net(net),
+        score=score,
+        execution="real" if reason is None else "simulated",
+        reason=reason,
+        seconds=seconds,
+        joules=per_input,
+        models={model.name: model.estimate(workload).joules for model in session.models},
+        proxies=proxies(workload, parameters=net.parameters(), nonzeros=net.nonzeros()),
+        making=Making(
+            seconds=making.seconds, cpu_seconds=making.cpu_seconds, image_passes=making.image_passes, joules=joules
+        ),
+        notes=bench.notes,
+        provenance=session.provenance(),
+    )
+
+
+def _bench(session: Session, chain: Sequence[Technique], seed: int, ledger: Ledger, baseline: Net | None) -> Bench:
+    suite = session.suite
+    source = [(one.name, one.source) for one in chain]
+    shared = content_key(
+        "shared", suite.task.key, source, seed, suite.budget.of(chain[0].start) if chain else 0,
+        baseline.hash if baseline else "",
+    )  # fmt: skip
+    return Bench(
+        task=suite.task,
+        seed=seed,
+        limit_points=max(suite.limits_points),
+        epochs=suite.budget.of(chain[0].start)[1] if chain else suite.task.recipe.epochs,
+        splits={name: split for name, split in session.splits.items() if name != "test"},
+        backend=session.backends[0],
+        threads=suite.threads,
+        training_threads=session.machine.cores,
+        model=session.models[0],
+        ledger=ledger,
+        shared=f"shared-{shared}",
+    )
+
+
+def _make(
+    session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], bench: Bench, baseline: Net | None
+) -> Net:
+    recipe = session.suite.task.recipe
+    if baseline is None:
+        fresh = Net.new(recipe.builder, session.suite.task.input_shape, seed=bench.seed, **recipe.options)
+        optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
+    net = baseline
+    for one in chain:
+        settings = {name.partition(".")[2]: v for name, v in knobs.items() if name.startswith(f"{one.name}.")}
+        minutes = session.suite.budget.minutes
+        try:
+            with time_limit(minutes * 60.0):
+                returned = one(net, bench, **(settings if len(chain) > 1 else dict(knobs)))
+        except TimeLimit as error:
+            raise AttemptError(f"{one.name} ran longer than {minutes:g} minutes and was stopped") from error
+        except Exception as error:  # a technique is anybody's code: whatever it raises becomes its row's reason
+            raise AttemptError(f"{one.name} raised {type(error).__name__}: {sentence(error)}") from error
+        net = usable(returned, one.name, session.suite.task.classes)
+    return net
+
+
+def usable(returned: Any, name: str, classes: int) -> Net:
+    """``returned`` if it is a net that builds and gives finite logits; else :class:`AttemptError`."""
+    if not isinstance(returned, Net):
+        raise AttemptError(f"{name} returned {type(returned).__name__}, not a Net")
+    try:
+        module = returned.module()
+        with torch.no_grad():
+            logits = getattr(module, "run", module)(torch.zeros(2, *returned.input_shape))
+    except Exception as error:  # the same: a net is made of anybody's builder
+        raise AttemptError(f"{name} returned a net that does not run: {sentence(error)}") from error
+    if tuple(logits.shape) != (2, classes):
+        raise AttemptError(f"{name} returned a net with outputs of shape {tuple(logits.shape)}, not (2, {classes})")
+    if not bool(torch.isfinite(logits).all()):
+        raise AttemptError(f"{name} returned a net whose outputs are not finite")
+    return returned
+
+
+def score_of(compiled: Compiled, split: Split, name: str) -> Score:
+    """Accuracy of a compiled net on a split, image by image."""
+    logits = predict(compiled, split.images)
+    if logits.shape[0] != len(split.labels) or not np.isfinite(logits).all():
+        raise ValueError("its logits are not finite or not one row an image")
+    correct = logits.argmax(1) == split.labels
+    return Score(split=name, images=len(correct), accuracy=float(correct.mean()), correct=pack_bits(correct))
+
+
+def _screen(session: Session, compiled: Compiled, baseline: Net | None, seed: int) -> tuple[Quantity, Quantity]:
+    """Seconds and joules per input at the first batch size, short windows: to choose between attempts, not to report.
+
+    Attempts are screened minutes apart, so the seconds are those of the seed's baseline times the paired ratio.
+    """
+    suite = session.suite
+    measuring = Measuring(
+        window_seconds=suite.measuring.screening_seconds,
+        joules_window_seconds=suite.measuring.screening_seconds,
+        blocks=SCREENING_BLOCKS,
+    )
+    images = session.splits["validation"].images[: suite.measuring.images]
+    reference = compiled if baseline is None else session.compiled(baseline, session.backends[0])
+    pair = Pair("screening", reference, compiled, suite.batch_sizes[0])
+    measure_pairs([pair], images, measuring, session.meters)
+    own = [middle for _, middle, _ in pair.seconds]
+    stored = next((a for a in session.store.attempts() if a.technique == BASELINE and a.seed == seed), None)
+    if baseline is not None and stored is not None and stored.seconds.value is not None:
+        own = [stored.seconds.value * middle / (first * last) ** 0.5 for first, middle, last in pair.seconds]
+    return seconds_quantity(own), joules_quantity([middle for _, middle, _ in pair.joules])
+
+
+def _unknown(quantity: Quantity, reason: str) -> Quantity:
+    return Quantity(
+        value=None, unit=quantity.unit, kind=quantity.kind, method=quantity.method, scope=quantity.scope,
+        source=quantity.source, flags=quantity.flags, reason=quantity.reason or reason,
+    )  # fmt: skip
+
+
+def sentence(error: BaseException) -> str:
+    """The message of an error as one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`TimeLimit` in the block after ``seconds``. Works in the main thread of a POSIX system."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield  # nothing can interrupt a block here; the caller's own limit has to
+        return
+
+    def stop(_number: int, _frame: Any) -> None:
+        raise TimeLimit
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

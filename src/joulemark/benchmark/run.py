@@ -1,0 +1,242 @@
+"""Running a suite: baselines, attempts, the choice on validation, trials. Finished steps are never run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from joulemark.benchmark.attempt import AttemptError, attempt_key, chain_name, run_attempt, sentence
+from joulemark.benchmark.search import next_knobs
+from joulemark.benchmark.session import Session
+from joulemark.benchmark.suite import load_suite, narrowed
+from joulemark.benchmark.trial import run_trial, trial_key
+from joulemark.nets.net import Net
+from joulemark.record import Attempt, Failure, Record, Trial, content_key
+from joulemark.rules import BASELINE, boards, candidates, nearest, winner
+from joulemark.techniques.technique import Technique, check_chain, load_technique
+
+Listener = Callable[["Event"], None]
+Chain = Sequence[Technique]
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """Something that happened in a run; ``done`` and ``steps`` count steps, ``steps`` being what is known so far."""
+
+    what: str  # "started", "finished", "kept" (it was there already) or "failed"
+    step: str  # content key
+    title: str
+    done: int
+    steps: int
+    seconds: float | None = None
+    detail: str | None = None
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """What a run did."""
+
+    made: int
+    kept: int
+    failed: tuple[str, ...]  # one sentence each
+    seconds: float
+
+
+def chains_of(names: Sequence[str], files: Sequence[Path] = ()) -> list[Chain]:
+    """Techniques by name, "+" joining those composed in this order. Raises :class:`TechniqueError`."""
+    made: list[Chain] = [tuple(load_technique(part.strip(), files) for part in name.split("+")) for name in names]
+    for chain in made:
+        check_chain(chain)
+    return made
+
+
+def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:
+    """Run a suite to its end. Whatever was finished before is kept; a technique that fails does not stop the others."""
+    return _Run(session, chains, listen).all()
+
+
+def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
+    """What a run would do, one line a step, without doing it."""
+    suite = session.suite
+    lines = [f"train the baseline, seed {seed}" for seed in suite.seeds]
+    for chain in chains:
+        attempts, epochs = suite.budget.of(chain[0].start)
+        attempts = attempts if chain[0].knob else 1
+        lines += [
+            f"{chain_name(chain)}, seed {seed}: at most {attempts} attempts of {epochs} epochs" for seed in suite.seeds
+        ]
+    boards_count = len(boards(suite.models)) * len(suite.limits_points)
+    lines.append(
+        f"measure and test the baseline and the winners of {boards_count} boards, seeds {_listed(suite.seeds)}: "
+        f"{suite.measuring.blocks} blocks on {_listed(suite.backends)} at batch {_listed(suite.batch_sizes)}"
+    )
+    return lines
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+class _Run:
+    """A run in progress."""
+
+    def __init__(self, session: Session, chains: Sequence[Chain], listen: Listener) -> None:
+        self.session, self.chains, self.listen = session, chains, listen
+        self.suite = session.suite
+        self.boards = boards(self.suite.models)
+        self.made = self.kept = 0
+        self.failed: list[str] = []
+        self.began = time.monotonic()
+        self.baselines: dict[int, tuple[Attempt, Net]] = {}
+        seeds = len(self.suite.seeds)
+        per_chain = [self._attempts(chain) for chain in chains]
+        self.steps = seeds * (1 + sum(per_chain)) + seeds * (1 + len(chains))  # trials: a first guess
+
+    def all(self) -> Outcome:
+        for seed in self.suite.seeds:
+            self._baseline(seed)
+        pool = [attempt for attempt, _ in self.baselines.values()]
+        for chain in self.chains:
+            pool += self._search(chain)
+        chosen = self._chosen(pool)
+        self.steps = self.made + self.kept + len(self.failed) + len(chosen)
+        for attempt in chosen:
+            self._trial(attempt)
+        return Outcome(made=self.made, kept=self.kept, failed=tuple(self.failed), seconds=time.monotonic() - self.began)
+
+    def _attempts(self, chain: Chain) -> int:
+        return self.suite.budget.of(chain[0].start)[0] if chain[0].knob else 1
+
+    def _baseline(self, seed: int) -> None:
+        key = attempt_key(self.session, (), {}, seed)
+        attempt = self._step(
+            key,
+            f"baseline, seed {seed}",
+            lambda: self.session.store.attempt(key),
+            lambda: run_attempt(self.session, (), {}, seed, None),
+        )
+        net = self.session.net(attempt.net or "")
+        if net is None:
+            raise AttemptError(
+                f"the saved baseline net {attempt.net} is missing or damaged: remove attempts/{key}.json to train anew"
+            )
+        self.baselines[seed] = (attempt, net)
+
+    def _search(self, chain: Chain) -> list[Attempt]:
+        """The attempts of one technique: every setting on every seed before the next setting is decided."""
+        name, first = chain_name(chain), chain[0]
+        history: list[tuple[dict[str, Any], bool]] = []
+        found: list[Attempt] = []
+        for number in range(self._attempts(chain)):
+            settings = next_knobs(first, history)
+            if settings is None:
+                break
+            knobs = settings if len(chain) == 1 else {
+                f"{one.name}.{k}": v for one in chain for k, v in (settings if one is first else one.knobs).items()
+            }  # fmt: skip
+            shown = f" {first.knob} {settings[first.knob]:g}" if first.knob else ""
+            group = []
+            for seed in self.suite.seeds:
+                attempt = self._attempt(chain, knobs, seed, f"{name}{shown}, seed {seed} (attempt {number + 1})")
+                if attempt is None:
+                    return found  # it failed: other settings of it would only repeat that
+                group.append(attempt)
+            found += group
+            pooled = candidates([*(a for a, _ in self.baselines.values()), *group], self.boards)
+            history.append((settings, pooled[0].bound_points <= max(self.suite.limits_points)))
+        return found
+
+    def _attempt(self, chain: Chain, knobs: dict[str, Any], seed: int, title: str) -> Attempt | None:
+        key = attempt_key(self.session, chain, knobs, seed)
+        store = self.session.store
+        try:
+            attempt: Attempt = self._step(
+                key,
+                title,
+                lambda: store.attempt(key),
+                lambda: run_attempt(self.session, chain, knobs, seed, self.baselines[seed][1]),
+            )
+        except AttemptError as error:
+            reason = sentence(error)
+            task = self.suite.task
+            failure = Failure(
+                key=content_key("failure", task.key, chain_name(chain)), task=task.name, task_key=task.key,
+                technique=chain_name(chain), knobs=knobs, seed=seed, reason=reason,
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+            )  # fmt: skip
+            store.put(failure)
+            self.failed.append(f"{title}: {reason}")
+            self._tell("failed", key, title, detail=reason)
+            return None
+        store.remove(f"failures/{content_key('failure', self.suite.task.key, chain_name(chain))}.json")
+        return attempt
+
+    def _chosen(self, pool: Sequence[Attempt]) -> list[Attempt]:
+        """Attempts to measure and test: the baselines, and for each board and limit the winner of each technique.
+
+        A technique that wins nowhere is shown by its most accurate setting.
+        """
+        settings = candidates(pool, self.boards)
+        keys = [attempt.key for attempt, _ in self.baselines.values()]
+        for name in dict.fromkeys(c.technique for c in settings):
+            won = [winner(settings, name, board, limit) for board in self.boards for limit in self.suite.limits_points]
+            shown = [c for c in (*won, nearest(settings, name)) if c is not None]
+            keys += [key for c in (shown[:-1] or shown) for key in c.attempts]
+        by_key = {attempt.key: attempt for attempt in pool}
+        return [by_key[key] for key in dict.fromkeys(keys)]
+
+    def _trial(self, attempt: Attempt) -> None:
+        baseline = self.baselines[attempt.seed][0]
+        key = trial_key(self.session, attempt, baseline)
+        title = f"measure and test {'A/A control' if attempt.technique == BASELINE else attempt.technique}"
+        try:
+            self._step(
+                key,
+                f"{title}, seed {attempt.seed}",
+                lambda: self.session.store.trial(key),
+                lambda: run_trial(self.session, attempt, baseline),
+            )
+        except AttemptError as error:
+            self.failed.append(f"{title}: {sentence(error)}")
+            self._tell("failed", key, title, detail=sentence(error))
+
+    def _step(self, key: str, title: str, find: Callable[[], Any], make: Callable[[], Any]) -> Any:
+        """``find()``, or ``make()``, stored; the listener is told."""
+        record: Attempt | Trial | None = find()
+        if record is not None:
+            self.kept += 1
+            self._tell("kept", key, title)
+            return record
+        self._tell("started", key, title)
+        began = time.monotonic()
+        record = make()
+        self.session.store.put(record)
+        self.session.store.remove(f"steps/{key}")
+        self.made += 1
+        self._tell("finished", key, title, seconds=time.monotonic() - began)
+        return record
+
+    def _tell(
+        self, what: str, key: str, title: str, *, seconds: float | None = None, detail: str | None = None
+    ) -> None:
+        done = self.made + self.kept + len(self.failed)
+        steps = max(self.steps, done)
+        self.listen(Event(what=what, step=key, title=title, done=done, steps=steps, seconds=seconds, detail=detail))
+
+
+def benchmark(
+    suite: str = "quick",
+    *,
+    techniques: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    results: str | Path = "runs",
+    listen: Listener = lambda event: None,
+) -> Outcome:
+    """Run a suite (by name or TOML path) and store its results; ``techniques`` replaces those of the suite.
+
+    What is in ``results`` already is not run again. Raises ``ValueError`` for a name that is not known.
+    """
+    narrow = narrowed(load_suite(suite), techniques=tuple(techniques), seeds=None, limit_images=None)
+    session = Session.open(narrow, results)
+    return run(session, chains_of(narrow.techniques, files), listen)

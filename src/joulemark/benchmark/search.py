@@ -1,0 +1,37 @@
+"""The search of a technique's knob: the benchmark's work, the same for every technique."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from joulemark.techniques.technique import Technique
+
+
+def next_knobs(technique: Technique, history: Sequence[tuple[dict[str, Any], bool]]) -> dict[str, Any] | None:
+    """Knobs of the next attempt, or ``None`` when there is nothing to search.
+
+    ``history`` holds (knobs, accuracy kept) of the attempts so far. The first is the technique's default. Then the
+    searched knob is bisected: between the most aggressive setting that kept the accuracy and the gentlest that lost it,
+    or half-way to the end of its range where one of the two is not known yet.
+    """
+    knobs = dict(technique.knobs)
+    name = technique.knob
+    if not history:
+        return knobs
+    if name is None:
+        return None
+    span = technique.ranges[name]
+    sign = 1.0 if span.gentle == "low" else -1.0  # order values from gentle to aggressive
+    good = sorted((float(settings[name]) for settings, kept in history if kept), key=lambda v: sign * v)
+    bad = sorted((float(settings[name]) for settings, kept in history if not kept), key=lambda v: sign * v)
+    if not good:
+        value = span.move(bad[0], gentler=True)
+    elif not bad or sign * bad[0] < sign * good[-1]:
+        value = span.move(good[-1], gentler=False)
+    else:
+        value = span.between(good[-1], bad[0])
+    rounded = float(f"{value:.4g}")
+    if any(settings[name] == rounded for settings, _ in history):
+        return None
+    return {**knobs, name: type(technique.knobs[name])(rounded)}

@@ -1,0 +1,132 @@
+"""What every step of a run shares: the suite, the data, the store, backends, models, meters, and where it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from joulemark.backends.backend import Backend, Compiled, backend
+from joulemark.benchmark.measuring import Meters
+from joulemark.benchmark.suite import Suite
+from joulemark.data import load
+from joulemark.data.splits import Split
+from joulemark.energy.model import EnergyModel, energy_model
+from joulemark.machine import this_machine, versions
+from joulemark.meters.probe import probe
+from joulemark.nets.net import Net
+from joulemark.record import Machine, Provenance
+from joulemark.store import Store
+
+COMPILED_KEPT = 8
+
+
+@dataclasses.dataclass
+class Session:
+    """One run of a suite in one process. Data, backends and meters are opened when first needed."""
+
+    suite: Suite
+    store: Store
+    machine: Machine
+    command: str
+    _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def open(cls, suite: Suite, results: str | Path, *, command: str | None = None) -> Session:
+        """A session on this machine, with results below ``results`` (a folder or an fsspec URL)."""
+        machine = this_machine()
+        store = Store(results, hardware_class=machine.hardware_class, task=f"{suite.task.name}-{suite.task.key[:8]}")
+        return cls(suite, store, machine, command or f"joulemark {shlex.join(sys.argv[1:])}".strip())
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """Images and labels of every split. Only a trial may look at "test"."""
+        return load(self.suite.task)
+
+    @cached_property
+    def backends(self) -> list[Backend]:
+        """The suite's backends, all of which can run here; ``ValueError`` names one that cannot."""
+        made = [backend(name) for name in self.suite.backends]
+        for one in made:
+            reason = one.unavailable()
+            if reason is not None:
+                raise ValueError(f"backend {one.name} cannot run here: {reason}")
+        return made
+
+    @cached_property
+    def models(self) -> list[EnergyModel]:
+        """The suite's energy models."""
+        return [energy_model(name) for name in self.suite.models]
+
+    @cached_property
+    def meters(self) -> Meters:
+        """The energy counters of this machine."""
+        sources, unavailable = probe()
+        return Meters(sources, unavailable)
+
+    @cached_property
+    def _commit(self) -> str | None:
+        return commit()
+
+    def compiled(self, net: Net, backend: Backend) -> Compiled:
+        """``net`` ready to run on ``backend``; the last few are kept, so that a seed's baseline is compiled once."""
+        key = (net.hash, backend.name)
+        if key not in self._compiled:
+            while len(self._compiled) >= COMPILED_KEPT:
+                self._compiled.pop(next(iter(self._compiled)))
+            self._compiled[key] = backend.compile(net, threads=self.suite.threads)
+        self._compiled[key] = self._compiled.pop(key)  # the most recently used is dropped last
+        return self._compiled[key]
+
+    def provenance(self) -> Provenance:
+        """How to get a record made now again."""
+        return Provenance(
+            joulemark=versions().get("joulemark", "unknown"),
+            commit=self._commit,
+            command=self.command,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            machine=self.machine,
+            versions=versions(),
+            load_average=os.getloadavg()[0],
+        )
+
+    def save_net(self, net: Net) -> str:
+        """Store a net under its hash, once."""
+        path = f"nets/{net.hash}.safetensors"
+        if not self.store.exists(path):
+            self.store.write(path, net.to_bytes())
+        return net.hash
+
+    def net(self, key: str) -> Net | None:
+        """A stored net, or ``None`` if it is missing or damaged."""
+        data = self.store.read(f"nets/{key}.safetensors")
+        if data is None:
+            return None
+        try:
+            net = Net.from_bytes(data)
+        except ValueError:
+            return None
+        return net if net.hash == key else None
+
+
+def commit() -> str | None:
+    """Commit of the source tree this package is imported from, "+dirty" if it was changed; ``None`` outside one."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603, S607
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    top = git("rev-parse", "--show-toplevel")
+    if head is None or top is None or not folder.is_relative_to(Path(top) / "src"):
+        return None
+    return f"{head}+dirty" if git("status", "--porcelain", "--", str(folder)) else head

@@ -1,0 +1,308 @@
+"""The command: verbs only. Each one parses, calls and prints; the work is done in the rooms below.
+
+Imports that are slow stand inside the verbs, so that ``joulemark --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import msgspec
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Make convolutional networks use less energy, and prove it: techniques, meters, models, one fair comparison.",
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+ResultsFolder = Annotated[str, typer.Option("--results", help="Folder (or fsspec URL) that holds the results.")]
+SuiteName = Annotated[str, typer.Argument(help="A suite's name (`joulemark list suites`) or the path of a .toml file.")]
+Hardware = Annotated[str | None, typer.Option(help="Hardware class to show, if the results are of several.")]
+LISTS = ("techniques", "suites", "meters", "models", "backends", "nets")
+
+
+class Refused(Exception):  # noqa: N818  (an answer, not a fault)
+    """The command cannot do what was asked; the message is one sentence."""
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-t", "--technique", help="Run only these: a name, names joined by + to compose, or the path of a .py file."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Run seeds 0 to N-1 instead of the suite's.")
+    ] = None,
+    limit_images: Annotated[
+        int | None,
+        typer.Option(
+            min=10, help="Use at most so many images of each split: a smoke run, kept apart from real results."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")] = False,
+    results: ResultsFolder = "runs",
+    json: Json = False,
+) -> None:
+    """Run a suite: baselines, techniques, the choice on validation images, measuring, one test.
+
+    A run that was stopped goes on where it was; a finished one does nothing. Results are in --results.
+    """
+    from joulemark.benchmark.suite import load_suite, narrowed
+
+    names, files = _techniques(technique or [])
+    chosen = narrowed(load_suite(suite), techniques=names, seeds=seeds, limit_images=limit_images)
+    from joulemark.benchmark.run import chains_of, plan
+    from joulemark.benchmark.run import run as run_suite
+    from joulemark.benchmark.session import Session
+
+    session = Session.open(chosen, results)
+    chains = chains_of(chosen.techniques, files)
+    if dry_run:
+        lines = plan(session, chains)
+        _print_json(lines) if json else _lines(lines)
+        return
+    from joulemark.progress import listening
+
+    try:
+        with listening(json=json) as listen:
+            outcome = run_suite(session, chains, listen)
+    except KeyboardInterrupt as stop:
+        typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(130) from stop
+    if json:
+        _print_json(outcome)
+    else:
+        _show_boards(chosen, results, session.machine.hardware_class)
+        _lines([f"{outcome.made} steps made, {outcome.kept} kept from before, in {outcome.seconds:.0f} s. "
+                f"Results: {session.store.folder}"])  # fmt: skip
+    for reason in outcome.failed:
+        typer.echo(f"joulemark: {reason}", err=True)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help=" | ".join(LISTS))],
+    json: Json = False,
+) -> None:
+    """List techniques, suites, meters, models, backends or nets."""
+    if what not in LISTS:
+        from joulemark.record import unknown_name
+
+        raise Refused(unknown_name("list", what, LISTS))
+    from joulemark import listing
+
+    rows = getattr(listing, what)()
+    _print_json(rows) if json else _table(rows)
+
+
+@app.command()
+def doctor(
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if no energy can be measured here.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what can be measured on this machine, what cannot and why, and whether it is quiet."""
+    from joulemark import listing
+    from joulemark.machine import quiet_checks, this_machine, versions
+
+    machine, checks, meters = this_machine(), quiet_checks(), listing.meters()
+    measurable = any(row["status"] == "available" for row in meters)
+    if json:
+        _print_json(
+            {"machine": machine, "meters": meters, "backends": listing.backends(), "checks": [vars(c) for c in checks],
+             "versions": versions(), "joules_measurable": measurable}
+        )  # fmt: skip
+    else:
+        _lines(
+            [
+                f"Hardware class  {machine.hardware_class}",
+                f"Processor       {machine.processor}, {machine.cores} cores",
+                "",
+            ]
+        )
+        _table(meters)
+        _table(listing.backends())
+        _table(
+            [{"check": c.name, "ok": {True: "yes", False: "NO", None: "?"}[c.ok], "detail": c.detail} for c in checks]
+        )
+        _lines(
+            ["Joules can be measured here."] if measurable else
+            ["Joules cannot be measured here: seconds are measured, joules are modelled, and every result says so."]
+        )  # fmt: skip
+    if strict and not measurable:
+        raise typer.Exit(3)
+
+
+@app.command()
+def profile(
+    net: Annotated[
+        str, typer.Argument(help="A net's name (`joulemark list nets`) or the path of a saved .safetensors net.")
+    ],
+    model: Annotated[str, typer.Option(help="Energy model.")] = "row-stationary",
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Inputs in one batch.")] = 1,
+    inputs: Annotated[int, typer.Option(min=1, max=100_000, help="Random inputs to run.")] = 16,
+    json: Json = False,
+) -> None:
+    """Show a net layer by layer: shapes, MACs, bytes, modelled joules."""
+    from joulemark.energy.model import energy_model
+    from joulemark.profile import open_net, profile_net, short
+
+    report = profile_net(open_net(net), energy_model(model), batch_size=batch, inputs=inputs)
+    if json:
+        _print_json(report)
+        return
+    _table(
+        [
+            {"layer": row.layer, "operator": row.operator, "shape": f"{row.input} → {row.output}",
+             "weights": row.weights, "MACs": short(row.macs), "bytes": short(row.bytes),
+             "modelled J": None if row.joules is None else f"{row.joules:.2e}", "": row.bar}
+            for row in report.layers
+        ]
+    )  # fmt: skip
+    _lines(report.summary)
+
+
+@app.command()
+def board(suite: SuiteName, results: ResultsFolder = "runs", hardware: Hardware = None, json: Json = False) -> None:
+    """Show the boards of a suite: who is ranked where, who is not, and why."""
+    from joulemark.benchmark.suite import load_suite
+
+    _show_boards(load_suite(suite), results, hardware, json=json)
+
+
+@app.command()
+def report(
+    suite: SuiteName = "quick",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("report.html"),
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    results: ResultsFolder = "runs",
+    hardware: Hardware = None,
+    json: Json = False,
+) -> None:
+    """Write the results of a suite as one page: a self-contained file that needs no network."""
+    from joulemark.benchmark.suite import load_suite
+    from joulemark.report.page import render_page
+
+    page = render_page(_results(load_suite(suite), results, hardware))
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"cannot write {output}: {error.strerror}") from error
+    if open_:
+        typer.launch(output.resolve().as_uri())
+    _print_json({"page": str(output), "bytes": len(page.encode())}) if json else _lines([f"Wrote {output}."])
+
+
+def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:
+    """Names to run and files to load; a file on its own means all techniques in it."""
+    files = [Path(name) for name in given if name.endswith(".py")]
+    names = [name for name in given if not name.endswith(".py")]
+    if files:
+        from joulemark.techniques.technique import file_techniques
+
+        inside = [one.name for path in files for one in file_techniques(path)]
+        mentioned = {part for name in names for part in name.split("+")}
+        names += [name for name in inside if name not in mentioned]
+    return tuple(names), files
+
+
+def _results(suite: Any, results: str, hardware: str | None) -> Any:
+    """Everything stored of a suite's task on one hardware class."""
+    from joulemark.machine import this_machine
+    from joulemark.record import unknown_name
+    from joulemark.report.board import Results
+    from joulemark.store import Store, hardware_classes
+
+    task = f"{suite.task.name}-{suite.task.key[:8]}"
+    found = hardware_classes(results, task)
+    if not found:
+        raise Refused(f"there are no results of suite {suite.name!r} in {results}: run `joulemark run {suite.name}`")
+    if hardware is None:
+        here = this_machine().hardware_class
+        if here not in found and len(found) > 1:
+            raise Refused(f"the results are of several machines: add --hardware and one of {', '.join(found)}")
+        hardware = here if here in found else found[0]
+    if hardware not in found:
+        raise Refused(unknown_name("hardware class", hardware, found))
+    store = Store(results, hardware_class=hardware, task=task)
+    attempts, trials, failures = store.attempts(), store.trials(), store.failures()
+    return Results(
+        suite_name=suite.name, task_title=suite.task.title, hardware_class=hardware, limits_points=suite.limits_points,
+        models=suite.models, backends=suite.backends, batch_sizes=suite.batch_sizes,
+        command=f"joulemark run {suite.name}", attempts=attempts, trials=trials, failures=failures,
+        damaged=[(one.path, one.reason) for one in store.damaged],
+    )  # fmt: skip
+
+
+def _show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = False) -> None:
+    from joulemark.report.board import build_board
+    from joulemark.report.terminal import as_dict, board_table
+    from joulemark.report.verdicts import headline
+
+    known = _results(suite, results, hardware)
+    views = [build_board(known, one, limit) for limit in suite.limits_points for one in known.boards]
+    if json:
+        _print_json([as_dict(view) for view in views])
+        return
+    console = _console()
+    for view in views:
+        console.print(board_table(view))
+    for sentence in headline(known, views):
+        console.print(sentence, markup=False)
+    for path, reason in known.damaged:
+        typer.echo(f"joulemark: {path} could not be read and was set aside: {reason}", err=True)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def _lines(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(rows[0] if rows else ()):
+        table.add_column(column, overflow="fold", no_wrap=position == 0)
+    for row in rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    _console().print(table)
+
+
+def _console() -> Console:
+    """A terminal as wide as it is; a file or pipe gets lines that a person can still read."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def main() -> NoReturn:
+    """Run the command. Bad input is one sentence on standard error and exit code 2; Ctrl-C is 130."""
+    try:
+        app()
+    except (Refused, ValueError, OSError) as error:
+        typer.echo(f"joulemark: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

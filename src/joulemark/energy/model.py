@@ -1,0 +1,74 @@
+"""What an energy model is, and how one is found by name.
+
+An energy model turns a recorded workload into joules per input: on hardware that is not here, hence *modelled*, never
+measured. Ours are entry points too, so a third party's model is loaded, checked and named exactly as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol, runtime_checkable
+
+from joulemark.record import EnergyReport, Workload
+
+GROUP = "joulemark.energy_models"
+"""Entry-point group; each entry is called without arguments and returns an :class:`EnergyModel`."""
+
+OURS = (EntryPoint("row-stationary", "joulemark.energy.accelerator:Accelerator", GROUP),)
+
+
+@runtime_checkable
+class EnergyModel(Protocol):
+    """Joules of a workload, by layer and component, with what they rest on."""
+
+    @property
+    def name(self) -> str:
+        """Short name, unique among models: boards and records carry it."""
+        ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where method and constants come from, one sentence each."""
+        ...
+
+    def estimate(self, workload: Workload) -> EnergyReport:
+        """Joules per input, whole net and layer by layer; what the model does not describe lowers its coverage."""
+        ...
+
+
+def energy_model_names() -> tuple[str, ...]:
+    """Names of all installed models, sorted; nothing is imported.
+
+    >>> "row-stationary" in energy_model_names()
+    True
+    """
+    return tuple(sorted({point.name for point in _points()}))
+
+
+def energy_model(name: str) -> EnergyModel:
+    """Import and make the installed model of that name.
+
+    Raises ``ValueError`` for a name that no model or more than one model has, ``TypeError`` for an entry point that
+    gives something else than a model.
+
+    >>> energy_model("row-stationary").name
+    'row-stationary'
+    """
+    named = sorted({point.value: point for point in _points() if point.name == name}.items())
+    if not named:
+        names = energy_model_names()
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(names)
+        raise ValueError(f"no energy model is called {name!r}; {hint}")
+    if len(named) > 1:
+        raise ValueError(f"more than one energy model is called {name!r}: " + ", ".join(value for value, _ in named))
+    value, point = named[0]
+    model = point.load()()
+    if not isinstance(model, EnergyModel):
+        raise TypeError(f"{value} is not an energy model: it needs name, sources and estimate(workload)")
+    return model
+
+
+def _points() -> tuple[EntryPoint, ...]:
+    return (*OURS, *entry_points(group=GROUP))

@@ -1,0 +1,253 @@
+"""Boards as data: who is ranked where, at which cost, and who is not and why.
+
+One board answers one question (measured joules, measured seconds, or one energy model); boards are never mixed. Page
+and terminal draw the same :class:`~joulemark.report.rows.BoardView`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from joulemark.record import Attempt, Failure, Ratio, Record, Trial
+from joulemark.report.costs import (
+    Loss,
+    MakingTotal,
+    baseline_cost,
+    board_ratio,
+    making_total,
+    measure_loss,
+    timing_at,
+)
+from joulemark.report.rows import BoardView, Row
+from joulemark.rules import BASELINE, Board, Candidate, boards, candidates, nearest, why_ineligible, winner
+from joulemark.stats import ranks
+
+
+class Results(Record, frozen=True, kw_only=True):
+    """Everything known of one task on one hardware class. The first backend and batch size are the headline ones."""
+
+    suite_name: str
+    task_title: str
+    hardware_class: str
+    limits_points: Sequence[float]
+    models: Sequence[str]
+    backends: Sequence[str]
+    batch_sizes: Sequence[int]
+    command: str
+    attempts: Sequence[Attempt]
+    trials: Sequence[Trial]
+    failures: Sequence[Failure] = ()
+    damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
+
+    @property
+    def boards(self) -> tuple[Board, ...]:
+        """The boards of the suite."""
+        return boards(self.models)
+
+    @property
+    def baselines(self) -> dict[int, Trial]:
+        """The baseline trial of each seed."""
+        return {trial.seed: trial for trial in self.trials if trial.technique == BASELINE}
+
+    @property
+    def techniques(self) -> tuple[str, ...]:
+        """Every technique tried, sorted; the place in this list is its colour everywhere."""
+        tried = {attempt.technique for attempt in self.attempts} | {failure.technique for failure in self.failures}
+        return tuple(sorted(tried - {BASELINE}))
+
+
+def build_board(results: Results, board: Board, limit_points: float) -> BoardView:
+    """Draw up one board at one accuracy limit from records.
+
+    The winners are chosen on validation exactly as the benchmark chose them; test scores only add a flag.
+    """
+    refuse_mixture(results)
+    backend, batch_size = results.backends[0], results.batch_sizes[0]
+    cost = baseline_cost(list(results.baselines.values()), board, backend, batch_size)
+    empty = why_nothing_known(results, board)
+    ranked: list[Row] = []
+    apart: list[Row] = []
+    if empty is None:
+        pool = candidates(results.attempts, results.boards)
+        for technique in results.techniques:
+            row = technique_row(results, pool, technique, board, limit_points)
+            (ranked if row.status == "ranked" else apart).append(row)
+    rows = with_ranks(ranked, cost)
+    rows.append(baseline_row(results, cost))
+    rows.sort(key=lambda row: (-(row.ratio.value if row.ratio else 0.0), row.status != "baseline", row.technique))
+    apart.sort(key=lambda row: (row.status == "failed", row.validation.bound if row.validation else 0.0, row.technique))
+    if empty is None and not ranked:
+        empty = f"No technique is ranked at a limit of {limit_points:g} points; the reasons stand below."
+    return BoardView(
+        board=board,
+        limit_points=limit_points,
+        backend=backend,
+        batch_size=batch_size,
+        baseline_cost=cost,
+        rows=tuple(rows) if cost is not None or ranked else (),
+        ineligible=tuple(apart),
+        note=empty,
+    )
+
+
+def refuse_mixture(results: Results) -> None:
+    """Refuse records of several hardware classes or several versions of a task: their ratios do not compare."""
+    classes = {trial.hardware_class for trial in results.trials} | {results.hardware_class}
+    classes |= {attempt.provenance.machine.hardware_class for attempt in results.attempts}
+    if len(classes) > 1:
+        raise ValueError(f"one board cannot compare hardware classes: {', '.join(sorted(classes))}")
+    keys = {attempt.task_key for attempt in results.attempts} | {trial.task_key for trial in results.trials}
+    if len(keys) > 1:
+        raise ValueError(f"one board cannot compare versions of a task: keys {', '.join(sorted(keys))}")
+
+
+def why_nothing_known(results: Results, board: Board) -> str | None:
+    """For the measured-joules board without a counter: the reason its quantities give."""
+    if board.cost != "joules":
+        return None
+    quantities = [timing.joules for trial in results.trials for timing in trial.timings]
+    quantities += [attempt.joules for attempt in results.attempts]
+    if any(quantity.value is not None for quantity in quantities):
+        return None
+    reason = next((quantity.reason for quantity in quantities if quantity.reason), "no energy counter was read")
+    return f"Empty: joules were not measured here ({reason}). A model stands in for a measurement nowhere."
+
+
+def technique_row(
+    results: Results, pool: Sequence[Candidate], technique: str, board: Board, limit_points: float
+) -> Row:
+    """Show the winner of a technique if it has one, else its nearest setting with the reason."""
+    making = making_total(results.attempts, technique)
+    chosen = winner(pool, technique, board, limit_points)
+    if chosen is not None:
+        return winner_row(results, chosen, board, limit_points, making)
+    closest = nearest(pool, technique)
+    if closest is None:
+        failures = [failure for failure in results.failures if failure.technique == technique]
+        reason = f"failed: {failures[0].reason}" if failures else "no finished attempt beside a baseline of its seed"
+        knobs = failures[0].knobs if failures else {}
+        seeds = tuple(sorted({failure.seed for failure in failures}))
+        return Row(technique=technique, status="failed", knobs=knobs, seeds=seeds, making=making, reason=reason)
+    return Row(
+        technique=technique,
+        status="ineligible",
+        knobs=closest.knobs,
+        seeds=closest.seeds,
+        validation=validation_loss(results, closest),
+        execution="real" if closest.real else "simulated",
+        making=making,
+        flags=failure_flags(results, technique),
+        reason=why_ineligible(closest, board, limit_points),
+    )
+
+
+def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: float, making: MakingTotal) -> Row:
+    """Show a winner with what its trials say; untested, or if it turns out simulated, it is not ranked."""
+    backend, batch_size = results.backends[0], results.batch_sizes[0]
+    pairs = trial_pairs(results, chosen.attempts)
+    ratios = {other.name: board_ratio(pairs, other, backend, batch_size) for other in results.boards}
+    test = tested_loss(pairs, backend)
+    status, reason = "ranked", None
+    execution, why = executed(pairs, backend, batch_size) or ("real" if chosen.real else "simulated", chosen.reason)
+    if ratios[board.name] is None:
+        status = "untested"
+        reason = "tested, but with too few blocks for an interval" if pairs else "chosen on validation, not tested yet"
+    elif board.needs_real and execution != "real":
+        status, reason = "ineligible", f"simulated: {why or 'no kernel runs it'}"
+    return Row(
+        technique=chosen.technique,
+        status=status,
+        knobs=chosen.knobs,
+        seeds=tuple(candidate.seed for _, candidate in pairs) or chosen.seeds,
+        ratio=ratios[board.name],
+        ratios={name: ratio for name, ratio in ratios.items() if ratio is not None},
+        test=test,
+        validation=validation_loss(results, chosen),
+        execution=execution,
+        making=making,
+        nets=tuple(candidate.net for _, candidate in pairs),
+        trials=tuple(candidate.key for _, candidate in pairs),
+        flags=winner_flags(results, chosen, test, len(pairs), limit_points),
+        reason=reason,
+    )
+
+
+def winner_flags(
+    results: Results, chosen: Candidate, test: Loss | None, tested: int, limit_points: float
+) -> tuple[str, ...]:
+    """List what a reader must know about a winner beside its numbers."""
+    flags = []
+    if test is not None and test.bound > limit_points:
+        flags.append(f"test bound {test.bound:.2f} exceeds the limit")
+    if 0 < tested < len(chosen.seeds):
+        flags.append(f"{tested} of {len(chosen.seeds)} seeds tested")
+    if tested == 1:
+        flags.append("one seed")
+    return (*flags, *failure_flags(results, chosen.technique))
+
+
+def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
+    """How often a technique that otherwise finished did fail."""
+    count = sum(failure.technique == technique for failure in results.failures)
+    return (f"{count} failed {'step' if count == 1 else 'steps'}",) if count else ()
+
+
+def trial_pairs(results: Results, attempts: Sequence[str]) -> list[tuple[Trial, Trial]]:
+    """(baseline, candidate) trials of the same seeds for a setting's attempts, by seed."""
+    references = results.baselines
+    chosen = [trial for trial in results.trials if trial.attempt in attempts and trial.seed in references]
+    return [(references[trial.seed], trial) for trial in sorted(chosen, key=lambda trial: trial.seed)]
+
+
+def executed(pairs: Sequence[tuple[Trial, Trial]], backend: str, batch_size: int) -> tuple[str, str | None] | None:
+    """How the trials really ran on a backend (one simulated seed makes the row simulated), and why not for real."""
+    timings = [timing_at(candidate, backend, batch_size) for _, candidate in pairs]
+    known = [timing for timing in timings if timing is not None]
+    if not known:
+        return None
+    worst = next((timing for timing in known if timing.execution != "real"), known[0])
+    return worst.execution, worst.reason
+
+
+def tested_loss(pairs: Sequence[tuple[Trial, Trial]], backend: str) -> Loss | None:
+    """Loss on the test images of the compiled objects that were timed."""
+    scores = [(b.scores[backend], c.scores[backend]) for b, c in pairs if backend in b.scores and backend in c.scores]
+    return measure_loss([b for b, _ in scores], [c for _, c in scores]) if scores else None
+
+
+def validation_loss(results: Results, candidate: Candidate) -> Loss | None:
+    """Loss on the validation images, which is what choices are made on."""
+    references = {a.seed: a.score for a in results.attempts if a.technique == BASELINE}
+    scores = [(references.get(a.seed), a.score) for a in results.attempts if a.key in candidate.attempts]
+    known = [(b, c) for b, c in scores if b is not None and c is not None]
+    return measure_loss([b for b, _ in known], [c for _, c in known]) if known else None
+
+
+def with_ranks(rows: Sequence[Row], cost: float | None) -> list[Row]:
+    """Rank rows by their cost relative to the baseline, ties where intervals overlap, and fill in absolute costs."""
+    known = [(row, row.ratio) for row in rows if row.ratio is not None]
+    places = ranks([1.0 / ratio.high for _, ratio in known], [1.0 / ratio.low for _, ratio in known])
+    return [
+        msgspec.structs.replace(row, rank=place, cost=cost / ratio.value if cost is not None else None)
+        for (row, ratio), place in zip(known, places, strict=True)
+    ]
+
+
+def baseline_row(results: Results, cost: float | None) -> Row:
+    """Show the baseline itself: ratio 1 by definition, unranked."""
+    trials = sorted(results.baselines.values(), key=lambda trial: trial.seed)
+    return Row(
+        technique=BASELINE,
+        status="baseline",
+        knobs={},
+        seeds=tuple(trial.seed for trial in trials),
+        ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(trials)),
+        cost=cost,
+        test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
+        execution="real",
+        making=making_total(results.attempts, BASELINE),
+        nets=tuple(trial.net for trial in trials),
+        trials=tuple(trial.key for trial in trials),
+    )

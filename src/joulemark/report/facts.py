@@ -1,0 +1,161 @@
+"""What stands behind the boards, in plain words: what was measured, what was modelled, what was not, and where from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from joulemark.record import Timing
+from joulemark.report.board import Results
+from joulemark.report.costs import energy_of, timing_at
+from joulemark.report.words import backend_name, with_prefix
+from joulemark.rules import BASELINE
+from joulemark.stats import combine_ratios
+
+
+def joules_measured(results: Results) -> bool:
+    """Whether any counter was read."""
+    return any(timing.joules.value is not None for trial in results.trials for timing in trial.timings)
+
+
+def all_timings(results: Results) -> list[Timing]:
+    """Every timing of every trial."""
+    return [timing for trial in results.trials for timing in trial.timings]
+
+
+def measured(results: Results) -> list[str]:
+    """List what a clock or a counter said."""
+    timings = all_timings(results)
+    facts = []
+    if timings:
+        blocks = [len(timing.blocks) for timing in timings]
+        shape = f"{min(blocks)}" if min(blocks) == max(blocks) else f"{min(blocks)} to {max(blocks)}"
+        facts.append(
+            f"Seconds per input of the compiled net, in {shape} shuffled blocks of baseline, candidate, baseline; "
+            "the ratio is paired within a block, its 95 % interval comes from resampling the blocks."
+        )
+    images = {score.images for trial in results.trials for score in trial.scores.values()}
+    if images:
+        number = " or ".join(f"{count:,}" for count in sorted(images))
+        facts.append(f"Accuracy of the very objects that were timed, on {number} test images, once.")
+    if joules_measured(results):
+        scopes = sorted({f"{t.joules.method}, {t.joules.scope}" for t in timings if t.joules.value is not None})
+        facts.append(f"Joules per input ({'; '.join(scopes)}).")
+    facts.append("Making: wall seconds, CPU-seconds and image passes of every attempt, losers included.")
+    return facts
+
+
+def modelled(results: Results) -> list[str]:
+    """List what was computed from operations and constants, with the assumptions."""
+    facts = []
+    for model in results.models:
+        reports = [report for trial in results.trials if (report := energy_of(trial, model)) is not None]
+        if not reports:
+            facts.append(f"{model}: no trial has this model.")
+            continue
+        coverage = min(report.coverage for report in reports)
+        assumptions = list(dict.fromkeys(text for report in reports for text in report.assumptions))
+        sources = list(dict.fromkeys(text for report in reports for text in report.sources))
+        text = f"{model}: joules per input of an accelerator, from the operations that really ran; "
+        text += f"it describes at least {100 * coverage:.0f} % of the executed MACs."
+        text += f" Assumes: {'; '.join(assumptions)}." if assumptions else ""
+        text += f" Constants from: {'; '.join(sources)}." if sources else ""
+        facts.append(text + " Its interval holds the spread between seeds only, not the model's own error.")
+    return facts
+
+
+def not_measured(results: Results) -> list[str]:
+    """List what nobody should read into this page."""
+    facts = []
+    if not joules_measured(results):
+        facts.append("Joules of this machine: no counter was read. Being faster is no proof of using fewer joules.")
+    facts += [
+        "Other hardware: a ranking here says nothing of another machine.",
+        "Data loading, decoding and sending of inputs, and the idle time between them.",
+        "Making the hardware, cooling, and losses of the power supply.",
+    ]
+    return facts
+
+
+def baseline_speeds(results: Results) -> list[str]:
+    """How fast the fp32 baseline itself is on every backend, with a warning if the first is not the fastest."""
+    facts = []
+    for batch_size in results.batch_sizes:
+        speeds = {}
+        for backend in results.backends:
+            timings = [timing_at(trial, backend, batch_size) for trial in results.baselines.values()]
+            values = [t.seconds.value for t in timings if t is not None and t.seconds.value is not None]
+            if values:
+                speeds[backend] = float(np.mean(values))
+        if not speeds:
+            continue
+        listed = ", ".join(f"{backend_name(name)} {with_prefix(value, 's')}" for name, value in speeds.items())
+        text = f"Baseline at batch {batch_size}, per input: {listed}."
+        fastest = min(speeds, key=lambda name: speeds[name])
+        if fastest != results.backends[0]:
+            text += f" {backend_name(fastest)} runs the fp32 baseline fastest; ratios here are within one backend."
+        facts.append(text)
+    return facts
+
+
+def control(results: Results) -> list[str]:
+    """Say how well the protocol tells the baseline from itself: the A/A control, which bounds what can be resolved."""
+    first = [timing_at(t, results.backends[0], results.batch_sizes[0]) for t in results.baselines.values()]
+    ratio = combine_ratios([timing.ratio for timing in first if timing is not None and timing.ratio is not None])
+    if ratio is None:
+        return []
+    half = 50.0 * (ratio.high - ratio.low) / ratio.value
+    verdict = "" if ratio.low <= 1.0 <= ratio.high else " It does not hold 1: distrust small differences here."
+    return [f"A/A control, the baseline against itself: {ratio.value:.3f} ± {half:.1f} %.{verdict}"]
+
+
+def provenance(results: Results) -> list[tuple[str, str]]:
+    """Where the records come from, each different value once."""
+    origins = [record.provenance for record in results.trials] or [a.provenance for a in results.attempts]
+    machines = [origin.machine for origin in origins]
+    loads = [origin.load_average for origin in origins if origin.load_average is not None]
+    started = sorted(origin.started for origin in origins)
+    notes = [
+        f"{trial.technique}, {key.replace('_', ' ')}: {value}"
+        for trial in results.trials
+        for key, value in trial.notes.items()
+        if isinstance(value, str | int | float)  # tables of a technique's inner steps stay in the raw records
+    ]
+    flags = [flag for timing in all_timings(results) for flag in timing.seconds.flags]
+    lines: list[tuple[str, list[str]]] = [
+        ("Command", [results.command]),
+        ("Hardware class", [results.hardware_class]),
+        ("Processor", [f"{m.processor}, {m.cores} cores" for m in machines]),
+        ("Memory", [with_prefix(m.memory_bytes, "B") for m in machines if m.memory_bytes is not None]),
+        ("Accelerator", [m.accelerator or "none" for m in machines]),
+        ("System", [m.system + virtual_text(m.virtual) for m in machines]),
+        ("Governor", [m.governor or "unknown" for m in machines]),
+        ("Seeds", [", ".join(str(seed) for seed in sorted({record.seed for record in results.attempts}))]),
+        ("Measured", [f"{started[0]} to {started[-1]}"] if started else []),
+        ("Commit", [origin.commit or "unknown" for origin in origins]),
+        (
+            "Versions",
+            [", ".join(f"{k} {v}" for k, v in {"joulemark": o.joulemark, **o.versions}.items()) for o in origins],
+        ),
+        ("Load average", [f"{min(loads):.2f} to {max(loads):.2f}"] if loads else ["unknown"]),
+        ("Precision, threads", [f"{t.backend}: {t.precision}, {t.threads} threads" for t in all_timings(results)]),
+        ("Notes", notes),
+        ("Flags", flags),
+    ]
+    return [(name, value) for name, values in lines for value in dict.fromkeys(values) if value]
+
+
+def virtual_text(virtual: bool | None) -> str:
+    """Say whether the machine is virtual, if that is known."""
+    return "" if virtual is None else (", virtual machine" if virtual else ", bare metal")
+
+
+def label(results: Results) -> dict[str, Any]:
+    """Facts for the label card that do not depend on a board."""
+    started = sorted(trial.provenance.started for trial in results.trials)
+    return {
+        "date": started[-1][:10] if started else "",
+        "seeds": len({trial.seed for trial in results.trials if trial.technique != BASELINE}),
+        "joules": "measured" if joules_measured(results) else "not measured here",
+    }

@@ -1,0 +1,235 @@
+"""The page: one HTML file that opens from disk, asks the network for nothing and runs only the scripts it names.
+
+The policy lists the two inline scripts by their hashes, so that no text of a record could ever run, even if escaping
+failed. Figures and records travel as JSON in data blocks, with every ``<`` escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import re
+from importlib import resources
+from typing import Any
+
+import jinja2
+import msgspec
+import plotly.graph_objects as go
+import plotly.offline
+from markupsafe import Markup, escape
+
+from joulemark.report import facts, figures, layers, marks, style, words
+from joulemark.report.board import Results, build_board, trial_pairs
+from joulemark.report.costs import board_ratio, proxy_ratio, timing_at
+from joulemark.report.rows import BoardView, Row
+from joulemark.report.verdicts import best_rows, headline, row_verdict
+from joulemark.stats import kendall_tau
+
+PROXIES = {
+    "macs_per_input": "executed MACs",
+    "bytes_moved_per_input": "bytes moved",
+    "parameters": "parameters",
+    "nonzero_parameters": "non-zero parameters",
+    "weight_bytes": "weight bytes",
+    "peak_memory_bytes": "peak memory",
+}
+"""Proxies by name, in the order in which the page offers them."""
+
+
+def render_page(results: Results) -> str:
+    """Draw the whole page of one task on one hardware class."""
+    drawn: dict[str, Any] = {}
+    limits = [limit_context(results, limit, index, drawn) for index, limit in enumerate(results.limits_points)]
+    library = plotly.offline.get_plotlyjs().replace("\r\n", "\n")
+    script = asset("page.js")
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            results=results,
+            limits=limits,
+            chosen=max(range(len(limits)), key=lambda index: results.limits_points[index]),
+            legend=[
+                (name, style.glyph_of(results.techniques, name), style.colour_of(results.techniques, name))
+                for name in results.techniques
+            ],
+            figures=drawn,
+            raw=msgspec.to_builtins({"trials": list(results.trials), "failures": list(results.failures)}),
+            strips=strips(results),
+            facts=facts,
+            label=facts.label(results),
+            library=Markup(library),  # noqa: S704 - plotly's own script, checked by its hash in the policy
+            script=Markup(script),  # noqa: S704 - our own script, likewise
+            css=Markup(asset("page.css")),  # noqa: S704
+            hashes=[script_hash(library), script_hash(script)],
+        )
+    )
+
+
+def asset(name: str) -> str:
+    """Read a file that lies beside this one."""
+    return resources.files("joulemark.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def script_hash(text: str) -> str:
+    """Hash an inline script as a content security policy wants it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Set up the template engine: everything is escaped, an unknown name is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("joulemark.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "prefix": words.with_prefix,
+        "duration": words.duration,
+        "count": words.count,
+        "points": words.points,
+        "times": words.times,
+        "interval": words.interval,
+        "knobs": words.knobs,
+        "backend": words.backend_name,
+        "emphasise": emphasise,
+        "sentence_case": words.sentence_case,
+    }
+    made.globals["row_verdict"] = row_verdict
+    return made
+
+
+def emphasise(sentence: str) -> Markup:
+    """Escape a sentence and set what stands in backticks in bold."""
+    return Markup(re.sub(r"`([^`]+)`", r"<b>\1</b>", str(escape(sentence))))  # noqa: S704 - escaped first
+
+
+def limit_context(results: Results, limit: float, index: int, drawn: dict[str, Any]) -> dict[str, Any]:
+    """Build everything on the page that depends on the accuracy limit; figures go into ``drawn``."""
+    views = [build_board(results, board, limit) for board in results.boards]
+    scatter: list[tuple[str, BoardView]] = []
+    for view in views:
+        figure = figures.tradeoff(results, view) if view.rows else None
+        if figure is not None:
+            scatter.append((add(drawn, f"tradeoff-{index}-{len(scatter)}", figure), view))
+    return {
+        "points": limit,
+        "sentences": headline(results, views),
+        "best": best_of(views),
+        "scatter": scatter,
+        "boards": [(view, marks.whiskers([row.ratio for row in view.rows])) for view in views],
+        "settings": settings_table(results, views),
+        "promises": promise_context(results, views, index, drawn),
+        "layers": layer_context(results, views, index, drawn),
+    }
+
+
+def add(drawn: dict[str, Any], name: str, figure: go.Figure) -> str:
+    """Keep a figure as plain JSON under a name."""
+    drawn[name] = json.loads(figure.to_json())
+    return name
+
+
+def best_of(views: list[BoardView]) -> tuple[BoardView, Row] | None:
+    """Pick what the label card shows: the winner of the most direct board that has one."""
+    return next(((view, best_rows(view)[0]) for view in views if best_rows(view)), None)
+
+
+def chosen_rows(views: list[BoardView]) -> list[Row]:
+    """List the tested rows of all boards of a limit, each net once."""
+    rows = [row for view in views for row in (*view.ranked, *view.ineligible) if row.trials]
+    return list({row.trials: row for row in rows}.values())
+
+
+def settings_table(results: Results, views: list[BoardView]) -> list[tuple[Row, list[Any]]]:
+    """Tabulate speed ratios on every backend and batch size: one line a tested row."""
+    seconds = next(board for board in results.boards if board.cost == "seconds")
+    lines = []
+    for row in chosen_rows(views):
+        pairs = [
+            pair for pair in trial_pairs(results, [t.attempt for t in results.trials]) if pair[1].key in row.trials
+        ]
+        cells = []
+        for backend in results.backends:
+            for size in results.batch_sizes:
+                timings = [timing for _, trial in pairs if (timing := timing_at(trial, backend, size)) is not None]
+                real = bool(timings) and all(timing.execution == "real" for timing in timings)
+                cells.append((board_ratio(pairs, seconds, backend, size), real))
+        lines.append((row, cells))
+    return lines
+
+
+def promise_context(results: Results, views: list[BoardView], index: int, drawn: dict[str, Any]) -> list[Any]:
+    """Compare what each proxy and model promised with what was measured: (name, figure, sentence)."""
+    rows = chosen_rows(views)
+    measured = "joules" if any("joules" in row.ratios for row in rows) else "seconds"
+    names = {name for trial in results.trials for name in trial.proxies}
+    made: list[Any] = []
+    for proxy in [
+        *sorted(names, key=lambda name: (name not in PROXIES, [*PROXIES, name].index(name))),
+        *results.models,
+    ]:
+        promises = []
+        for row in rows:
+            pairs = [(results.baselines[t.seed], t) for t in results.trials if t.key in row.trials]
+            if proxy in names:
+                factor = proxy_ratio(pairs, proxy)
+            else:
+                ratio = row.ratios.get(proxy)
+                factor = ratio.value if ratio is not None else None
+            if factor is not None and measured in row.ratios:
+                promises.append((row, factor))
+        if promises:
+            title = PROXIES.get(proxy, proxy if proxy in names else f"modelled joules ({proxy})")
+            figure = figures.promised(results, promises, title, measured)
+            name = add(drawn, f"promise-{index}-{len(made)}", figure)
+            made.append((title, name, agreement(promises, title, measured)))
+    return made
+
+
+def agreement(promises: list[tuple[Row, float]], proxy: str, measured: str) -> str:
+    """Say in words how well a proxy orders the techniques."""
+    factors = [factor for _, factor in promises]
+    ratios = [row.ratios[measured].value for row, _ in promises]
+    tau = kendall_tau(factors, ratios)
+    if tau is None:
+        return "One tested net only: nothing to order."
+    pairs = [(i, j) for i in range(len(ratios)) for j in range(i)]
+    wrong = sum((factors[i] - factors[j]) * (ratios[i] - ratios[j]) < 0 for i, j in pairs)
+    name = words.sentence_case(proxy)
+    return f"{name} order {wrong} of {len(pairs)} pairs the wrong way round (Kendall's tau {tau:.2f})."
+
+
+def layer_context(results: Results, views: list[BoardView], index: int, drawn: dict[str, Any]) -> list[Any]:
+    """Draw the layers of every winner of the modelled boards: (title, figure, components, sums)."""
+    made: list[Any] = []
+    for view in views:
+        if not view.board.cost.startswith("model:"):
+            continue
+        model = view.board.name
+        shades = [
+            (part, style.COMPONENTS[place % len(style.COMPONENTS)])
+            for place, part in enumerate(layers.components_of(results, model))
+        ]
+        for row in view.ranked:
+            figure = layers.per_layer(results, row, model)
+            if figure is not None:
+                name = add(drawn, f"layers-{index}-{len(made)}", figure)
+                made.append((f"{row.technique} · {model}", name, shades, view, row))
+    return made
+
+
+def strips(results: Results) -> list[tuple[str, str, list[marks.Dot]]]:
+    """List the raw windows of every trial at the headline setting: (technique, words, dots)."""
+    made: list[Any] = []
+    for trial in results.trials:
+        timing = timing_at(trial, results.backends[0], results.batch_sizes[0])
+        if timing is not None and timing.blocks:
+            told = f"{words.knobs(trial.knobs)} · seed {trial.seed}".strip(" ·")
+            made.append((trial.technique, told, marks.strip(timing)))
+    return made

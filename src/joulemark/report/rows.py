@@ -1,0 +1,72 @@
+"""What a board shows: one row a technique, and the view that page and terminal both draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from joulemark.record import Ratio, Record
+from joulemark.report.costs import Loss, MakingTotal
+from joulemark.rules import Board
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """One technique on a board. ``ratios`` holds the same nets' ratios on every board, this one included."""
+
+    technique: str
+    status: str  # "ranked", "baseline", "untested", "ineligible" or "failed"
+    knobs: dict[str, Any]
+    seeds: tuple[int, ...] = ()
+    rank: tuple[int, int] | None = None  # best and worst place; equal unless tied
+    ratio: Ratio | None = None  # baseline cost / this cost
+    cost: float | None = None  # per input
+    ratios: dict[str, Ratio] = msgspec.field(default_factory=dict)
+    test: Loss | None = None
+    validation: Loss | None = None
+    execution: str | None = None
+    making: MakingTotal | None = None
+    nets: tuple[str, ...] = ()
+    trials: tuple[str, ...] = ()  # keys
+    flags: tuple[str, ...] = ()
+    reason: str | None = None  # why it is not ranked
+
+    @property
+    def verdict(self) -> str | None:
+        """Say "cheaper", "dearer", or "undecided" when the interval holds 1; ``None`` without a ratio."""
+        if self.ratio is None or self.status != "ranked":
+            return None
+        if self.ratio.low <= 1.0 <= self.ratio.high:
+            return "undecided"
+        return "cheaper" if self.ratio.low > 1.0 else "dearer"
+
+    @property
+    def rank_text(self) -> str:
+        """The rank as people write it: "1", or "2 to 4" when tied."""
+        if self.rank is None:
+            return "–"  # noqa: RUF001
+        best, worst = self.rank
+        return f"{best}" if best == worst else f"{best} to {worst}"
+
+
+class BoardView(Record, frozen=True, kw_only=True):
+    """A board at one limit, ready to draw. ``rows`` holds the baseline and the ranked, cheapest first."""
+
+    board: Board
+    limit_points: float
+    backend: str
+    batch_size: int
+    baseline_cost: float | None
+    rows: tuple[Row, ...]
+    ineligible: tuple[Row, ...]
+    note: str | None = None  # why it is empty
+
+    @property
+    def unit(self) -> str:
+        """Unit of its costs."""
+        return "s" if self.board.cost == "seconds" else "J"
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that compete, without the baseline."""
+        return tuple(row for row in self.rows if row.status == "ranked")

@@ -1,0 +1,69 @@
+"""The boards in a terminal: the same rows as the page, as rich tables or as plain dicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from rich.markup import escape
+from rich.table import Table
+
+from joulemark.report.rows import BoardView, Row
+from joulemark.report.verdicts import row_verdict
+from joulemark.report.words import backend_name, count, duration, interval, knobs, points, times, with_prefix
+
+
+def board_table(view: BoardView) -> Table:
+    """Draw a board as a table: the ranked, the baseline, then the ineligible in grey with their reasons."""
+    title = f"{view.board.title} · at most {view.limit_points:g} points lost"
+    caption = view.note or f"{backend_name(view.backend)}, batch {view.batch_size}; x: baseline cost / this cost"
+    table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("technique")
+    table.add_column("x cheaper", justify="right")
+    table.add_column("per input", justify="right", no_wrap=True)
+    table.add_column("test loss", justify="right")
+    table.add_column("executed")
+    table.add_column("making of", justify="right")
+    table.add_column("remarks")
+    for row in view.rows:
+        table.add_row(*cells(view, row), style="bold" if row.rank and row.rank[0] == 1 else None)
+    if view.rows and view.ineligible:
+        table.add_section()
+    for row in view.ineligible:
+        table.add_row(*cells(view, row), style="dim")
+    return table
+
+
+def cells(view: BoardView, row: Row) -> tuple[str, ...]:
+    """Write the cells of one row, names escaped so that brackets in them are not markup."""
+    name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
+    ratio = "" if row.ratio is None else times(row.ratio.value)
+    if row.ratio is not None and row.status == "ranked":
+        ratio += f"\n{interval(row.ratio)}"
+    loss = ""
+    if row.test is not None and row.status != "baseline":
+        loss = f"{points(row.test.points)}\n≤ {points(row.test.bound)}"
+    making = ""
+    if row.making is not None and row.making.attempts:
+        making = f"{duration(row.making.seconds)}\n{count(row.making.image_passes)} passes"
+    remarks = [text for text in (row.reason, row_verdict(view, row), *row.flags) if text]
+    return (
+        row.rank_text,
+        escape(name),
+        ratio,
+        "" if row.cost is None else with_prefix(row.cost, view.unit),
+        loss,
+        row.execution or "",
+        making,
+        escape("; ".join(remarks)),
+    )
+
+
+def as_dict(view: BoardView) -> dict[str, Any]:
+    """Turn a board into plain dicts, lists and numbers, for ``--json``."""
+    plain: dict[str, Any] = msgspec.to_builtins(view)
+    for key in ("rows", "ineligible"):
+        for drawn, row in zip(plain[key], getattr(view, key), strict=True):
+            drawn["verdict"] = row_verdict(view, row)
+    return plain

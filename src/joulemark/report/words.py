@@ -1,0 +1,92 @@
+"""Numbers and names as people read them: "2.1x", "86 µs", "3 h 20 min", "strength 0.003"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from joulemark.record import Ratio
+
+BACKENDS = {
+    "onnxruntime": "ONNX Runtime",
+    "eager": "eager PyTorch",
+    "openvino": "OpenVINO",
+    "binary": "binary kernels",
+    "cuda": "CUDA",
+}
+PREFIXES = {0: "", -1: "m", -2: "µ", -3: "n", -4: "p", 1: "k", 2: "M", 3: "G"}
+
+
+def backend_name(backend: str) -> str:
+    """Name of a backend in prose; an unknown one keeps its own."""
+    return BACKENDS.get(backend, backend)
+
+
+def times(value: float) -> str:
+    """Write a ratio with three digits that matter: "0.87", "2.10", "13.4"."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def interval(ratio: Ratio) -> str:
+    """Write the ends of an interval: "2.0 to 2.2"."""
+    return f"{times(ratio.low)} to {times(ratio.high)}"
+
+
+def with_prefix(value: float | None, unit: str, *, short: bool = False) -> str:
+    """Write a value with an SI prefix and three digits (``short``: without zeros at the end).
+
+    >>> with_prefix(8.6e-5, "s")
+    '86.0 µs'
+    >>> with_prefix(None, "J")
+    'unknown'
+    """
+    if value is None:
+        return "unknown"
+    if value == 0:
+        return f"0 {unit}"
+    power = min(max(math.floor(math.log10(abs(value)) / 3), -4), 3)
+    scaled = value / 1000.0**power
+    digits = max(0, 2 - math.floor(math.log10(abs(scaled)))) if abs(scaled) < 100 else 0
+    text = f"{scaled:.{digits}f}"
+    if short and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} {PREFIXES[power]}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time that people wait: "41 s", "12 min", "3 h 20 min"."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(value: float) -> str:
+    """Write a count: "980", "12.5 k", "3.1 M"."""
+    if value < 10_000:
+        return f"{value:,.0f}"
+    return f"{value / 1e3:.0f} k" if value < 1e6 else f"{value / 1e6:.1f} M"
+
+
+def points(value: float) -> str:
+    """Write a loss in points; a gain has a minus sign of its own width."""
+    return f"{value:.2f}".replace("-", "−") if round(value, 2) else "0.00"  # noqa: RUF001
+
+
+def sentence_case(text: str) -> str:
+    """Raise the first letter and leave the rest ("executed MACs" keeps its MACs)."""
+    return text[:1].upper() + text[1:]
+
+
+def knobs(settings: Mapping[str, Any]) -> str:
+    """Write knobs and their values: "strength 0.003, epochs 6"."""
+    parts = []
+    for name, value in settings.items():
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        parts.append(f"{name.replace('_', ' ')} {text}")
+    return ", ".join(parts)

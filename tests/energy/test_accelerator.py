@@ -1,0 +1,299 @@
+"""The accelerator model against the figures of published nets, hand-made sparse layers and its own promises."""
+
+import math
+import time
+from importlib.resources import files
+
+import msgspec
+import numpy as np
+import pytest
+
+from joulemark.energy.accelerator import Accelerator, Description, layer_shape, stored_words
+from joulemark.energy.row_stationary import Shape, accesses, search
+from joulemark.record import Kind, Operation, Workload
+
+CHIP = Description.eyeriss()
+PARTS = {"DRAM", "buffer", "array", "register file", "MAC"}
+
+
+def conv(layer, channels, size, filters, kernel, *, stride=1, padding=0, groups=1, rows=1, calls=1, **more):
+    out = (size + 2 * padding - kernel) // stride + 1
+    return Operation(
+        layer=layer,
+        operator="conv",
+        input_shape=(channels, size, size),
+        output_shape=(filters, out, out),
+        weight_shape=(filters, channels // groups, kernel, kernel),
+        stride=(stride, stride),
+        padding=(padding, padding),
+        dilation=(1, 1),
+        groups=groups,
+        rows=rows,
+        calls=calls,
+        macs=rows * filters * out * out * (channels // groups) * kernel * kernel,
+        **more,
+    )
+
+
+def linear(layer, inputs, outputs, *, rows=1, **more):
+    return Operation(
+        layer=layer,
+        operator="linear",
+        input_shape=(inputs,),
+        output_shape=(outputs,),
+        weight_shape=(outputs, inputs),
+        rows=rows,
+        calls=1,
+        macs=rows * inputs * outputs,
+        **more,
+    )
+
+
+def alexnet():
+    """Grouped AlexNet (Krizhevsky 2012) on 227 x 227."""
+    return (
+        conv("conv1", 3, 227, 96, 11, stride=4),
+        conv("conv2", 96, 27, 256, 5, padding=2, groups=2),
+        conv("conv3", 256, 13, 384, 3, padding=1),
+        conv("conv4", 384, 13, 384, 3, padding=1, groups=2),
+        conv("conv5", 384, 13, 256, 3, padding=1, groups=2),
+        linear("fc6", 9216, 4096),
+        linear("fc7", 4096, 4096),
+        linear("fc8", 4096, 1000),
+    )
+
+
+def squeezenet():
+    """SqueezeNet v1.0 (Iandola 2016) on 227 x 227; conv10 has padding 1 as in the authors' model."""
+    layers = [conv("conv1", 3, 227, 96, 7, stride=2)]
+    channels, size = 96, 55
+    for index, squeeze in enumerate((16, 16, 32, 32, 48, 48, 64, 64), start=2):
+        size = {5: 27, 9: 13}.get(index, size)  # pools come before fire5 and fire9
+        layers.append(conv(f"fire{index}.squeeze", channels, size, squeeze, 1))
+        layers.append(conv(f"fire{index}.expand1", squeeze, size, 4 * squeeze, 1))
+        layers.append(conv(f"fire{index}.expand3", squeeze, size, 4 * squeeze, 3, padding=1))
+        channels = 8 * squeeze
+    return (*layers, conv("conv10", channels, size, 1000, 1, padding=1))
+
+
+def units(operations, *, batch_size=1, inputs=1):
+    """Modelled energy per input, in multiply-accumulates."""
+    workload = Workload(inputs=inputs, batch_size=batch_size, operations=operations)
+    return Accelerator().estimate(workload).joules.value / CHIP.mac_joules
+
+
+def one(operation, *, inputs=1, batch_size=1):
+    """Joules per input of one operation, by component."""
+    workload = Workload(inputs=inputs, batch_size=batch_size, operations=(operation,))
+    return Accelerator().estimate(workload).layers[0].joules
+
+
+# Check values: the formulas searched in plain Python over divisor candidates, in another program.
+@pytest.mark.parametrize(("batch_size", "expected"), [(1, 16.50e9), (4, 7.38e9), (16, 5.16e9), (48, 4.67e9)])
+def test_alexnet_costs_what_the_published_formulas_give(batch_size, expected):
+    assert sum(operation.macs for operation in alexnet()) == pytest.approx(724.4e6, rel=1e-4)
+    assert units(alexnet(), batch_size=batch_size) == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(1, 6.77e9), (4, 6.71e9), (16, 6.70e9), (48, 6.70e9)])
+def test_squeezenet_costs_what_the_published_formulas_give(batch_size, expected):
+    assert sum(operation.macs for operation in squeezenet()) == pytest.approx(861.3e6, rel=1e-4)
+    assert units(squeezenet(), batch_size=batch_size) == pytest.approx(expected, rel=2e-3)
+
+
+def test_alexnet_without_any_cached_mapping_is_quick():
+    search.cache_clear()
+    started = time.perf_counter()
+    units(alexnet())
+    assert time.perf_counter() - started < 1.0
+
+
+def test_squeezenet_costs_more_than_alexnet_in_a_large_batch_and_less_at_batch_1():
+    # The paper's surprise: 50 times fewer weights, and more energy.
+    assert units(squeezenet(), batch_size=48) > units(alexnet(), batch_size=48)
+    assert units(squeezenet()) < units(alexnet())
+
+
+def test_a_fully_connected_layer_is_mostly_dram_and_a_convolution_mostly_registers():
+    parts = one(linear("fc", 4096, 4096))
+    assert parts["DRAM"] / sum(parts.values()) > 0.9
+    parts = one(conv("conv", 256, 13, 384, 3, padding=1, rows=4, calls=1), inputs=4, batch_size=4)
+    assert max(parts, key=parts.get) == "register file"
+
+
+def test_a_report_adds_up_and_says_what_it_rests_on():
+    report = Accelerator().estimate(Workload(inputs=1, batch_size=1, operations=alexnet()))
+    assert report.model == report.joules.method.split()[0] == "row-stationary"
+    assert report.joules.kind is Kind.MODELLED
+    assert report.joules.unit == "J/input"
+    assert [layer.layer for layer in report.layers] == [operation.layer for operation in alexnet()]
+    assert all(set(layer.joules) == PARTS for layer in report.layers)
+    assert report.joules.value == pytest.approx(math.fsum(j for layer in report.layers for j in layer.joules.values()))
+    assert sum(layer.macs for layer in report.layers) == pytest.approx(724.4e6, rel=1e-4)
+    assert report.coverage == 1.0
+    assert report.joules.flags == ()
+    assert any("native 16-bit" in line for line in report.assumptions)
+    assert report.sources == CHIP.sources
+    assert any("Horowitz" in source and "derived" in source for source in report.sources)
+    assert msgspec.json.decode(msgspec.json.encode(report), type=type(report)) == report
+
+
+def test_mac_energy_is_exactly_the_unit_for_each_mac():
+    assert one(conv("c", 3, 8, 4, 3))["MAC"] == pytest.approx(4 * 36 * 27 * 0.85e-12, rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10])
+def test_a_layer_that_half_of_the_inputs_reach_costs_as_in_half_a_batch(batch_size):
+    inputs, rows = 20, 10
+    half = one(linear("fc", 500, 300, rows=rows), inputs=inputs, batch_size=batch_size)
+    reached = max(1, round(batch_size / 2))
+    full = one(linear("fc", 500, 300, rows=reached), inputs=reached, batch_size=reached)
+    assert half == {part: pytest.approx(full[part] / 2, rel=1e-12) for part in PARTS}
+
+
+def test_fewer_rows_share_the_weights_less_well():
+    all_rows = sum(one(linear("fc", 500, 300, rows=64), inputs=64, batch_size=64).values())
+    few_rows = sum(one(linear("fc", 500, 300, rows=4), inputs=64, batch_size=64).values())
+    assert all_rows / 16 < few_rows < all_rows
+
+
+def test_a_layer_never_reached_costs_nothing_but_stays_in_the_report():
+    assert one(linear("fc", 500, 300, rows=0), inputs=8, batch_size=4) == dict.fromkeys(PARTS, 0.0)
+
+
+def test_sparsity_scales_each_kind_of_data_by_its_own_density():
+    def words(level):
+        return getattr(accesses(shape, 1, search(shape, 1, Accelerator()._array)), level)
+
+    sparse = conv("c", 16, 10, 32, 3, weight_density=0.2, activation_density=0.5, joint_density=0.15)
+    shape = Shape(channels=16, filters=32, height=10, width=10, kernel_height=3, kernel_width=3)
+    assert layer_shape(sparse) == shape
+    found = {part: joules / CHIP.mac_joules for part, joules in one(sparse).items()}
+    run, half = stored_words(16, 0.2, CHIP), stored_words(16, 0.5, CHIP)
+    expected = {
+        "DRAM": 200 * (words("dram").weights * run + words("dram").inputs * half + words("dram").sums),
+        "buffer": 6 * (words("buffer").inputs * half + words("buffer").sums),
+        "array": 2 * (words("array").weights * 0.2 + words("array").inputs * 0.5 + words("array").sums),
+        "register file": shape.macs * 0.2 + shape.macs * 0.5 + words("register").sums * 0.15,
+        "MAC": shape.macs * 0.15,
+    }
+    assert found == {part: pytest.approx(value, rel=1e-12) for part, value in expected.items()}
+
+
+def test_bits_scale_data_linearly_and_macs_by_their_product():
+    wide = one(linear("fc", 500, 300, weight_bits=16, activation_bits=16))
+    narrow = one(linear("fc", 500, 300, weight_bits=4, activation_bits=8))
+    assert narrow["MAC"] == pytest.approx(wide["MAC"] / 8)
+    dram = (500 * 300 * 4 + (500 + 300) * 8) / 16 * 200 * CHIP.mac_joules  # each datum crosses once at batch 1
+    assert narrow["DRAM"] == pytest.approx(dram)
+
+
+def test_data_wider_than_the_words_is_run_at_the_native_width_and_said_so():
+    native = Workload(inputs=1, batch_size=1, operations=(linear("fc", 50, 30, weight_bits=16, activation_bits=16),))
+    wide = Workload(inputs=1, batch_size=1, operations=(linear("fc", 50, 30),))
+    native, wide = Accelerator().estimate(native), Accelerator().estimate(wide)
+    assert native.joules.value == wide.joules.value
+    assert set(wide.assumptions) - set(native.assumptions) == {
+        "wider data is run as the accelerator's native 16-bit fixed point"
+    }
+
+
+@pytest.mark.parametrize("density", [0.01, 0.1, 0.5, 0.9])
+def test_stored_words_agree_with_coding_random_zeros(density):
+    # Code 200,000 random elements: a run counter up to 31, then a value, zero or not.
+    elements = np.random.default_rng(0).random(200_000) < density
+    entries, run = 0, 0
+    for nonzero in elements:
+        if nonzero or run == 31:
+            entries, run = entries + 1, 0
+        else:
+            run += 1
+    coded = entries * (16 + 5) / 16 / elements.size
+    assert stored_words(16, density, CHIP) == pytest.approx(min(1.0, coded), rel=0.03)
+
+
+def test_dense_data_never_pays_for_an_index():
+    assert stored_words(16, 1.0, CHIP) == 1.0
+    assert stored_words(8, 0.9, CHIP) == 0.5
+    assert stored_words(1, 0.5, CHIP) == 1 / 16  # a 5-bit run for each 1-bit value would be larger
+
+
+def test_operators_that_are_not_described_lower_the_coverage_and_are_named():
+    relu = Operation(layer="relu", operator="relu", input_shape=(30,), output_shape=(30,), rows=1, calls=1, macs=0)
+    product = Operation(
+        layer="attention", operator="matmul", input_shape=(4, 8), output_shape=(4, 4), rows=1, calls=1, macs=500
+    )
+    huge = conv("huge", 1, 400, 1, 200)  # 200 taps do not fit the registers
+    workload = Workload(
+        inputs=1, batch_size=1, operations=(linear("fc", 50, 30), relu, product, huge), unknown={"sort": 0.25}
+    )
+    report = Accelerator().estimate(workload)
+    assert [layer.layer for layer in report.layers] == ["fc"]
+    assert report.coverage == 1500 / (1500 + 500 + huge.macs)
+    assert report.joules.flags == ("incomplete coverage",)
+    notes = " | ".join(report.assumptions)
+    assert "matmul of 'attention', 500 MACs" in notes
+    assert "does not fit the accelerator in any mapping: 'huge'" in notes
+    assert "unknown operator: sort, 25.00% of outputs" in notes
+    assert "'relu'" not in notes
+
+
+def test_a_workload_without_any_layer_is_unknown_and_not_zero():
+    report = Accelerator().estimate(Workload(inputs=1, batch_size=1, operations=()))
+    assert report.joules.value is None
+    assert report.joules.reason
+    assert report.coverage == 0.0
+
+
+def test_a_layer_whose_width_changes_is_scaled_by_its_macs_and_said_so():
+    whole = conv("c", 8, 10, 16, 3, rows=4)
+    halved = msgspec.structs.replace(whole, macs=whole.macs // 2)
+    joules, noted = (Accelerator().estimate(Workload(inputs=4, batch_size=2, operations=(o,))) for o in (whole, halved))
+    assert noted.joules.value == pytest.approx(joules.joules.value / 2)
+    assert any("0.5 times the MACs" in line for line in noted.assumptions)
+
+
+def test_layer_shapes():
+    shapes = {"input_shape": (6, 128), "output_shape": (12, 63), "weight_shape": (12, 3, 5)}
+    along = {"stride": (2,), "padding": (1,), "dilation": (1,), "groups": 2}
+    signal = Operation(layer="c", operator="conv", **shapes, **along, rows=1, calls=1, macs=1)
+    assert layer_shape(signal) == Shape(
+        groups=2, channels=3, filters=6, height=1, width=130, kernel_width=5, stride_width=2
+    )
+    depthwise = layer_shape(conv("d", 32, 14, 32, 3, padding=1, groups=32))
+    assert (depthwise.groups, depthwise.channels, depthwise.filters, depthwise.height) == (32, 1, 1, 16)
+    assert layer_shape(linear("fc", 7, 5)) == Shape(channels=7, filters=5, height=1, width=1)
+    tokens = msgspec.structs.replace(linear("fc", 7, 5), input_shape=(9, 7), output_shape=(9, 5))
+    assert layer_shape(tokens) == Shape(channels=7, filters=5, height=1, width=9)
+    assert layer_shape(msgspec.structs.replace(signal, operator="conv_transpose")) is None
+
+
+def test_shapes_that_contradict_each_other_are_an_error():
+    broken = msgspec.structs.replace(conv("c", 3, 8, 4, 3), output_shape=(4, 7, 7))
+    with pytest.raises(ValueError, match=r"'c': shapes give an output of \(4, 6, 6\)"):
+        layer_shape(broken)
+
+
+def test_a_workload_without_inputs_is_an_error():
+    with pytest.raises(ValueError, match="at least 1"):
+        Accelerator().estimate(Workload(inputs=0, batch_size=1, operations=()))
+
+
+def test_another_description_makes_another_model():
+    cheap = msgspec.structs.replace(CHIP, name="near-memory", dram=20.0)
+    workload = Workload(inputs=1, batch_size=1, operations=(linear("fc", 500, 300),))
+    near, far = Accelerator(cheap).estimate(workload), Accelerator().estimate(workload)
+    assert near.model == "near-memory"
+    # At batch 1 a linear layer cannot reuse anything, so only the price of the same words changes.
+    assert near.layers[0].joules["DRAM"] == pytest.approx(far.layers[0].joules["DRAM"] / 10)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("dram = 200.0", "dram = -1.0"), ("rows = 12", "rowz = 12"), ("run_bits = 5", "")]
+)
+def test_a_wrong_description_is_refused(old, new):
+    text = (files("joulemark.energy") / "eyeriss.toml").read_text(encoding="utf-8")
+    assert old in text
+    assert Description.read(text) == CHIP
+    with pytest.raises(msgspec.ValidationError):
+        Description.read(text.replace(old, new))

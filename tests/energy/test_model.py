@@ -1,0 +1,90 @@
+"""Energy models are found by name, ours and a third party's alike, and nothing is imported before it is asked for."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from joulemark.energy import model
+from joulemark.energy.accelerator import Accelerator
+from joulemark.energy.model import GROUP, EnergyModel, energy_model, energy_model_names
+from joulemark.record import EnergyReport, Kind, Quantity, Workload
+
+
+class Flat:
+    """A third party's model: every input costs a joule."""
+
+    name = "flat"
+    sources = ("invented for this test",)
+
+    def estimate(self, workload: Workload) -> EnergyReport:
+        joules = Quantity(value=1.0, unit="J/input", kind=Kind.MODELLED, method="flat", scope="net", source="test")
+        return EnergyReport(
+            model=self.name, joules=joules, layers=(), coverage=1.0, assumptions=(), sources=self.sources
+        )
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """A function that installs entry points into the group."""
+
+    def install(*points):
+        entries = tuple(EntryPoint(name, value, GROUP) for name, value in points)
+        monkeypatch.setattr(model, "entry_points", lambda *, group: entries if group == GROUP else ())
+
+    monkeypatch.setitem(sys.modules, "third_party", sys.modules[__name__])
+    return install
+
+
+def test_ours_is_a_model():
+    assert isinstance(Accelerator(), EnergyModel)
+    assert isinstance(energy_model("row-stationary"), Accelerator)
+
+
+def test_every_model_of_ours_carries_the_name_it_is_found_by():
+    assert [energy_model(point.name).name for point in model.OURS] == [point.name for point in model.OURS]
+
+
+def test_a_third_partys_model_is_found(installed):
+    installed(("flat", "third_party:Flat"))
+    assert energy_model_names() == ("flat", "row-stationary")
+    report = energy_model("flat").estimate(Workload(inputs=1, batch_size=1, operations=()))
+    assert report.joules.value == 1.0
+
+
+def test_a_broken_model_is_listed_and_fails_only_when_asked_for(installed):
+    installed(("broken", "no_such_module_anywhere:Model"))
+    assert "broken" in energy_model_names()
+    assert energy_model("row-stationary")
+    with pytest.raises(ModuleNotFoundError):
+        energy_model("broken")
+
+
+def test_an_unknown_name_offers_the_nearest(installed):
+    installed(("flat", "third_party:Flat"))
+    with pytest.raises(ValueError, match="did you mean 'row-stationary'"):
+        energy_model("row_stationery")
+    with pytest.raises(ValueError, match="there are: flat, row-stationary"):
+        energy_model("zzzzz")
+
+
+def test_two_models_of_one_name_are_refused(installed):
+    installed(("row-stationary", "third_party:Flat"))
+    with pytest.raises(ValueError, match="more than one energy model is called 'row-stationary'"):
+        energy_model("row-stationary")
+
+
+def test_what_is_no_model_is_refused(installed):
+    installed(("dictionary", "builtins:dict"))
+    with pytest.raises(TypeError, match="builtins:dict is not an energy model"):
+        energy_model("dictionary")
+
+
+def test_names_cost_no_import_of_a_model_and_none_imports_torch():
+    code = (
+        "import sys; from joulemark.energy.model import energy_model, energy_model_names; energy_model_names();"
+        "assert 'joulemark.energy.accelerator' not in sys.modules; energy_model('row-stationary');"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

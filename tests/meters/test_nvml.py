@@ -1,0 +1,170 @@
+"""NVML reader on a fake ``pynvml``; the last test holds the fake to the real package."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from joulemark.meters.counter import CounterTrack, Plain
+from joulemark.meters.nvml import MAX_WATTS, NvmlBoard, find_nvml
+from joulemark.meters.source import ReadError
+
+
+class NVMLError(Exception):
+    pass
+
+
+class FakeNvml(ModuleType):
+    """Driver with boards by UUID; a board's millijoules may be an error, which is then raised."""
+
+    NVMLError = NVMLError
+
+    def __init__(self, boards: dict[str, dict[str, Any]]) -> None:
+        super().__init__("pynvml")
+        self.boards = boards
+        self.users = 0
+        self.driver = True
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if not self.driver:
+            raise NVMLError("NVML Shared Library Not Found")
+        self.users += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.users -= 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        assert self.users > 0
+        return len(self.boards)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
+        return list(self.boards)[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        assert self.users > 0
+        if uuid not in self.boards:
+            raise NVMLError("Not Found")
+        return uuid
+
+    def nvmlDeviceGetUUID(self, handle: str) -> str:  # noqa: N802
+        return handle
+
+    def nvmlDeviceGetName(self, handle: str) -> str:  # noqa: N802
+        return str(self.boards[handle]["name"])
+
+    def nvmlDeviceGetPowerManagementLimitConstraints(self, handle: str) -> list[int]:  # noqa: N802
+        if "limits" not in self.boards[handle]:
+            raise NVMLError("Not Supported")
+        return list(self.boards[handle]["limits"])
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802
+        assert self.users > 0
+        value = self.boards[handle]["millijoules"]
+        if isinstance(value, Exception):
+            raise value
+        return int(value)
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    fake = FakeNvml(
+        {
+            "GPU-aa": {"name": "NVIDIA H100", "limits": [200_000, 700_000], "millijoules": 1_000_000},
+            "GPU-bb": {"name": "NVIDIA L4", "millijoules": 5_000},
+        }
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    return fake
+
+
+def test_every_board_is_a_source_with_its_limits(nvml: FakeNvml) -> None:
+    sources, unavailable = find_nvml()
+    assert unavailable == []
+    assert [(s.name, s.scope) for s in sources] == [
+        ("nvml NVIDIA H100", "accelerator board GPU-aa"),
+        ("nvml NVIDIA L4", "accelerator board GPU-bb"),
+    ]
+    assert [s.max_watts for s in sources] == pytest.approx([1050.0, MAX_WATTS])
+    assert {(s.gain_uncertainty, s.update_seconds, s.modulus) for s in sources} == {(0.05, 0.1, None)}
+    assert "2312.02741" in sources[0].citation
+    for source in sources:
+        source.close()
+
+
+def test_millijoules_become_joules(nvml: FakeNvml) -> None:
+    source = NvmlBoard(nvml, "GPU-aa")
+    track = CounterTrack(unit_joules=source.unit_joules, modulus=source.modulus, max_watts=1e9)
+    track.update(source.read())
+    nvml.boards["GPU-aa"]["millijoules"] += 2_500
+    assert track.update(source.read()) == Plain(2.5)
+    source.close()
+
+
+def test_a_board_stays_bound_to_its_uuid_when_the_order_changes(nvml: FakeNvml) -> None:
+    (first, second), _ = find_nvml()
+    nvml.boards = dict(reversed(nvml.boards.items()))
+    assert (first.read().raw, second.read().raw) == (1_000_000, 5_000)
+    first.close()
+    second.close()
+
+
+def test_the_library_is_given_back(nvml: FakeNvml) -> None:
+    sources, _ = find_nvml()
+    assert nvml.users == 2
+    for source in sources:
+        source.close()
+        source.close()
+    assert nvml.users == 0
+    with pytest.raises(ReadError, match="closed"):
+        sources[0].read()
+
+
+def test_a_lost_board_is_a_read_error(nvml: FakeNvml) -> None:
+    source = NvmlBoard(nvml, "GPU-aa")
+    nvml.boards["GPU-aa"]["millijoules"] = NVMLError("GPU is lost")
+    with pytest.raises(ReadError, match="NVIDIA H100: GPU is lost"):
+        source.read()
+    source.close()
+
+
+def test_a_board_without_a_counter_is_told_and_does_not_hide_the_other(nvml: FakeNvml) -> None:
+    nvml.boards["GPU-aa"]["millijoules"] = NVMLError("Not Supported")
+    sources, unavailable = find_nvml()
+    assert [source.scope for source in sources] == ["accelerator board GPU-bb"]
+    assert [(missing.name, missing.reason) for missing in unavailable] == [
+        ("nvml gpu 0", "no energy counter: Not Supported")
+    ]
+    assert nvml.users == 1
+    sources[0].close()
+
+
+def test_without_the_package_the_fix_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    sources, (missing,) = find_nvml()
+    assert sources == []
+    assert missing.fix == 'pip install "joulemark[nvml]"'
+
+
+def test_without_a_driver_the_reason_is_the_drivers_own(nvml: FakeNvml) -> None:
+    nvml.driver = False
+    sources, (missing,) = find_nvml()
+    assert sources == []
+    assert "NVML Shared Library Not Found" in missing.reason
+    assert nvml.users == 0
+
+
+def test_a_driver_without_boards_is_told(nvml: FakeNvml) -> None:
+    nvml.boards = {}
+    sources, (missing,) = find_nvml()
+    assert sources == []
+    assert "no GPU" in missing.reason
+    assert nvml.users == 0
+
+
+def test_the_real_package_has_every_function_of_the_fake() -> None:
+    real = pytest.importorskip("pynvml")
+    wanted = [name for name in vars(FakeNvml) if name.startswith(("nvml", "NVML"))]
+    assert [name for name in wanted if not hasattr(real, name)] == []

@@ -1,0 +1,126 @@
+import math
+from dataclasses import replace
+
+import msgspec
+import pytest
+from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules
+
+from joulemark.report.board import build_board
+from joulemark.rules import BASELINE
+
+
+def view_of(results, name, limit=2.0):
+    board = next(board for board in results.boards if board.name == name)
+    return build_board(results, board, limit)
+
+
+def row_of(view, technique):
+    return next(row for row in (*view.rows, *view.ineligible) if row.technique == technique)
+
+
+def test_seconds_board_by_hand():
+    view = view_of(make_results(), "seconds")
+    assert [row.technique for row in view.rows] == ["conditional-deep-learning", BASELINE]
+    row = view.rows[0]
+    assert row.knobs == {"strength": 0.5}  # 0.1 is faster but loses too much, 0.9 is slower
+    assert row.ratio.value == pytest.approx(2.0)
+    assert row.cost == pytest.approx(BASELINE_SECONDS / 2)
+    assert row.rank == (1, 1)
+    assert row.verdict == "cheaper"
+    assert row.validation.points == pytest.approx(0.5)  # 10 of 2000 images
+    assert row.validation.best <= 0.5 < row.validation.bound < 2.0
+    assert row.test.accuracy == pytest.approx(1 - 50 / 2000)
+    assert row.seeds == (0, 1)
+    assert view.rows[1].ratio.value == 1.0
+    assert view.rows[1].rank is None
+
+
+def test_making_of_counts_every_attempt_and_seed():
+    making = row_of(view_of(make_results(), "seconds"), FAST.technique).making
+    assert (making.attempts, making.seconds, making.cpu_seconds) == (6, 360.0, 600.0)
+    assert making.image_passes == 6000
+    assert making.joules is None
+
+
+def test_ineligible_rows_stay_with_their_reason():
+    view = view_of(make_results(), "seconds")
+    reasons = {row.technique: (row.status, row.reason) for row in view.ineligible}
+    assert reasons["unstructured-pruning"] == ("ineligible", "simulated: no kernel skips unstructured zeros")
+    assert reasons["binary-weights"][1].startswith("may lose 8.")
+    assert reasons["binary-weights"][1].endswith("limit 2")
+    assert reasons["squeezenet"] == ("failed", "failed: the loss became NaN in epoch 3")
+    assert set(reasons) == {"unstructured-pruning", "binary-weights", "squeezenet"}
+
+
+def test_modelled_ratio_combines_seeds_by_hand():
+    view = view_of(make_results(), "row-stationary")
+    row = row_of(view, "unstructured-pruning")  # ratios 2 and 4: simulated nets may stand on a modelled board
+    half = 1.96 * (math.log(2) / math.sqrt(2)) / math.sqrt(2)
+    centre = math.sqrt(8)
+    assert row.ratio.value == pytest.approx(centre)
+    assert row.ratio.low == pytest.approx(centre * math.exp(-half))
+    assert row.ratio.high == pytest.approx(centre * math.exp(half))
+    assert row.execution == "simulated"
+    # 3.0x of conditional deep learning fails the limit, 2.0x is inside [1.43, 5.58]: a tie.
+    assert {r.technique: r.rank_text for r in view.ranked} == {
+        "unstructured-pruning": "1 to 2",
+        "conditional-deep-learning": "1 to 2",
+    }
+
+
+def test_interval_that_spans_one_has_no_verdict():
+    noisy = Setting("noisy", 1.0, 1.0, (1.1, 1.1), 1.0, 2, tested=True, wobble=0.2)
+    row = row_of(view_of(make_results((*SETTINGS, noisy)), "seconds"), "noisy")
+    assert row.ratio.low < 1 < row.ratio.high
+    assert row.verdict == "undecided"
+
+
+def test_slower_is_dearer_and_ranked_below_the_baseline():
+    slow = Setting("slow", 1.0, 0.5, (1.1, 1.1), 1.0, 2, tested=True)
+    view = view_of(make_results((*SETTINGS, slow)), "seconds")
+    assert [row.technique for row in view.rows] == [FAST.technique, BASELINE, "slow"]
+    assert view.rows[-1].verdict == "dearer"
+    assert view.rows[-1].rank == (2, 2)
+
+
+def test_test_bound_above_the_limit_is_a_flag_not_a_choice():
+    settings = tuple(replace(FAST, wrong_test=100) if setting == FAST else setting for setting in SETTINGS)
+    row = row_of(view_of(make_results(settings), "seconds"), FAST.technique)
+    assert row.status == "ranked"
+    assert row.flags == (f"test bound {row.test.bound:.2f} exceeds the limit",)
+
+
+def test_measured_joules_without_a_counter_says_why():
+    view = view_of(make_results(), "joules")
+    assert view.rows == () and view.ineligible == ()
+    assert "no energy counter on this machine" in view.note
+
+
+def test_measured_joules_with_a_counter():
+    view = view_of(with_joules(make_results()), "joules")
+    assert view.note is None
+    row = row_of(view, FAST.technique)
+    assert row.ratio.value == pytest.approx(2.0)
+    assert row.cost == pytest.approx(0.5)
+
+
+def test_untested_winner_is_not_ranked():
+    results = make_results()
+    trials = [trial for trial in results.trials if trial.technique == BASELINE]
+    view = view_of(msgspec.structs.replace(results, trials=trials), "seconds")
+    row = row_of(view, FAST.technique)
+    assert (row.status, row.rank) == ("untested", None)
+    assert row.reason == "chosen on validation, not tested yet"
+    assert view.note.startswith("No technique is ranked")
+
+
+def test_other_hardware_is_refused():
+    results = make_results()
+    with pytest.raises(ValueError, match="hardware classes: other, toy-cpu"):
+        view_of(msgspec.structs.replace(results, hardware_class="other"), "seconds")
+
+
+def test_nothing_at_all():
+    view = view_of(msgspec.structs.replace(make_results(), attempts=[], trials=[], failures=[]), "seconds")
+    assert view.rows == () and view.ineligible == ()
+    assert view.note

@@ -1,0 +1,88 @@
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules
+
+from joulemark.report.board import build_board
+from joulemark.report.terminal import as_dict, board_table
+from joulemark.report.verdicts import headline, row_verdict
+from joulemark.report.words import count, duration, with_prefix
+
+FORBIDDEN = re.compile(r"saves? energy|kWh|CO2|break-?even", re.IGNORECASE)
+
+
+def views_of(results, limit=2.0):
+    return [build_board(results, board, limit) for board in results.boards]
+
+
+def test_a_winner_in_words():
+    results = make_results()
+    sentences = headline(results, views_of(results))
+    assert sentences[0].startswith(
+        "On Toy digits, toy-cpu: `conditional-deep-learning` is 2.00x faster "
+        "(95 % interval 2.00 to 2.00; ONNX Runtime, batch 1) for at most 2 points of accuracy (on test images 0.50 lost"
+    )
+    assert sentences[0].endswith("; modelled accelerator energy (row-stationary) falls 2.00x.")
+
+
+def test_a_tie_on_the_model_is_said():
+    results = make_results()
+    assert "cannot be told apart from `conditional-deep-learning`" in headline(results, views_of(results))[1]
+    assert "simulated on this machine" in headline(results, views_of(results))[1]
+
+
+def test_nothing_wins_in_words():
+    results = make_results(tuple(s for s in SETTINGS if s.technique != FAST.technique))
+    first = headline(results, views_of(results))[0]
+    assert "nothing is faster here than the baseline within 2 points of accuracy" in first
+    assert "(3 tried: 3 not eligible, failed or untested)" in first
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.0])
+def test_no_word_of_saved_energy_without_a_counter(limit):
+    results = make_results()
+    text = " ".join(headline(results, views_of(results, limit)))
+    assert not FORBIDDEN.search(text)
+    assert "measured joules" not in text
+
+
+def test_measured_joules_come_first():
+    results = with_joules(make_results())
+    first = headline(results, views_of(results))[0]
+    assert "needs 2.00x fewer measured joules (95 % interval 1.93 to 2.07" in first
+
+
+def test_undecided_row():
+    noisy = Setting("noisy", 1.0, 1.0, (1.1, 1.1), 1.0, 2, tested=True, wobble=0.2)
+    view = views_of(make_results((*SETTINGS, noisy)))[1]
+    row = next(row for row in view.rows if row.technique == "noisy")
+    assert row_verdict(view, row) == "cannot be told apart from the baseline"
+
+
+def test_terminal_shows_the_same_rows():
+    view = views_of(make_results())[1]
+    console = Console(width=160, record=True, file=io.StringIO())
+
+    console.print(board_table(view))
+    text = console.export_text()
+    for row in (*view.rows, *view.ineligible):
+        assert row.technique in text
+    assert "simulated: no kernel" in text
+
+
+def test_plain_dicts_are_json():
+    plain = json.loads(json.dumps(as_dict(views_of(make_results())[1])))
+    assert plain["rows"][0]["ratio"]["value"] == pytest.approx(2.0)
+    assert plain["rows"][0]["verdict"] == "2.00x faster"
+    assert plain["ineligible"][0]["reason"]
+
+
+def test_words():
+    assert with_prefix(BASELINE_SECONDS, "s") == "400 µs"
+    assert with_prefix(0.001234, "J") == "1.23 mJ"
+    assert with_prefix(0.0, "J") == "0 J"
+    assert (duration(41.2), duration(720), duration(12_000)) == ("41 s", "12 min", "3 h 20 min")
+    assert (count(980), count(12_500), count(3.1e6)) == ("980", "12 k", "3.1 M")
