@@ -153,7 +153,8 @@ class _Slope(torch.autograd.Function):
             ctx.x = x.detach().requires_grad_()
             ctx.y = call(ctx.x)
         ctx.slope = slope
-        return ctx.y.detach()
+        value: Tensor = ctx.y.detach()
+        return value
 
     @staticmethod
     def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:
