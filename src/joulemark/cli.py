@@ -38,7 +38,9 @@ def run(
     technique: Annotated[
         list[str] | None,
         typer.Option(
-            "-t", "--technique", help="Run only these: a name, names joined by + to compose, or the path of a .py file."
+            "-t",
+            "--technique",
+            help="Run only this: a name, names joined by +, name:knob=value, or a .py file. Repeat it for several.",
         ),
     ] = None,
     seeds: Annotated[
@@ -213,7 +215,7 @@ def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:
         from joulemark.techniques.technique import file_techniques
 
         inside = [one.name for path in files for one in file_techniques(path)]
-        mentioned = {part for name in names for part in name.split("+")}
+        mentioned = {part.partition(":")[0] for name in names for part in name.split("+")}
         names += [name for name in inside if name not in mentioned]
     return tuple(names), files
 

@@ -13,8 +13,10 @@ place, synced and renamed; object stores put whole objects.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import time
+import uuid
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +26,8 @@ import msgspec
 from joulemark.record import SCHEMA, Attempt, Failure, Record, Trial
 
 T = TypeVar("T", bound=Record)
+WRITING = ".writing-"
+STALE_SECONDS = 3600.0
 
 
 class StoreError(OSError):
@@ -77,6 +81,15 @@ class Store:
         if self.exists(name):
             self.files.rm(f"{self.folder}/{name}", recursive=True)
 
+    def sweep(self) -> None:
+        """Remove what killed writers left behind (local folders only; files of the last hour may still be written)."""
+        if not self.local or not Path(self.folder).is_dir():
+            return
+        for leftover in Path(self.folder).rglob(f"{WRITING}*"):
+            with contextlib.suppress(FileNotFoundError):  # another run may sweep too
+                if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                    leftover.unlink()
+
     def put(self, record: Attempt | Trial | Failure) -> None:
         """Store a record under its key."""
         kind = {Attempt: "attempts", Trial: "trials", Failure: "failures"}[type(record)]
@@ -129,8 +142,9 @@ class Store:
     def _set_aside(self, name: str, data: bytes, reason: str) -> None:
         aside = f"damaged/{name.replace('/', '-')}"
         self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason))
-        self.write(aside, data)
-        self.remove(name)
+        with contextlib.suppress(OSError):  # a folder that may only be read is still read, without this file
+            self.write(aside, data)
+            self.remove(name)
 
 
 def hardware_classes(root: str | Path, task: str) -> list[str]:
@@ -146,13 +160,13 @@ def hardware_classes(root: str | Path, task: str) -> list[str]:
 def _replace(path: Path, data: bytes) -> None:
     """Write beside the place, sync, rename: another process sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    temporary = path.parent / f"{WRITING}{uuid.uuid4().hex}"  # mkstemp would keep results from other users
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -200,6 +200,6 @@ def _train_mode(module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     trained = {id(p) for group in optimiser.param_groups for p in group["params"]}
     module.train()
     for child in module.modules():
-        own = list(child.parameters(recurse=False))
-        if own and not any(id(p) in trained for p in own):
-            child.eval()
+        own = [id(p) for p in child.parameters()]
+        if own and trained.isdisjoint(own):
+            child.eval()  # with all below it, also what has statistics but no parameters

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from joulemark.nets.formats import Format
+from joulemark.nets.formats import Format, QuantisedLayer
 from joulemark.nets.masked import gathered
 from joulemark.record import Operation, Workload
 
@@ -57,26 +57,33 @@ class _Tally:
 
 
 def record(
-    module: nn.Module, images: Tensor, *, batch_size: int = 1, formats: Mapping[str, Format] | None = None
+    module: nn.Module,
+    images: Tensor,
+    *,
+    batch_size: int = 1,
+    formats: Mapping[str, Format] | None = None,
+    whole: bool = False,
 ) -> Workload:
     """Run ``images`` (inputs, ...) through ``module`` in batches and return what was executed.
 
-    A module with a ``run`` method (dynamic depth) is run by it; masked layers gather. ``formats`` gives the bits of
-    layers by path; without it all are 32.
+    A module with a ``run`` method (dynamic depth) is run by it; masked layers gather. Quantised layers have the bits of
+    their format; ``formats`` gives those of other layers by path; all else is 32.
 
     >>> from joulemark.nets.net import Net
     >>> record(Net.new("lenet", (1, 28, 28), seed=0).module(), torch.zeros(1, 1, 28, 28)).macs_per_input
     2293000.0
     """
     recorder = _Recorder(module)
-    call: Callable[[Tensor], Tensor] = getattr(module, "run", module)
+    forms = {path: child.form for path, child in module.named_modules() if isinstance(child, QuantisedLayer)}
+    forms |= formats or {}
+    call: Callable[[Tensor], Tensor] = module if whole else getattr(module, "run", module)
     with torch.no_grad(), gathered(module), recorder.paths(), recorder:
         for batch in images.split(batch_size):
             call(batch)
     return Workload(
         inputs=len(images),
         batch_size=batch_size,
-        operations=tuple(_operation(key, tally, formats or {}) for key, tally in recorder.tallies.items()),
+        operations=tuple(_operation(key, tally, forms) for key, tally in recorder.tallies.items()),
         unknown=recorder.unknown_shares(),
     )
 

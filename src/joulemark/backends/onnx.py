@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from joulemark.backends.backend import Images
 from joulemark.kernels.quantize import onnx_translations
+from joulemark.nets.masked import MaskedLayer
 from joulemark.nets.net import Net
 from joulemark.nets.segments import Segment, Segments, travel
 
@@ -38,9 +39,11 @@ class OnnxRuntime:
         return f"install {' and '.join(missing)}: the exporter needs them" if missing else None
 
     def simulated(self, net: Net) -> str | None:
-        """Int8 layers and routes are real here; unstructured zeros are not."""
+        """Int8 layers and routes are real here; unstructured zeros and masked layers are not."""
         if net.masks:
             return "unstructured zeros are multiplied like any number (no sparse kernel in ONNX Runtime)"
+        if any(isinstance(layer, MaskedLayer) for layer in net.module(formats=False).modules()):
+            return "masked layers are exported dense: ONNX Runtime computes what they mask too"
         return next((reason for reason in map(self.simulated, net.parts.values()) if reason), None)
 
     def compile(self, net: Net, *, threads: int) -> OnnxNet | OnnxSegments:
@@ -116,7 +119,7 @@ class _SegmentGraph(nn.Module):
 
 
 def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
-    """The module as an ONNX file with a free batch axis."""
+    """The module as an ONNX file with a free batch axis. ``ValueError`` if the exporter cannot."""
     rows = torch.export.Dim("rows")
     shapes: Any = tuple({0: rows} for _ in example)
     logger = logging.getLogger("torch.onnx")
@@ -134,6 +137,9 @@ def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
                 custom_translation_table=onnx_translations(),
                 verbose=False,
             )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise ValueError(f"the net cannot be exported to ONNX: {reason}") from error
     finally:
         logger.setLevel(level)
     if program is None:

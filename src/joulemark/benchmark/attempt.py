@@ -14,17 +14,16 @@ import torch
 from joulemark.backends.backend import Compiled
 from joulemark.benchmark.ledger import Ledger
 from joulemark.benchmark.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
+from joulemark.benchmark.modelling import modelled
 from joulemark.benchmark.session import Session
 from joulemark.benchmark.suite import Measuring
-from joulemark.benchmark.workbench import WORKLOAD_IMAGES, Bench, predict
+from joulemark.benchmark.workbench import Bench, predict
 from joulemark.data.splits import Split
-from joulemark.energy.proxies import proxies
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Making, Quantity, Score, content_key
 from joulemark.rules import BASELINE, pack_bits
 from joulemark.techniques.technique import Technique
 from joulemark.training import sgd
-from joulemark.workload import record
 
 SCREENING_BLOCKS = 5
 
@@ -76,12 +75,7 @@ def run_attempt(
     except (ValueError, RuntimeError) as error:
         raise AttemptError(f"its net does not run on {first.name}: {sentence(error)}") from error
     seconds, per_input = _screen(session, compiled, baseline, seed)
-    workload = record(
-        net.module(),
-        torch.from_numpy(session.splits["validation"].images[:WORKLOAD_IMAGES]),
-        batch_size=session.suite.batch_sizes[0],
-        formats=net.formats,
-    )
+    reports, known = modelled(session, net)
     reason = first.simulated(net)
     return Attempt(
         key=key,
@@ -96,8 +90,8 @@ def run_attempt(
         reason=reason,
         seconds=seconds,
         joules=per_input,
-        models={model.name: model.estimate(workload).joules for model in session.models},
-        proxies=proxies(workload, parameters=net.parameters(), nonzeros=net.nonzeros()),
+        models={report.model: report.joules for report in reports},
+        proxies=known,
         making=Making(
             seconds=making.seconds, cpu_seconds=making.cpu_seconds, image_passes=making.image_passes, joules=joules
         ),

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from joulemark.benchmark.attempt import AttemptError, attempt_key, chain_name, run_attempt, sentence
 from joulemark.benchmark.search import next_knobs
 from joulemark.benchmark.session import Session
@@ -16,7 +18,7 @@ from joulemark.benchmark.trial import run_trial, trial_key
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Failure, Record, Trial, content_key
 from joulemark.rules import BASELINE, boards, candidates, nearest, winner
-from joulemark.techniques.technique import Technique, check_chain, load_technique
+from joulemark.techniques.technique import Technique, TechniqueError, check_chain, load_technique
 
 Listener = Callable[["Event"], None]
 Chain = Sequence[Technique]
@@ -44,11 +46,31 @@ class Outcome(Record, frozen=True, kw_only=True):
 
 
 def chains_of(names: Sequence[str], files: Sequence[Path] = ()) -> list[Chain]:
-    """Techniques by name, "+" joining those composed in this order. Raises :class:`TechniqueError`."""
-    made: list[Chain] = [tuple(load_technique(part.strip(), files) for part in name.split("+")) for name in names]
+    """Techniques by name, "+" joining those composed in this order; raises :class:`TechniqueError`.
+
+    ``name:knob=value,knob=value`` fixes knobs.
+    """
+    made: list[Chain] = [tuple(_technique(part.strip(), files) for part in name.split("+")) for name in names]
     for chain in made:
         check_chain(chain)
     return made
+
+
+def _technique(text: str, files: Sequence[Path]) -> Technique:
+    name, colon, settings = text.partition(":")
+    one = load_technique(name, files)
+    if not colon:
+        return one
+    given: dict[str, Any] = {}
+    for part in settings.split(","):
+        knob, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise TechniqueError(f"{text}: write knobs as name:knob=value, separated by commas")
+        try:
+            given[knob] = msgspec.json.decode(value.lower() if value in ("True", "False") else value)
+        except msgspec.DecodeError:
+            given[knob] = value  # a word
+    return one.fixed(given)
 
 
 def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:

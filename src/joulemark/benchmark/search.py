@@ -31,7 +31,8 @@ def next_knobs(technique: Technique, history: Sequence[tuple[dict[str, Any], boo
         value = span.move(good[-1], gentler=False)
     else:
         value = span.between(good[-1], bad[0])
-    rounded = float(f"{value:.4g}")
-    if any(settings[name] == rounded for settings, _ in history):
+    rounded = min(max(float(f"{value:.4g}"), span.low), span.high)
+    chosen = type(technique.knobs[name])(rounded)  # a whole number stays one
+    if any(settings[name] == chosen for settings, _ in history):
         return None
-    return {**knobs, name: type(technique.knobs[name])(rounded)}
+    return {**knobs, name: chosen}

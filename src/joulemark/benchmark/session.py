@@ -41,6 +41,7 @@ class Session:
         """A session on this machine, with results below ``results`` (a folder or an fsspec URL)."""
         machine = this_machine()
         store = Store(results, hardware_class=machine.hardware_class, task=f"{suite.task.name}-{suite.task.key[:8]}")
+        store.sweep()
         return cls(suite, store, machine, command or f"joulemark {shlex.join(sys.argv[1:])}".strip())
 
     @cached_property

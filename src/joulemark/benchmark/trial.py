@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-
 from joulemark.backends.backend import Compiled
 from joulemark.benchmark.attempt import AttemptError, score_of
 from joulemark.benchmark.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
+from joulemark.benchmark.modelling import modelled
 from joulemark.benchmark.session import Session
-from joulemark.benchmark.workbench import WORKLOAD_IMAGES
-from joulemark.energy.proxies import proxies
 from joulemark.nets.net import Net
-from joulemark.record import Attempt, Timing, Trial, Workload, content_key
+from joulemark.record import Attempt, Timing, Trial, content_key
 from joulemark.stats import paired_ratio
-from joulemark.workload import record
 
 
 def trial_key(session: Session, attempt: Attempt, baseline: Attempt) -> str:
@@ -45,7 +41,7 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
     order = tuple(measure_pairs(pairs, images, suite.measuring, session.meters))
     # Scored after the windows, on the very objects that were timed.
     scores = {name: score_of(compiled, session.splits["test"], "test") for name, compiled in candidates.items()}
-    workload = _workload(session, nets[1])
+    models, known = modelled(session, nets[1])
     return Trial(
         key=trial_key(session, attempt, baseline),
         attempt=attempt.key,
@@ -58,8 +54,8 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
         net=nets[1].hash,
         scores=scores,
         timings=tuple(_timings(session, nets[1], pairs, order)),
-        models=tuple(model.estimate(workload) for model in session.models),
-        proxies=proxies(workload, parameters=nets[1].parameters(), nonzeros=nets[1].nonzeros()),
+        models=models,
+        proxies=known,
         notes=attempt.notes,
         provenance=session.provenance(),
     )
@@ -95,8 +91,3 @@ def _timings(session: Session, net: Net, pairs: list[Pair], order: tuple[str, ..
             )
         )
     return made
-
-
-def _workload(session: Session, net: Net) -> Workload:
-    images = torch.from_numpy(session.splits["validation"].images[:WORKLOAD_IMAGES])
-    return record(net.module(), images, batch_size=session.suite.batch_sizes[0], formats=net.formats)

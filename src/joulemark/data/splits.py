@@ -36,7 +36,8 @@ def split(task: Task, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> d
     """Train, policy, validation and test of ``task``, stratified by class.
 
     Within a class, images are ordered by SHA-256 of (split seed, pixels) and dealt out in the ratio of the split
-    sizes. Raises ``ValueError`` if the data are not the task's or a class has too few images.
+    sizes. Raises ``ValueError`` if the data are not the task's, a size is no multiple of the number of classes, or a
+    class has too few images.
     """
     found = digest(images, labels)
     if found != task.data_sha256:
@@ -45,6 +46,8 @@ def split(task: Task, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> d
             f"{task.data_sha256[:12]}): install the version that the project pins"
         )
     seed = f"{task.split_seed}:".encode()
+    if uneven := [name for name in NAMES if getattr(task.splits, name) % task.classes]:
+        raise ValueError(f"task {task.name!r}: the {uneven[0]} split is no multiple of {task.classes} classes")
     order = sorted(range(len(labels)), key=lambda i: hashlib.sha256(seed + images[i].tobytes()).digest())
     by_class = [[i for i in order if labels[i] == c] for c in range(task.classes)]
     chosen: dict[str, list[int]] = {name: [] for name in NAMES}

@@ -24,7 +24,10 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
         name = str(edit.get("edit"))
         if name not in EDITS:
             raise ValueError(f"unknown edit {name!r}; this version knows {', '.join(sorted(EDITS))}")
-        EDITS[name](module, **{key: value for key, value in edit.items() if key != "edit"})
+        try:
+            EDITS[name](module, **{key: value for key, value in edit.items() if key != "edit"})
+        except TypeError as error:
+            raise ValueError(f"edit {name!r} does not take {dict(edit)}: {error}") from error
 
 
 def keep_channels(
@@ -32,8 +35,8 @@ def keep_channels(
 ) -> None:
     """Keep the listed output and input channels (features) of one convolution, linear or batch-norm layer.
 
-    ``None`` keeps all. Indices are those of the layer as it stands when the edit is replayed. A batch norm has outputs
-    only.
+    ``None`` keeps all. Indices are different from each other and those of the layer as it stands when the edit is
+    replayed. A batch norm has outputs only.
     """
     target = dict(module.named_modules()).get(layer)
     if isinstance(target, nn.Conv2d | nn.Conv1d) and target.groups != 1:
@@ -45,8 +48,10 @@ def keep_channels(
         for axis, name in enumerate(names):
             setattr(target, name, target.weight.shape[axis])
     elif isinstance(target, nn.BatchNorm2d | nn.BatchNorm1d):
+        if inputs is not None:
+            raise ValueError(f"keep_channels: {layer!r} is a batch norm, which has outputs only")
         _cut(target, ("weight", "bias", "running_mean", "running_var"), outputs, 0)
-        target.num_features = target.weight.shape[0]
+        target.num_features = target.num_features if outputs is None else len(outputs)
     else:
         raise ValueError(f"keep_channels: no convolution, linear or batch-norm layer is called {layer!r}")
 
@@ -54,6 +59,8 @@ def keep_channels(
 def _cut(target: nn.Module, names: tuple[str, ...], keep: list[int] | None, axis: int) -> None:
     if keep is None:
         return
+    if not all(type(index) is int for index in keep) or len(set(keep)) != len(keep):
+        raise ValueError(f"keep_channels: indices {keep} are not different whole numbers")
     for name in names:
         tensor = getattr(target, name)
         if tensor is None:

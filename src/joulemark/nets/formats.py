@@ -38,7 +38,7 @@ class QuantisedLayer(nn.Module):
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, form: Format) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.form = layer, form
         weight = layer.weight.detach()
         scale = (weight.abs().amax(dim=tuple(range(1, weight.dim()))) / 127.0).clamp(min=1e-12)
         low, high = min(form.low, 0.0), max(form.high, 0.0)
@@ -61,7 +61,9 @@ class QuantisedLayer(nn.Module):
 def apply_formats(module: nn.Module, formats: Mapping[str, Format]) -> None:
     """Replace each named layer by its quantised form, in place. ``ValueError`` where a format has no lowering."""
     for path, form in formats.items():
-        layer = module.get_submodule(path)
+        layer = dict(module.named_modules()).get(path)
+        if layer is None:
+            raise ValueError(f"a format is for layer {path!r}, which the net does not have")
         if (form.kind, form.weight_bits, form.activation_bits) != ("int", 8, 8):
             raise ValueError(f"layer {path!r}: no lowering for {form.kind} W{form.weight_bits}A{form.activation_bits}")
         if not isinstance(layer, nn.Conv2d | nn.Linear):

@@ -30,8 +30,8 @@ class MaskedLayer(nn.Module):
 
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[nn.Module]:
-    """Inside the block, every masked layer of ``module`` computes by ``run`` instead of ``forward``."""
-    layers = [layer for layer in module.modules() if isinstance(layer, MaskedLayer)]
+    """Inside the block, every masked layer of ``module`` computes by ``run``, not ``forward``; blocks may nest."""
+    layers = [m for m in module.modules() if isinstance(m, MaskedLayer) and "forward" not in vars(m)]
     for layer in layers:
         layer.forward = layer.run
     try:

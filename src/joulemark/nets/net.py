@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from joulemark.nets.edits import replay
@@ -72,11 +73,17 @@ class Net:
             return net.with_state(build(builder, options))
 
     def with_state(self, module: nn.Module) -> Net:
-        """This net with the parameters and buffers of ``module`` (copied)."""
-        names = {name for name, _ in self._structure().named_parameters()}
-        names |= {name for name, _ in self._structure().named_buffers()}
-        state = {name: t.detach().clone() for name, t in module.state_dict().items() if name in names}
-        return dataclasses.replace(self, state=state)
+        """This net with the parameters and buffers of ``module`` (copied), a part's in the part.
+
+        Raises ``ValueError`` if ``module`` lacks some of them.
+        """
+        names, found = self._structure().state_dict().keys(), module.state_dict()
+        if missing := sorted(names - found.keys()):
+            raise ValueError(f"the module lacks {missing[0]!r} of the net: is it quantised, or another net's?")
+        inside = tuple(f"{name}." for name in self.parts)
+        state = {name: found[name].detach().clone() for name in names if not (inside and name.startswith(inside))}
+        parts = {name: part.with_state(module.get_submodule(name)) for name, part in self.parts.items()}
+        return dataclasses.replace(self, state=state, parts=parts)
 
     def replace(self, **changes: Any) -> Net:
         """A copy with some fields changed."""
@@ -90,12 +97,15 @@ class Net:
         """
         module = self._structure()
         with torch.no_grad():
-            if self.state:
-                _load(module, self.state)
+            parts = {name: part.module(formats=False).state_dict() for name, part in self.parts.items()}
+            inside = {f"{name}.{key}": t for name, state in parts.items() for key, t in state.items()}
+            if self.state or inside:
+                _load(module, {**self.state, **inside})
+            parameters = dict(module.named_parameters())
             for name, mask in self.masks.items():
-                module.get_parameter(name).mul_(mask)
-            for name, part in self.parts.items():
-                module.get_submodule(name).load_state_dict(part.module(formats=False).state_dict())
+                if name not in parameters or parameters[name].shape != mask.shape:
+                    raise ValueError(f"the mask {name!r} of shape {tuple(mask.shape)} fits no parameter of the net")
+                parameters[name].mul_(mask)
         if formats:
             apply_formats(module, self.formats)
             for name, part in self.parts.items():
@@ -106,6 +116,8 @@ class Net:
         if self.parts:
             if self.route is None:
                 raise ValueError("a net of parts needs a route that says in which order they run")
+            if sorted(self.route.order) != sorted(self.parts) or any(part.route for part in self.parts.values()):
+                raise ValueError("a route over parts names each part once, and no part has a route of its own")
             return Segments({name: self.parts[name]._structure() for name in self.route.order}, self.route)
         module = build(self.builder, self.options)
         replay(module, self.edits)
@@ -140,7 +152,7 @@ class Net:
             metadata = msgspec.json.decode(data[8 : 8 + length])["__metadata__"]["net"]
             tensors = safetensors.torch.load(data)
             header = msgspec.json.decode(metadata, type=Header)
-        except (struct.error, KeyError, msgspec.MsgspecError, safetensors.SafetensorError) as error:
+        except (struct.error, LookupError, TypeError, RecursionError, msgspec.MsgspecError, SafetensorError) as error:
             raise ValueError(f"not a saved net: {error}") from error
         return cls._from_header(header, tensors, "")
 

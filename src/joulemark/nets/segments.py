@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from joulemark.record import Record
+from joulemark.record import Record, unknown_name
 
 EXIT = -1
 Carry = dict[str, Tensor]
@@ -76,6 +76,7 @@ class Segments(nn.Module):
 
     def __init__(self, children: dict[str, nn.Module], route: Route) -> None:
         super().__init__()
+        _check(route, list(children))
         for name, child in children.items():
             self.add_module(name, child)
         heads = {e.after: nn.Linear(e.features, e.classes or 0) for e in route.exits if e.features is not None}
@@ -124,6 +125,22 @@ class Segments(nn.Module):
         return output
 
 
+def _check(route: Route, names: Sequence[str]) -> None:
+    """``ValueError`` in one sentence if rows cannot travel so through stages of these names."""
+    after = [e.after for e in route.exits]
+    if route.kind not in {"exits", "cascade"}:
+        raise ValueError(f"a route is 'exits' or 'cascade', not {route.kind!r}")
+    if "exits" in names:
+        raise ValueError("a net with exits cannot have a stage that is called 'exits': their heads are called so")
+    if len(set(after)) != len(after) or not set(after) <= set(names[:-1]):
+        raise ValueError(f"exits stand after {after}, but need different stages of {list(names[:-1])}")
+    for e in route.exits:
+        if e.router not in ROUTERS:
+            raise ValueError(unknown_name("router", e.router, ROUTERS))
+        if (e.features is None) != (e.classes is None) or (e.features is None) != (route.kind == "cascade"):
+            raise ValueError(f"the exit after {e.after!r} needs features and classes along stages, neither over parts")
+
+
 def take_tensor(tensor: Tensor, rows: NDArray[np.int64]) -> Tensor:
     """The given rows of a tensor."""
     return tensor.index_select(0, torch.from_numpy(rows))
@@ -154,6 +171,8 @@ def travel(
             carry = {key: join([one[key] for one, _ in arrived]) for key in arrived[0][0]}
             numbers = np.concatenate([part for _, part in arrived])
         carry, logits, onward = step(here, carry)
+        if not len(numbers):  # an empty batch has the logits of the first exit: none
+            left.append((numbers, logits))
         for target in np.unique(onward):
             chosen = np.flatnonzero(onward == target)
             everyone = len(chosen) == len(numbers)  # nobody parts: no copy

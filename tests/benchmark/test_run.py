@@ -1,0 +1,226 @@
+"""The road: suite, attempts, choice, trials, boards; and techniques that misbehave."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from tiny import tiny_suite
+
+from joulemark.benchmark.attempt import AttemptError
+from joulemark.benchmark.run import chains_of, plan, run
+from joulemark.report.board import Results, build_board
+from joulemark.rules import correct_bits
+from joulemark.store import StoreError
+from joulemark.techniques.technique import TechniqueError
+
+HEADER = """
+import time
+import torch
+import joulemark
+from joulemark.nets.net import Net
+"""
+
+
+def technique_file(folder: Path, body: str, name: str = "mine") -> Path:
+    path = folder / f"{name}.py"
+    path.write_text(
+        f'{HEADER}\n@joulemark.technique("{name}", paper="none", family="test")\n'
+        f'def run(net, bench, *, strength: float = 1.0):\n    """Do it."""\n{body}\n'
+    )
+    return path
+
+
+def run_one(open_session, heard, path: Path, suite=None):
+    session = open_session(suite)
+    outcome = run(session, chains_of([path.stem], [path]), heard)
+    return session, outcome
+
+
+def results_of(session) -> Results:
+    suite, store = session.suite, session.store
+    return Results(
+        suite_name=suite.name,
+        task_title=suite.task.title,
+        hardware_class=session.machine.hardware_class,
+        limits_points=suite.limits_points,
+        models=suite.models,
+        backends=suite.backends,
+        batch_sizes=suite.batch_sizes,
+        command="test",
+        attempts=store.attempts(),
+        trials=store.trials(),
+        failures=store.failures(),
+        damaged=[(one.path, one.reason) for one in store.damaged],
+    )
+
+
+def test_a_run_ends_with_boards_and_a_second_run_does_nothing(open_session, heard):
+    suite = tiny_suite(techniques=("small-dense", "conditional-deep-learning"))
+    session = open_session(suite)
+    outcome = run(session, chains_of(suite.techniques), heard)
+    assert outcome.failed == ()
+    assert outcome.made == len(heard.titles("finished")) == len(session.store.attempts()) + len(session.store.trials())
+    views = [build_board(results_of(session), board, 40.0) for board in results_of(session).boards]
+    assert "joules were not measured" in views[0].note or views[0].ranked  # this machine may have a counter
+    assert {row.technique for row in views[2].ranked} >= {"small-dense"}
+
+    again = run(open_session(suite), chains_of(suite.techniques), heard)
+    assert (again.made, again.failed) == (0, ())
+    assert again.kept == outcome.made
+
+
+def test_records_hold_what_was_really_computed(open_session, heard):
+    session = open_session(tiny_suite(techniques=("small-dense",)))
+    run(session, chains_of(["small-dense"]), heard)
+    for trial in session.store.trials():
+        module = session.net(trial.net).module()
+        test = session.splits["test"]
+        import torch
+
+        with torch.no_grad():
+            right = (module(torch.from_numpy(test.images)).argmax(1).numpy()) == test.labels
+        score = trial.scores["eager"]
+        assert np.array_equal(correct_bits(score), right)
+        assert score.accuracy == right.mean()
+        assert len(trial.timings) == 1
+        assert len(trial.timings[0].blocks) == session.suite.measuring.blocks
+    attempt = next(a for a in session.store.attempts() if a.technique == "small-dense")
+    assert attempt.making.image_passes == 2 * 300  # two epochs over 300 images, nothing else
+
+
+def test_no_workbench_ever_holds_test_images(open_session, heard, tmp_path):
+    path = technique_file(tmp_path, "    bench.note('splits', sorted(bench.splits))\n    return net")
+    session, _ = run_one(open_session, heard, path)
+    mine = next(a for a in session.store.attempts() if a.technique == "mine")
+    assert mine.notes["splits"] == ["policy", "train", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("    return 3", "mine returned int, not a Net"),
+        ("    raise RuntimeError('no luck\\nat all')", "mine raised RuntimeError: no luck at all"),
+        ("    return net.replace(builder='nothing')", "a net that does not run: unknown builder 'nothing'"),
+        (
+            "    return net.replace(state={n: t * float('nan') for n, t in net.state.items()})",
+            "outputs are not finite",
+        ),
+        ("    bench.fit(net, epochs=bench.epochs + 1)", "the budget is 2 epochs"),
+        ("    next(bench.batches('test'))", "there is no split 'test'"),
+    ],
+)
+def test_a_technique_that_misbehaves_gets_one_sentence_and_stops_nobody(open_session, heard, tmp_path, body, words):
+    path = technique_file(tmp_path, body)
+    session = open_session(tiny_suite(techniques=("mine", "small-dense")))
+    outcome = run(session, chains_of(["mine", "small-dense"], [path]), heard)
+    assert len(outcome.failed) == 1
+    assert words in outcome.failed[0]
+    assert "\n" not in outcome.failed[0]
+    assert {a.technique for a in session.store.attempts()} == {"baseline", "small-dense"}
+    board = build_board(results_of(session), results_of(session).boards[1], 40.0)
+    assert [row.technique for row in board.ineligible] == ["mine"]
+
+
+@pytest.mark.parametrize("hang", ["time.sleep(60)", "[None for _ in iter(int, 1)]"])
+def test_a_technique_that_hangs_is_stopped(open_session, heard, tmp_path, hang):
+    path = technique_file(tmp_path, f"    try:\n        {hang}\n    except Exception:\n        pass\n    return net")
+    quick = tiny_suite()
+    suite = tiny_suite(budget=msgspec.structs.replace(quick.budget, minutes=0.02))
+    _, outcome = run_one(open_session, heard, path, suite)
+    assert "ran longer than 0.02 minutes and was stopped" in outcome.failed[0]
+
+
+def test_a_mended_technique_is_tried_again_and_its_failure_forgotten(open_session, heard, tmp_path):
+    path = technique_file(tmp_path, "    raise ValueError('not yet')", name="mended")
+    session, _ = run_one(open_session, heard, path)
+    assert len(session.store.failures()) == 1
+    from joulemark.techniques import technique as module
+
+    module.file_techniques.cache_clear()
+    technique_file(tmp_path, "    return net", name="mended")
+    session, outcome = run_one(open_session, heard, path)
+    assert outcome.failed == ()
+    assert session.store.failures() == []
+
+
+def test_a_damaged_record_is_set_aside_and_made_again(open_session, heard):
+    suite = tiny_suite(techniques=("small-dense",))
+    session = open_session(suite)
+    run(session, chains_of(suite.techniques), heard)
+    folder = Path(session.store.folder) / "trials"
+    victim = sorted(folder.iterdir())[0]
+    victim.write_text(victim.read_text()[:-200])
+    session = open_session(suite)
+    outcome = run(session, chains_of(suite.techniques), heard)
+    assert outcome.made == 1
+    assert [Path(one.path).name for one in session.store.damaged] == [victim.name]
+    assert json.loads(victim.read_text())["key"] == victim.stem
+
+
+def test_a_lost_baseline_net_is_said_in_one_sentence(open_session, heard):
+    suite = tiny_suite(techniques=())
+    session = open_session(suite)
+    run(session, [], heard)
+    for net in (Path(session.store.folder) / "nets").iterdir():
+        net.unlink()
+    with pytest.raises(AttemptError, match=r"missing or damaged: remove attempts/\w+\.json"):
+        run(open_session(suite), [], heard)
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(open_session, heard, monkeypatch):
+    suite = tiny_suite(techniques=("small-dense",))
+    session = open_session(suite)
+    real, calls = os.fsync, []
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) > 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device") as caught:
+        run(session, chains_of(suite.techniques), heard)
+    assert "Everything finished before is kept" in str(caught.value)
+    done = heard.titles("finished")
+    assert done
+    assert not list(Path(session.store.folder).rglob(".writing-*"))
+    monkeypatch.setattr(os, "fsync", real)
+    outcome = run(open_session(suite), chains_of(suite.techniques), heard)
+    assert outcome.kept == len(done)
+    assert outcome.failed == ()
+
+
+def test_techniques_compose_and_impossible_orders_are_refused(open_session, heard):
+    suite = tiny_suite(techniques=("conditional-deep-learning+int8",))
+    session = open_session(suite)
+    outcome = run(session, chains_of(suite.techniques), heard)
+    assert outcome.failed == ()
+    both = next(a for a in session.store.attempts() if "+" in a.technique)
+    assert set(both.knobs) >= {"conditional-deep-learning.threshold", "int8.images"}
+    net = session.net(both.net)
+    assert net.route is not None
+    assert net.formats
+    with pytest.raises(TechniqueError, match="optimal-brain-damage cannot come here"):
+        chains_of(["int8+optimal-brain-damage"])
+
+
+def test_a_fixed_knob_is_not_searched(open_session, heard):
+    session = open_session(tiny_suite())
+    outcome = run(session, chains_of(["optimal-brain-damage:sparsity=0.5,rounds=1"]), heard)
+    assert outcome.failed == ()
+    made = [a for a in session.store.attempts() if a.technique != "baseline"]
+    assert [(a.knobs["sparsity"], a.knobs["rounds"]) for a in made] == [(0.5, 1)]
+    weights = 431_080  # of the full net; half of this narrow one's are zero
+    assert made[0].proxies["nonzero_parameters"] < made[0].proxies["parameters"] < weights
+
+
+def test_the_plan_names_every_step(open_session):
+    suite = tiny_suite(seeds=(0, 1))
+    lines = plan(open_session(suite), chains_of(suite.techniques))
+    assert sum("baseline" in line for line in lines) == 3
+    assert lines[-1].startswith("measure and test")

