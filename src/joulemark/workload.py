@@ -28,9 +28,9 @@ FREE = frozenset(
     # Views and bookkeeping: no arithmetic, no data moved that a runtime could not avoid. Quantisation is fused into its
     # neighbours wherever integers are real.
     """view _unsafe_view reshape flatten t transpose permute unsqueeze squeeze expand slice select detach alias
-    as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full_like zeros zeros_like
-    ones scalar_tensor contiguous dropout native_dropout index_select index index_put_ cat stack arange
-    quantize_dequantize""".split()  # noqa: SIM905
+    as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full full_like
+    zeros zeros_like new_zeros new_full ones ones_like new_ones scalar_tensor contiguous dropout native_dropout
+    index_select index index_put_ cat stack arange quantize_dequantize""".split()  # noqa: SIM905
 )
 ELEMENTWISE = frozenset(
     """add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu
@@ -39,7 +39,11 @@ ELEMENTWISE = frozenset(
     avg_pool1d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge gt le lt
     logical_and logical_not bitwise_and round sign abs neg exp log sqrt rsqrt pow constant_pad_nd""".split()  # noqa: SIM905
 )
-NAMES = {"max_pool2d_with_indices": "max_pool", "_native_batch_norm_legit_no_training": "batch_norm", "relu_": "relu"}
+NAMES = {
+    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"), "batch_norm"),
+    **{f"{name}_": name for name in ("add", "relu", "hardtanh", "hardswish")},
+    "max_pool2d_with_indices": "max_pool",
+}
 
 
 @dataclasses.dataclass

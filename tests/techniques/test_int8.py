@@ -45,6 +45,14 @@ def test_every_layer_gets_the_range_of_what_it_saw():
     assert quantised.formats["classifier.output"].low == 0.0  # after ReLU; zero stays in the range
 
 
+def test_zero_is_always_in_the_range():
+    for sign in (1.0, -1.0):
+        form = int8(testing.baseline(), Calibration(sign * (0.2 + 0.1 * torch.rand(16, 1, 28, 28))), images=16).formats
+        low, high = form["stage1.conv"].low, form["stage1.conv"].high
+        assert (low if sign > 0 else high) == 0.0
+        assert 0.29 < (high if sign > 0 else -low) <= 0.3
+
+
 @pytest.mark.parametrize(("images", "handed"), [(16, 64), (64, 64), (65, 128), (1000, 200)])
 def test_no_more_images_are_asked_for_than_needed(images, handed):
     bench = Calibration(torch.randn(200, 1, 28, 28))

@@ -90,12 +90,11 @@ def test_ranges_that_cannot_be_searched_are_refused(bad):
         Range(**bad)
 
 
-def test_range_moves_half_way_towards_the_gentle_end_or_away_from_it():
-    plain, turned, log = Range(0.0, 1.0), Range(0.0, 1.0, gentle="high"), Range(1e-4, 1.0, log=True)
-    assert (plain.move(0.5, gentler=True), plain.move(0.5, gentler=False)) == (0.25, 0.75)
-    assert (turned.move(0.5, gentler=True), turned.move(0.5, gentler=False)) == (0.75, 0.25)
-    assert log.move(1e-2, gentler=False) == pytest.approx(0.1)
-    assert log.between(1e-4, 1e-2) == pytest.approx(1e-3)
+def test_range_knows_its_gentle_end_and_its_middle():
+    assert Range(0.0, 1.0).ends == (0.0, 1.0)
+    assert Range(0.0, 1.0, gentle="high").ends == (1.0, 0.0)
+    assert Range(0.0, 1.0).between(0.5, 1.0) == 0.75
+    assert Range(1e-4, 1.0, log=True).between(1e-4, 1e-2) == pytest.approx(1e-3)
 
 
 @pytest.mark.parametrize(

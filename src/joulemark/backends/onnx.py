@@ -155,4 +155,8 @@ def session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    # Fused with its bias, an integer product would become a float Gemm on weights that are dequantised at every run.
+    disabled = ["MatMulAddFusion"] if b"QuantizeLinear" in graph else []
+    return onnxruntime.InferenceSession(
+        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+    )

@@ -60,7 +60,7 @@ def run_attempt(
     """
     key = attempt_key(session, chain, knobs, seed)
     ledger = Ledger(session.store, key)
-    bench = _bench(session, chain, seed, ledger, baseline)
+    bench = _bench(session, chain, seed, ledger)
     with session.meters.window() as window:
         net = _make(session, chain, knobs, bench, baseline)
     making = ledger.cost
@@ -100,13 +100,8 @@ def run_attempt(
     )
 
 
-def _bench(session: Session, chain: Sequence[Technique], seed: int, ledger: Ledger, baseline: Net | None) -> Bench:
+def _bench(session: Session, chain: Sequence[Technique], seed: int, ledger: Ledger) -> Bench:
     suite = session.suite
-    source = [(one.name, one.source) for one in chain]
-    shared = content_key(
-        "shared", suite.task.key, source, seed, suite.budget.of(chain[0].start) if chain else 0,
-        baseline.hash if baseline else "",
-    )  # fmt: skip
     return Bench(
         task=suite.task,
         seed=seed,
@@ -118,7 +113,6 @@ def _bench(session: Session, chain: Sequence[Technique], seed: int, ledger: Ledg
         training_threads=session.machine.cores,
         model=session.models[0],
         ledger=ledger,
-        shared=f"shared-{shared}",
     )
 
 
@@ -134,6 +128,8 @@ def _make(
     for one in chain:
         settings = {name.partition(".")[2]: v for name, v in knobs.items() if name.startswith(f"{one.name}.")}
         minutes = session.suite.budget.minutes
+        # What other knob settings may share depends on this technique, the net that comes in and the seed, no more.
+        bench.shared = f"shared-{content_key(one.name, one.source, net.hash, bench.seed, bench.epochs)}"
         try:
             with time_limit(minutes * 60.0):
                 returned = one(net, bench, **(settings if len(chain) > 1 else dict(knobs)))

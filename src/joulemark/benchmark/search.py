@@ -25,13 +25,15 @@ def next_knobs(technique: Technique, history: Sequence[tuple[dict[str, Any], boo
     sign = 1.0 if span.gentle == "low" else -1.0  # order values from gentle to aggressive
     good = sorted((float(settings[name]) for settings, kept in history if kept), key=lambda v: sign * v)
     bad = sorted((float(settings[name]) for settings, kept in history if not kept), key=lambda v: sign * v)
+    gentle, aggressive = span.ends
     if not good:
-        value = span.move(bad[0], gentler=True)
+        ends = bad[0], gentle
     elif not bad or sign * bad[0] < sign * good[-1]:
-        value = span.move(good[-1], gentler=False)
+        ends = good[-1], aggressive
     else:
-        value = span.between(good[-1], bad[0])
-    rounded = min(max(float(f"{value:.4g}"), span.low), span.high)
+        ends = good[-1], bad[0]
+    low, high = sorted(ends)
+    rounded = min(max(float(f"{span.between(*ends):.4g}"), low), high)  # four digits, never out of the bracket
     chosen = type(technique.knobs[name])(rounded)  # a whole number stays one
     if any(settings[name] == chosen for settings, _ in history):
         return None

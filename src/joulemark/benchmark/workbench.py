@@ -46,7 +46,7 @@ class Bench:
     training_threads: int
     model: EnergyModel
     ledger: Ledger
-    shared: str  # folder of steps that other knob settings may use
+    shared: str = "shared"  # folder of steps that other knob settings may use
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Compiled] = dataclasses.field(default_factory=dict)
     fitted_passes: int = 0

@@ -51,9 +51,12 @@ class QuantisedLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The layer on the quantised input and weights."""
         x = quantize_dequantize(x, self.input_scale, self.input_zero, 0)
-        weight = quantize_dequantize(self.layer.weight, self.weight_scale, self.weight_zero, 0)
         if isinstance(self.layer, nn.Linear):
-            return nn.functional.linear(x, weight, self.layer.bias)
+            # Product and sum, not linear(): ONNX Runtime has no integer kernel for a Gemm with a float bias.
+            columns = quantize_dequantize(self.layer.weight.t(), self.weight_scale, self.weight_zero, 1)
+            product = torch.matmul(x, columns)
+            return product if self.layer.bias is None else product + self.layer.bias
+        weight = quantize_dequantize(self.layer.weight, self.weight_scale, self.weight_zero, 0)
         convolved: Tensor = self.layer._conv_forward(x, weight, self.layer.bias)
         return convolved
 

@@ -31,7 +31,7 @@ def conditional_deep_learning(
     net: Net,
     bench: Workbench,
     *,
-    threshold: Annotated[float, Range(0.2, 1.0, gentle="high")] = 0.5,
+    threshold: Annotated[float, Range(0.4, 1.0, gentle="high")] = 0.5,
     reading: str = "incremental",
     admit_first: bool = True,
     epsilon: Annotated[float, Range(0.0, 1.0)] = 0.0,
@@ -42,8 +42,9 @@ def conditional_deep_learning(
     test if ``admit_first``, as in the paper, which tests "from the second layer onwards". ``epsilon`` is the least
     gain, as a share of the operations of all rows that reach the stage. The gain is taken on the policy split, not on
     the training images as in the paper: classifiers are over-confident on images that trained them. Every head is
-    trained on all training images, whichever stages are admitted. A low ``threshold`` need not make more rows leave:
-    where two outputs reach it a row goes on.
+    trained on all training images, whichever stages are admitted. ``threshold`` ends at 0.4: below it two outputs
+    reach it so often that fewer rows leave, and those less accurately (LeNet on 1,000 MNIST images, one seed: 768
+    leave the first stage at 0.5, 864 at 0.4, 761 at 0.3, 436 at 0.2).
     """
     if reading not in {"incremental", "literal"}:
         raise TechniqueError(f"conditional-deep-learning: reading is 'incremental' or 'literal', not {reading!r}")

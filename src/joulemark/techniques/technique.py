@@ -103,9 +103,10 @@ class Range:
         if not self.low < self.high or (self.log and self.low <= 0) or self.gentle not in {"low", "high"}:
             raise TechniqueError(f"not a range: {self} (low < high, low > 0 if log, gentle 'low' or 'high')")
 
-    def move(self, value: float, *, gentler: bool) -> float:
-        """The value half-way from ``value`` to the gentle (or the aggressive) end."""
-        return self.between(value, self.low if (self.gentle == "low") == gentler else self.high)
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The gentle and the aggressive end."""
+        return (self.low, self.high) if self.gentle == "low" else (self.high, self.low)
 
     def between(self, a: float, b: float) -> float:
         """Half-way between two values, on the logarithmic scale if that is how the knob is searched."""

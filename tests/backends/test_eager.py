@@ -1,0 +1,63 @@
+"""Eager PyTorch: agrees with the module, pins its threads, says what it only simulates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_nets import NETS
+
+from joulemark.backends.eager import Eager
+
+KINDS = ("static", "quantised", "dynamic", "cascade")
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return NETS
+
+
+@pytest.fixture(autouse=True)
+def settings_given_back():
+    """What a test sets for the whole process is taken back."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_agrees_with_the_module(nets, kind, rows):
+    x = np.random.default_rng(rows).standard_normal((rows, 1, 28, 28), dtype=np.float32)
+    module = nets[kind].module()
+    with torch.no_grad():
+        expected = getattr(module, "run", module)(torch.from_numpy(x)).numpy()
+    found = Eager().compile(nets[kind], threads=1).run(x)
+    assert found.dtype == np.float32
+    assert found.shape == (rows, 10)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_threads_are_pinned_at_every_run(nets):
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    one, two = (Eager().compile(nets["static"], threads=n) for n in (1, 2))
+    for compiled, threads in ((two, 2), (one, 1), (two, 2)):
+        compiled.run(x)
+        assert torch.get_num_threads() == threads
+
+
+def test_products_are_fp32(nets):
+    torch.set_float32_matmul_precision("medium")
+    Eager().compile(nets["static"], threads=1)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_what_is_simulated_has_its_reason(nets):
+    said = {kind: Eager().simulated(net) for kind, net in nets.items()}
+    assert said["static"] is said["dynamic"] is said["cascade"] is None
+    assert "no int8 kernel" in said["quantised"]
+    mask = {"stage1.conv.weight": torch.ones(4, 1, 5, 5, dtype=torch.bool)}
+    assert "no sparse kernel" in Eager().simulated(nets["static"].replace(masks=mask))
+    parts = {**nets["cascade"].parts, "large": nets["quantised"]}
+    assert "no int8 kernel" in Eager().simulated(nets["cascade"].replace(parts=parts))

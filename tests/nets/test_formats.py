@@ -1,0 +1,119 @@
+"""Number formats: really eight bits, errors within half a step, refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from joulemark.kernels.quantize import quantize_dequantize
+from joulemark.nets.formats import Format, QuantisedLayer, apply_formats
+
+
+def int8(low: float = -1.0, high: float = 1.0) -> Format:
+    return Format(weight_bits=8, activation_bits=8, low=low, high=high)
+
+
+def layer(seed: int = 0) -> nn.Conv2d:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Conv2d(3, 4, 3, stride=2, padding=1)
+
+
+def operands(quantised: QuantisedLayer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    seen = quantize_dequantize(x, quantised.input_scale, quantised.input_zero, 0)
+    return seen, quantize_dequantize(quantised.layer.weight, quantised.weight_scale, quantised.weight_zero, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-5, 5), st.floats(0, 5), st.integers(0, 9))
+def test_operands_are_eight_bit_and_within_half_a_step(low, width, seed):
+    high = low + width
+    quantised = QuantisedLayer(layer(seed), int8(low, high))
+    x = torch.linspace(min(low, 0.0), max(high, 0.0), 3000)
+    seen, weight = operands(quantised, x.detach())
+    assert len(seen.unique()) <= 256
+    step = (max(high, 0.0) - min(low, 0.0)) / 255
+    # The zero point is rounded to an integer, so the range shifts by up to half a step: one step at its ends.
+    assert (seen - x).abs().max() <= step * (1 + 1e-3) + 1e-12
+    inner = (x - x.min() > step) & (x.max() - x > step)
+    assert (seen - x)[inner].abs().sum() == 0 or (seen - x)[inner].abs().max() <= step / 2 * (1 + 1e-3) + 1e-12
+    own = quantised.layer.weight
+    for channel in range(4):
+        assert len(weight[channel].unique()) <= 255
+        assert (weight - own)[channel].abs().max() <= own[channel].abs().max() / 127 / 2 * (1 + 1e-4)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5))
+def test_zero_is_exact(low, high):
+    seen, _ = operands(QuantisedLayer(nn.Linear(2, 2), int8(low, high)), torch.zeros(3))
+    assert not seen.any()
+
+
+def test_scales_by_hand():
+    linear = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.27, -0.5], [0.254, 0.1]]))
+    quantised = QuantisedLayer(linear, int8(-0.51, 2.04))
+    assert quantised.weight_scale.tolist() == pytest.approx([0.01, 0.002])
+    assert quantised.input_scale.item() == pytest.approx(0.01)
+    assert quantised.input_zero.item() == 51
+    # 0.304 -> 0.30, 9 -> saturates at 204 steps = 2.04; weights are whole steps already.
+    assert quantised(torch.tensor([[0.304, 9.0]]))[0].tolist() == pytest.approx(
+        [0.30 * 1.27 - 2.04 * 0.5, 0.30 * 0.254 + 2.04 * 0.1], abs=1e-5
+    )
+
+
+def test_extremes_do_not_wrap():
+    quantised = QuantisedLayer(nn.Linear(2, 2), int8(-1.0, 1.0))
+    seen, _ = operands(quantised, torch.tensor([-1e9, 1e9]))
+    assert seen[0] < -0.99
+    assert seen[1] > 0.99
+    only_negative = QuantisedLayer(nn.Linear(2, 2), int8(-3.0, -1.0))
+    assert only_negative.input_zero == 255
+
+
+def test_a_dead_layer_is_quantised_to_zero():
+    linear = nn.Linear(3, 2, bias=False)
+    nn.init.zeros_(linear.weight)
+    assert not QuantisedLayer(linear, int8(0.0, 0.0))(torch.zeros(1, 3)).any()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [layer(), nn.Conv2d(4, 8, 3, groups=2, dilation=2), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")],
+    ids=["strided", "grouped", "reflecting"],
+)
+def test_the_quantised_convolution_is_the_convolution_of_quantised_operands(made):
+    x = torch.randn(2, made.in_channels, 9, 9).clamp(-3, 3)
+    quantised = QuantisedLayer(made, int8(-3.0, 3.0))
+    seen, weight = operands(quantised, x)
+    expected = made._conv_forward(seen, weight, made.bias)
+    torch.testing.assert_close(quantised(x), expected)
+    assert (quantised(x) - made(x)).abs().max() < 0.1
+
+
+def test_formats_replace_named_layers_only():
+    net = nn.Sequential(nn.Sequential(nn.Linear(2, 3)), nn.Linear(3, 2))
+    inner = net[0][0]
+    apply_formats(net, {"0.0": int8()})
+    assert isinstance(net[0][0], QuantisedLayer)
+    assert net[0][0].layer is inner
+    assert type(net[1]) is nn.Linear
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "why"),
+    [
+        ("0", Format(weight_bits=4, activation_bits=8), "no lowering for int W4A8"),
+        ("0", Format(weight_bits=8), "no lowering for int W8ANone"),
+        ("0", Format(kind="float", weight_bits=8, activation_bits=8), "no lowering for float W8A8"),
+        ("1", int8(), "is a ReLU; formats are for convolutions and linears"),
+        ("7", int8(), "layer '7', which the net does not have"),
+    ],
+)
+def test_formats_without_a_lowering_are_refused(path, form, why):
+    with pytest.raises(ValueError, match=why):
+        apply_formats(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), {path: form})

@@ -1,0 +1,309 @@
+"""The net as data: round trips, parts, and files that lie."""
+
+from __future__ import annotations
+
+import struct
+import sys
+
+import msgspec
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from joulemark.nets import net as net_module
+from joulemark.nets.formats import Format, QuantisedLayer
+from joulemark.nets.net import Net, build, builders, usual_input_shape
+from joulemark.nets.segments import Exit, Route, Segments
+
+SHAPE = (1, 28, 28)
+INT8 = Format(weight_bits=8, activation_bits=8, low=-1.0, high=3.0)
+
+
+def exit_after_small(threshold: float) -> Exit:
+    return Exit(after="small", router="exactly-one", threshold=threshold)
+
+
+CASCADE = Route(kind="cascade", order=("small", "large"), exits=(exit_after_small(0.05),))
+EXITS = Route(
+    kind="exits", exits=(Exit(after="stage1", router="exactly-one", threshold=0.1, features=144, classes=10),)
+)
+
+
+def lenet(seed: int = 0, width: float = 0.05) -> Net:
+    """LeNet of 1, 2 and 25 channels."""
+    return Net.new("lenet", SHAPE, seed=seed, width=width)
+
+
+def routed() -> Net:
+    """With an exit, whose head is initialised."""
+    torch.manual_seed(0)
+    blank = lenet().replace(route=EXITS, state={})
+    return blank.with_state(blank.module())
+
+
+def cascade() -> Net:
+    small = lenet(1).replace(masks={"classifier.output.weight": torch.arange(250).view(10, 25) % 3 != 0})
+    large = lenet(2, 0.1).replace(formats={"stage1.conv": INT8})
+    return Net(builder="lenet", input_shape=SHAPE, route=CASCADE, parts={"small": small, "large": large})
+
+
+def pruned() -> Net:
+    edits = (
+        {"edit": "keep_channels", "layer": "stage2.conv", "outputs": [1]},
+        {"edit": "keep_channels", "layer": "classifier.hidden", "inputs": list(range(16, 32))},
+    )
+    structure = lenet().replace(edits=edits, state={})
+    return structure.with_state(structure.module())
+
+
+NETS = {
+    "plain": lenet,
+    "masked": lambda: lenet().replace(masks={"stage2.conv.weight": torch.rand(2, 1, 5, 5) < 0.5}),
+    "quantised": lambda: lenet().replace(formats={"stage2.conv": INT8, "classifier.hidden": INT8}),
+    "edited": pruned,
+    "routed": routed,
+    "cascade": cascade,
+}
+
+
+def run(net: Net, x: torch.Tensor) -> torch.Tensor:
+    module = net.module()
+    with torch.no_grad():
+        return getattr(module, "run", module)(x)
+
+
+def forged(header: object, tensors: dict | None = None) -> bytes:
+    text = header if isinstance(header, str) else msgspec.json.encode(header).decode()
+    return safetensors.torch.save(tensors or {"state/x": torch.zeros(1)}, metadata={"net": text})
+
+
+def test_lenet_has_the_parameters_of_the_literature():
+    assert Net.new("lenet", SHAPE, seed=0).parameters() == 431_080
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_bytes_round_trip(kind):
+    net, x = NETS[kind](), torch.randn(5, *SHAPE)
+    data = net.to_bytes()
+    back = Net.from_bytes(data)
+    assert back.to_bytes() == data
+    assert back.hash == net.hash
+    assert torch.equal(run(back, x), run(net, x))
+    assert (back.edits, back.route, dict(back.formats)) == (net.edits, net.route, dict(net.formats))
+    assert {name: mask.dtype for name, mask in back.masks.items()} == dict.fromkeys(net.masks, torch.bool)
+    assert back.parts.keys() == net.parts.keys()
+    assert (back.parameters(), back.nonzeros()) == (net.parameters(), net.nonzeros())
+
+
+def test_all_nets_have_their_own_hash():
+    assert len({make().hash for make in NETS.values()}) == len(NETS)
+
+
+def test_hash_changes_with_one_weight_and_not_with_order():
+    net = lenet()
+    state = {name: tensor.clone() for name, tensor in net.state.items()}
+    assert net.replace(state=dict(reversed(state.items()))).hash == net.hash
+    state["stage1.conv.bias"][0] += 1e-7
+    assert net.replace(state=state).hash != net.hash
+
+
+def test_the_seed_gives_the_weights_and_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    assert lenet(4).hash == lenet(4).hash
+    assert lenet(4).hash != lenet(5).hash
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_modules_are_in_evaluation_mode_and_share_nothing():
+    net = lenet()
+    before = net.hash
+    module = net.module()
+    assert not module.training
+    with torch.no_grad():
+        module.stage1.conv.weight.zero_()
+    assert net.hash == before
+
+
+def test_masks_zero_and_are_counted():
+    net = lenet().replace(masks={"stage2.conv.weight": torch.zeros(2, 1, 5, 5, dtype=torch.bool)})
+    assert not net.module().stage2.conv.weight.any()
+    assert net.parameters() - net.nonzeros() == 50
+
+
+def test_formats_may_be_left_out():
+    net = NETS["quantised"]()
+    assert isinstance(net.module().stage2.conv, QuantisedLayer)
+    assert isinstance(net.module(formats=False).stage2.conv, nn.Conv2d)
+
+
+def test_edited_net_has_fewer_parameters():
+    assert pruned().module().classifier.hidden.weight.shape == (25, 16)
+    assert pruned().parameters() == lenet().parameters() - 26 - 25 * 16
+
+
+def test_cascade_runs_its_parts():
+    net, x = cascade(), torch.randn(40, *SHAPE)
+    small, large = (run(part, x) for part in net.parts.values())
+    threshold = float(small.amax(1).median())
+    net = net.replace(route=msgspec.structs.replace(CASCADE, exits=(exit_after_small(threshold),)))
+    stays = (small >= threshold).sum(1) != 1
+    assert 0 < stays.sum() < 40
+    torch.testing.assert_close(run(net, x), torch.where(stays[:, None], large, small))
+    assert net.parameters() == sum(part.parameters() for part in net.parts.values())
+
+
+def test_training_a_cascade_trains_its_parts():
+    net, x = cascade(), torch.randn(3, *SHAPE)
+    module = net.module(formats=False)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(0.5)
+    trained = net.with_state(module)
+    assert trained.parts["large"].formats == net.parts["large"].formats
+    torch.testing.assert_close(trained.module(formats=False)(x), module(x))
+    assert torch.equal(
+        trained.parts["small"].state["stage1.conv.bias"], net.parts["small"].state["stage1.conv.bias"] / 2
+    )
+    assert trained.parameters() == net.parameters()
+
+
+def test_with_state_refuses_a_module_that_lacks_weights():
+    net = NETS["quantised"]()
+    with pytest.raises(ValueError, match=r"lacks 'classifier.hidden.bias'"):
+        net.with_state(net.module())
+
+
+def header(**changes) -> dict:
+    return {"builder": "lenet", "input_shape": [1, 28, 28], "options": {"width": 0.05}, **changes}
+
+
+def raw(text: bytes) -> bytes:
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00\x01",
+        b"PK\x03\x04 a zip file",
+        b"\x80\x04\x95 a pickle.",
+        raw(b"[]"),
+        raw(b"5"),
+        raw(b'{"__metadata__": null}'),
+        raw(b'{"__metadata__": {"net": 5}}'),
+        raw(b"[" * 200_000),
+        raw(b"\xff\xfe"),
+        struct.pack("<Q", 2**64 - 1) + b"{}",
+        safetensors.torch.save({"a": torch.zeros(1)}),
+        forged("not JSON"),
+        forged("[]"),
+        forged({}),
+        forged(header(builder=None)),
+        forged(header(colour="red")),
+        forged(header(formats={"a": {"low": "x"}})),
+        forged(header(parts={"a": {}})),
+    ],
+)
+def test_garbage_is_refused_in_one_sentence(data):
+    with pytest.raises(ValueError, match=r"^not a saved net: ") as caught:
+        Net.from_bytes(data)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200), st.booleans())
+def test_any_bytes_are_a_value_error(data, whole):
+    with pytest.raises(ValueError, match=r"^not a saved net: "):
+        Net.from_bytes(data if whole else raw(data))
+
+
+TINY = lenet(width=0.01).to_bytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, len(TINY) - 2), st.integers(0, 255))
+def test_cut_and_flipped_files(position, value):
+    data = bytearray(TINY)
+    with pytest.raises(ValueError, match=r"^not a saved net: "):
+        Net.from_bytes(bytes(data[: -1 - position]))
+    data[position] ^= value
+    try:  # a flipped bit may give another net or another weight; anything else is one sentence
+        back = Net.from_bytes(bytes(data))
+        back.module()
+    except ValueError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("builder", ["os:system", "os", "joulemark.nets.lenet:lenet", "antigravity:fly", "", "Lenet"])
+def test_only_registered_builders_are_imported(builder, monkeypatch):
+    imported = []
+    monkeypatch.setattr(net_module.importlib, "import_module", imported.append)
+    net = Net.from_bytes(forged(header(builder=builder, options={})))
+    for use in (net.module, net.parameters, lambda: usual_input_shape(builder)):
+        with pytest.raises(ValueError, match=r"^unknown builder") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    assert imported == []
+    assert "antigravity" not in sys.modules
+
+
+def test_a_part_cannot_name_code_either():
+    route = msgspec.to_builtins(CASCADE)
+    parts = {"small": header(builder="os:system"), "large": header()}
+    net = Net.from_bytes(forged(header(route=route, parts=parts)))
+    with pytest.raises(ValueError, match=r"^unknown builder 'os:system'"):
+        net.module()
+
+
+def test_ours_cannot_be_replaced_by_an_installed_package(monkeypatch):
+    class Entry:
+        name, value = "lenet", "os:system"
+
+    monkeypatch.setattr(net_module, "entry_points", lambda group: [Entry])
+    assert builders()["lenet"] == "joulemark.nets.lenet:lenet"
+
+
+BAD = {
+    "weights of another shape": (lambda n: n.replace(state={**n.state, "stage1.conv.bias": torch.zeros(7)}), "size"),
+    "a weight too many": (lambda n: n.replace(state={**n.state, "colour": torch.zeros(1)}), "Unexpected"),
+    "a weight missing": (lambda n: n.replace(state={"stage1.conv.bias": torch.zeros(1)}), "Missing"),
+    "options unknown": (lambda n: n.replace(options={"depth": 3}), "does not take"),
+    "edit of no layer": (lambda n: n.replace(edits=({"edit": "keep_channels", "layer": "x"},)), "is called 'x'"),
+    "mask of no weight": (lambda n: n.replace(masks={"x": torch.ones(1, dtype=torch.bool)}), "mask 'x'"),
+    "mask that would be broadcast": (
+        lambda n: n.replace(masks={"stage1.conv.weight": torch.ones(1, dtype=torch.bool)}),
+        r"of shape \(1,\) fits no parameter",
+    ),
+    "format of no layer": (lambda n: n.replace(formats={"x": INT8}), "layer 'x'"),
+    "parts without a route": (lambda n: n.replace(parts={"a": n}), "needs a route"),
+    "a part not in the route": (lambda n: cascade().replace(parts={**cascade().parts, "x": n}), "each part once"),
+    "a part with exits": (
+        lambda n: cascade().replace(parts={"small": routed(), "large": n}),
+        "no part has a route of its own",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_what_does_not_fit_is_a_value_error(how):
+    change, why = BAD[how]
+    with pytest.raises(ValueError, match=why) as caught:
+        change(lenet()).module()
+    assert "\n" not in str(caught.value)
+
+
+def test_builders_that_return_something_else_are_refused(monkeypatch):
+    monkeypatch.setitem(net_module.BUILDERS, "list", "builtins:list")
+    with pytest.raises(ValueError, match="returned list, not a torch module"):
+        build("list", {})
+
+
+def test_routed_net_keeps_the_paths_of_its_stages():
+    module = routed().module()
+    assert isinstance(module, Segments)
+    assert set(lenet().state) | {"exits.stage1.1.weight", "exits.stage1.1.bias"} == set(module.state_dict())
