@@ -94,6 +94,9 @@ def fit(
     whose mask is false stay exactly zero. Modules with parameters of which none is trained stay in evaluation mode, so
     that a frozen trunk keeps its batch statistics. Raises ``FloatingPointError`` if the loss stops being finite.
     """
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions on CPUs
+    if images.dim() == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
     made = optimiser(module)
     base = [group["lr"] for group in made.param_groups]
     apply_masks = _masker(module, masks or {})
@@ -128,7 +131,7 @@ def fit(
         if time.monotonic() - saved >= checkpoint_seconds and epoch + 1 < epochs:
             run.save(epoch + 1)
             saved = time.monotonic()
-    module.eval()
+    module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return Fitted(image_passes=(epochs - start) * len(images), losses=tuple(run.losses))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,12 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     boards_count = len(boards(suite.models)) * len(suite.limits_points)
     lines.append(
         f"measure and test the baseline and the winners of {boards_count} boards, seeds {_listed(suite.seeds)}: "
-        f"{suite.measuring.blocks} blocks on {_listed(suite.backends)} at batch {_listed(suite.batch_sizes)}"
+        f"{suite.measuring.blocks} blocks each on {_listed(f'{name} batch {size}' for name, size in suite.scenarios)}"
     )
     return lines
 
 
-def _listed(values: Sequence[object]) -> str:
+def _listed(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
 
 

@@ -23,7 +23,7 @@ from joulemark.nets.net import Net
 from joulemark.record import Machine, Provenance
 from joulemark.store import Store
 
-COMPILED_KEPT = 8
+COMPILED_KEPT = 32
 
 
 @dataclasses.dataclass

@@ -60,11 +60,22 @@ class Suite(Record, frozen=True, kw_only=True):
     limits_points: Annotated[tuple[Points, ...], msgspec.Meta(min_length=1)]
     backends: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]  # the first one is the headline's
     batch_sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
+    first_backend_only: tuple[Positive, ...] = ()  # batch sizes that the other backends are not measured at
     models: tuple[Name, ...]
     threads: Positive = 1
     budget: Budget
     measuring: Measuring
     task: Task
+
+    @property
+    def scenarios(self) -> list[tuple[str, int]]:
+        """Every backend and batch size that is measured, the headline's first."""
+        return [
+            (backend, batch_size)
+            for backend in self.backends
+            for batch_size in self.batch_sizes
+            if backend == self.backends[0] or batch_size not in self.first_backend_only
+        ]
 
 
 class SuiteError(ValueError):

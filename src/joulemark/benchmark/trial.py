@@ -16,7 +16,7 @@ def trial_key(session: Session, attempt: Attempt, baseline: Attempt) -> str:
     """Content key of a trial: the attempt, its baseline and how they are measured."""
     suite = session.suite
     return content_key(
-        "trial", attempt.key, baseline.key, suite.backends, suite.batch_sizes, suite.threads, suite.models,
+        "trial", attempt.key, baseline.key, suite.scenarios, suite.threads, suite.models,
         suite.measuring,
     )  # fmt: skip
 
@@ -36,7 +36,8 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
         control = nets[0].hash == nets[1].hash  # A/A: the same net compiled a second time
         candidate = backend.compile(nets[1], threads=suite.threads) if control else session.compiled(nets[1], backend)
         candidates[backend.name] = candidate
-        pairs += [Pair(f"{backend.name} batch {b}", reference, candidate, b) for b in suite.batch_sizes]
+        sizes = [size for name, size in suite.scenarios if name == backend.name]
+        pairs += [Pair(f"{backend.name} batch {size}", reference, candidate, size) for size in sizes]
     images = session.splits["validation"].images[: suite.measuring.images]
     order = tuple(measure_pairs(pairs, images, suite.measuring, session.meters))
     # Scored after the windows, on the very objects that were timed.
@@ -70,13 +71,14 @@ def _saved(session: Session, attempt: Attempt) -> Net:
 
 def _timings(session: Session, net: Net, pairs: list[Pair], order: tuple[str, ...]) -> list[Timing]:
     made = []
-    for position, pair in enumerate(pairs):
-        backend = session.backends[position // len(session.suite.batch_sizes)]
+    backends = {backend.name: backend for backend in session.backends}
+    for (name, batch_size), pair in zip(session.suite.scenarios, pairs, strict=True):
+        backend = backends[name]
         reason = backend.simulated(net)
         made.append(
             Timing(
                 backend=backend.name,
-                batch_size=pair.batch_size,
+                batch_size=batch_size,
                 threads=session.suite.threads,
                 precision=backend.precision,
                 execution="real" if reason is None else "simulated",
