@@ -138,7 +138,7 @@ def test_run_board_report_and_a_failing_technique(tmp_path):
 
     text = (
         shipped_suites()["quick"]
-        .replace("epochs = 20", "epochs = 2")
+        .replace("epochs = 16", "epochs = 2")
         .replace("window_seconds = 0.3", "window_seconds = 0.01")
     )
     text = text.replace("blocks = 4", "blocks = 3").replace("limits_points = [2.0]", "limits_points = [90.0]")

