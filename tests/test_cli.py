@@ -141,7 +141,7 @@ def test_run_board_report_and_a_failing_technique(tmp_path):
         .replace("epochs = 16", "epochs = 2")
         .replace("window_seconds = 0.3", "window_seconds = 0.01")
     )
-    text = text.replace("blocks = 4", "blocks = 3").replace("limits_points = [2.0]", "limits_points = [90.0]")
+    text = text.replace("limits_points = [2.0]", "limits_points = [90.0]")
     text = text.replace('["onnxruntime", "eager"]', '["eager"]').replace("seeds = [0, 1]", "seeds = [0]")
     (tmp_path / "short.toml").write_text(text.replace("train = 2500", "train = 400"))
     done = joulemark("run", "short.toml", "-t", "int8", "-t", "mine.py", cwd=tmp_path)

@@ -150,8 +150,10 @@ def test_combine_ratios_by_hand():
     assert combine_ratios([]) is None
     alone = combine_ratios([ratio(2.0, 0.3)])
     assert (alone.value, alone.low) == pytest.approx((2.0, 2.0 / math.exp(0.3)))
-    within = combine_ratios([ratio(2.0, 0.3), ratio(2.0, 0.4)])  # sqrt(0.09 + 0.16) / 2 = 0.25
-    assert (within.value, within.high, within.count) == pytest.approx((2.0, 2.0 * math.exp(0.25), 8))
+    # Standard errors 0.3 / 3.182 and 0.4 / 3.182 (t, 3 degrees); together 0.5 / 3.182 / 2, times 2.447 (t, 6 degrees).
+    within = combine_ratios([ratio(2.0, 0.3), ratio(2.0, 0.4)])
+    assert (within.value, within.count) == pytest.approx((2.0, 8))
+    assert math.log(within.high / 2.0) == pytest.approx(2.447 * 0.5 / 3.182 / 2, rel=1e-3)
     between = combine_ratios([ratio(1.0, 0.01), ratio(4.0, 0.01)])  # logs 0 and ln 4: 1.96 ln 4 / sqrt(2) / sqrt(2)
     assert between.value == pytest.approx(2.0)
     assert math.log(between.high / 2.0) == pytest.approx(1.96 * math.log(4) / 2)

@@ -5,6 +5,7 @@ Everything is deterministic: the random generator is seeded with a constant, so 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -67,6 +68,7 @@ def paired_ratio(blocks: ArrayLike, *, level: float = 0.95) -> Ratio | None:
     return Ratio(value=math.exp(centre), low=math.exp(centre - half), high=math.exp(centre + half), count=len(logs))
 
 
+@functools.cache
 def t_quantile(p: float, degrees: int) -> float:
     """Quantile of Student's t, p in (0.5, 1), by bisection of its distribution function (no SciPy at import).
 
@@ -104,16 +106,21 @@ def bootstrap_median(values: ArrayLike, *, level: float = 0.95) -> tuple[float, 
 
 
 def combine_ratios(ratios: Sequence[Ratio]) -> Ratio | None:
-    """Geometric mean of the ratios of several seeds, intervals combined in the log domain as independent.
+    """Geometric mean of the ratios of several seeds, from :func:`paired_ratio`, combined in the log domain.
 
-    With several seeds the spread between them counts too: the half-width is never below that of the seeds' spread
-    (t-free: 1.96 standard errors of the logs). ``None`` for no ratio.
+    Standard errors of the seeds are independent and their degrees of freedom add, so few blocks in each of several
+    seeds do as well as many in one. The spread between the seeds counts too: the half-width is never below 1.96
+    standard errors of the logs over seeds. ``None`` for no ratio.
     """
     if not ratios:
         return None
     logs = np.log([ratio.value for ratio in ratios])
-    halves = np.array([(math.log(ratio.high) - math.log(ratio.low)) / 2 for ratio in ratios])
-    within = math.sqrt(float((halves**2).sum())) / len(ratios)
+    degrees = [max(1, ratio.count - 1) for ratio in ratios]
+    errors = [
+        (math.log(ratio.high) - math.log(ratio.low)) / 2 / t_quantile(0.975, d)
+        for ratio, d in zip(ratios, degrees, strict=True)
+    ]
+    within = t_quantile(0.975, sum(degrees)) * math.hypot(*errors) / len(ratios)
     between = 1.96 * float(logs.std(ddof=1)) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
     half, centre = max(within, between), float(logs.mean())
     return Ratio(

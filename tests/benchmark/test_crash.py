@@ -25,7 +25,6 @@ SHORTER = {
     "scratch_epochs = 9": "scratch_epochs = 2",
     "window_seconds = 0.3": "window_seconds = 0.02",
     "screening_seconds = 0.05": "screening_seconds = 0.01",
-    "blocks = 4": "blocks = 3",
     "seeds = [0, 1]": "seeds = [0]",
     'backends = ["onnxruntime", "eager"]': 'backends = ["eager"]',
     "images = 250": "images = 50",

@@ -24,12 +24,12 @@ def test_quick_is_what_the_readme_says():
     ("old", "new", "words"),
     [
         ("seeds = [0, 1]", "seeds = []", "length >= 1"),
-        ("blocks = 4", "blocks = 2", ">= 3"),
+        ("blocks = 3", "blocks = 2", ">= 3"),
         ("threads = 1", "threads = 1\ncolour = 2", "unknown field `colour`"),
         (
-            "scratch_epochs = 12",
-            "scratch_epochs = 13",
-            "unequal budgets: 24 epochs from the trained net, 26 from scratch",
+            "scratch_epochs = 9",
+            "scratch_epochs = 10",
+            "unequal budgets: 18 epochs from the trained net, 20 from scratch",
         ),
         ("limits_points = [2.0]", 'limits_points = ["two"]', "Expected `float`"),
         ("[budget]", "[budget", "quick.toml"),
