@@ -74,7 +74,7 @@ def test_the_page_draws_and_asks_the_network_for_nothing(browser):
     assert "2.00\N{MULTIPLICATION SIGN}" in text
     assert "no energy counter on this machine" in text
     assert "not valid JSON at byte 12" in text
-    assert "modelled accelerator energy (row-stationary) falls 2.00x" in text
+    assert "modelled accelerator energy (row-stationary) is 2.00x lower" in text
 
     browser.find_element(By.CSS_SELECTOR, "#provenance summary").click()
     assert "Toy CPU 3000" in browser.find_element(By.ID, "provenance").text

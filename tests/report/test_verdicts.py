@@ -25,7 +25,7 @@ def test_a_winner_in_words():
         "On Toy digits, toy-cpu: `conditional-deep-learning` is 2.00x faster "
         "(95 % interval 2.00 to 2.00; ONNX Runtime, batch 1) for at most 2 points of accuracy (on test images 0.50 lost"
     )
-    assert sentences[0].endswith("; modelled accelerator energy (row-stationary) falls 2.00x.")
+    assert sentences[0].endswith("; modelled accelerator energy (row-stationary) is 2.00x lower.")
 
 
 def test_a_tie_on_the_model_is_said():

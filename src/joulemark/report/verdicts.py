@@ -89,7 +89,7 @@ def modelled_clause(results: Results, row: Row) -> str:
             continue
         name = f"modelled accelerator energy ({model})"
         if ratio.low > 1.0:
-            clauses.append(f"{name} falls {times(ratio.value)}x")
+            clauses.append(f"{name} is {times(ratio.value)}x lower")
         elif ratio.high < 1.0:
             clauses.append(f"{name} rises {times(1.0 / ratio.value)}x")
         else:
