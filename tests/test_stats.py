@@ -154,9 +154,10 @@ def test_combine_ratios_by_hand():
     within = combine_ratios([ratio(2.0, 0.3), ratio(2.0, 0.4)])
     assert (within.value, within.count) == pytest.approx((2.0, 8))
     assert math.log(within.high / 2.0) == pytest.approx(2.447 * 0.5 / 3.182 / 2, rel=1e-3)
-    between = combine_ratios([ratio(1.0, 0.01), ratio(4.0, 0.01)])  # logs 0 and ln 4: 1.96 ln 4 / sqrt(2) / sqrt(2)
-    assert between.value == pytest.approx(2.0)
-    assert math.log(between.high / 2.0) == pytest.approx(1.96 * math.log(4) / 2)
+    between = combine_ratios([ratio(1.0, 0.01), ratio(4.0, 0.01)])  # two seeds: their range
+    assert (between.value, between.low, between.high) == pytest.approx((2.0, 1.0, 4.0))
+    three = combine_ratios([ratio(1.0, 0.01), ratio(2.0, 0.01), ratio(4.0, 0.01)])  # sd ln 2, t 4.303 (2 degrees)
+    assert math.log(three.high / 2.0) == pytest.approx(4.303 * math.log(2) / math.sqrt(3), rel=1e-3)
 
 
 def test_ranks_by_hand():

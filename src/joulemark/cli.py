@@ -239,7 +239,13 @@ def _results(suite: Any, results: str, hardware: str | None) -> Any:
     if hardware not in found:
         raise Refused(unknown_name("hardware class", hardware, found))
     store = Store(results, hardware_class=hardware, task=task)
-    attempts, trials, failures = store.attempts(), store.trials(), store.failures()
+    study = store.study(suite.name)
+    if study is None:
+        raise Refused(f"no run of suite {suite.name!r} got past its baselines in {results}: run it again")
+    keys = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
+    attempts = [attempt for attempt in map(store.attempt, keys) if attempt is not None]
+    trials = [trial for trial in map(store.trial, study.trials) if trial is not None]
+    failures = [failure for failure in store.failures() if failure.technique in study.attempts]
     return Results(
         suite_name=suite.name, task_title=suite.task.title, hardware_class=hardware, limits_points=suite.limits_points,
         models=suite.models, backends=suite.backends, batch_sizes=suite.batch_sizes,

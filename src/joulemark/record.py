@@ -255,6 +255,21 @@ class Failure(Record, frozen=True, kw_only=True):
     started: str
 
 
+class Study(Record, frozen=True, kw_only=True):
+    """Which records of the store belong together: those of the last run of a suite, kept up while it runs.
+
+    Boards are drawn from these alone, so that other settings of the same suite never mix with them. ``settings`` hashes
+    all that must be equal for rows to stand on one board.
+    """
+
+    schema: int = SCHEMA
+    key: str  # the suite's name
+    settings: str
+    baselines: tuple[str, ...]  # attempt keys
+    attempts: dict[str, tuple[str, ...]] = {}  # technique -> attempt keys
+    trials: tuple[str, ...] = ()
+
+
 def content_key(*parts: Any) -> str:
     """Key of anything JSON can hold: the first 16 hex digits of the SHA-256 of its canonical JSON.
 

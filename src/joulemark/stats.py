@@ -109,8 +109,9 @@ def combine_ratios(ratios: Sequence[Ratio]) -> Ratio | None:
     """Geometric mean of the ratios of several seeds, from :func:`paired_ratio`, combined in the log domain.
 
     Standard errors of the seeds are independent and their degrees of freedom add, so few blocks in each of several
-    seeds do as well as many in one. The spread between the seeds counts too: the half-width is never below 1.96
-    standard errors of the logs over seeds. ``None`` for no ratio.
+    seeds do as well as many in one. The spread between the seeds counts too: the half-width is never below
+    Student's t times the standard error over seeds or, of two seeds, which say too little for that, half their
+    distance. ``None`` for no ratio.
     """
     if not ratios:
         return None
@@ -121,7 +122,9 @@ def combine_ratios(ratios: Sequence[Ratio]) -> Ratio | None:
         for ratio, d in zip(ratios, degrees, strict=True)
     ]
     within = t_quantile(0.975, sum(degrees)) * math.hypot(*errors) / len(ratios)
-    between = 1.96 * float(logs.std(ddof=1)) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+    between = float(np.ptp(logs)) / 2
+    if len(ratios) > 2:
+        between = t_quantile(0.975, len(ratios) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(ratios))
     half, centre = max(within, between), float(logs.mean())
     return Ratio(
         value=math.exp(centre),

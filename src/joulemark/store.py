@@ -3,6 +3,7 @@
     <root>/<hardware class>/<task>/attempts/<key>.json
                                   /trials/<key>.json
                                   /failures/<key>.json
+                                  /studies/<suite>.json           (which of these one board is drawn from)
                                   /nets/<hash>.safetensors
                                   /steps/<attempt>/<step>         (unfinished attempts; removed when they finish)
                                   /damaged/<name>                 (files that could not be read, set aside)
@@ -23,7 +24,7 @@ from typing import TypeVar
 import fsspec
 import msgspec
 
-from joulemark.record import SCHEMA, Attempt, Failure, Record, Trial
+from joulemark.record import SCHEMA, Attempt, Failure, Record, Study, Trial
 
 T = TypeVar("T", bound=Record)
 WRITING = ".writing-"
@@ -78,7 +79,7 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove a file or folder, if it is there."""
-        if self.exists(name):
+        with contextlib.suppress(FileNotFoundError):  # it may not be there, or another run removes it too
             self.files.rm(f"{self.folder}/{name}", recursive=True)
 
     def sweep(self) -> None:
@@ -90,9 +91,9 @@ class Store:
                 if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
                     leftover.unlink()
 
-    def put(self, record: Attempt | Trial | Failure) -> None:
+    def put(self, record: Attempt | Trial | Failure | Study) -> None:
         """Store a record under its key."""
-        kind = {Attempt: "attempts", Trial: "trials", Failure: "failures"}[type(record)]
+        kind = {Attempt: "attempts", Trial: "trials", Failure: "failures", Study: "studies"}[type(record)]
         self.write(f"{kind}/{record.key}.json", msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 
     def attempt(self, key: str) -> Attempt | None:
@@ -102,6 +103,10 @@ class Store:
     def trial(self, key: str) -> Trial | None:
         """One trial, or ``None``; a damaged file is set aside and counts as none."""
         return self._get(f"trials/{key}.json", Trial)
+
+    def study(self, suite: str) -> Study | None:
+        """The study of a suite by its name, or ``None``."""
+        return self._get(f"studies/{suite}.json", Study)
 
     def attempts(self) -> list[Attempt]:
         """All attempts that can be read."""
@@ -127,11 +132,14 @@ class Store:
         data = self.read(name)
         if data is None:
             return None
+        schema = _schema(data)
+        if schema not in (None, SCHEMA):  # another version's: none of ours to move
+            reason = f"it has schema {schema}, this version reads {SCHEMA}"
+            self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason))
+            return None
         try:
             record = msgspec.json.decode(data, type=record_type)
             stated = msgspec.to_builtins(record)
-            if stated["schema"] != SCHEMA:
-                raise ValueError(f"schema {stated['schema']}, this version reads {SCHEMA}")
             if f"{stated['key']}.json" != name.rpartition("/")[2]:
                 raise ValueError(f"the record inside is {stated['key']}: the file was renamed or edited")
         except (msgspec.MsgspecError, ValueError) as error:
@@ -145,6 +153,19 @@ class Store:
         with contextlib.suppress(OSError):  # a folder that may only be read is still read, without this file
             self.write(aside, data)
             self.remove(name)
+
+
+def _schema(data: bytes) -> int | None:
+    try:
+        return msgspec.json.decode(data, type=_Versioned).schema
+    except msgspec.MsgspecError:
+        return None
+
+
+class _Versioned(msgspec.Struct):
+    """Any record, of any version."""
+
+    schema: int
 
 
 def hardware_classes(root: str | Path, task: str) -> list[str]:

@@ -147,6 +147,43 @@ def test_a_mended_technique_is_tried_again_and_its_failure_forgotten(open_sessio
     assert session.store.failures() == []
 
 
+def test_a_study_holds_the_last_settings_and_all_techniques_run_under_them(open_session, heard):
+    first = open_session(tiny_suite())
+    run(first, chains_of(["small-dense"]), heard)
+    run(open_session(tiny_suite()), chains_of(["int8"]), heard)
+    study = first.store.study("tiny")
+    assert set(study.attempts) == {"small-dense", "int8"}
+    assert len(study.trials) == 3
+    other = tiny_suite(threads=2)
+    run(open_session(other), chains_of(["int8"]), heard)
+    changed = first.store.study("tiny")
+    assert set(changed.attempts) == {"int8"}  # another thread count: nothing of before stands beside it
+    assert not set(changed.trials) & set(study.trials)
+
+
+def test_the_budget_holds_after_a_restart(open_session, heard, tmp_path):
+    body = (
+        "    net = bench.remember('half', lambda: bench.fit(net, epochs=1), shared=True)\n"
+        "    return bench.fit(net, epochs=bench.epochs)"
+    )
+    path = technique_file(tmp_path, body, name="greedy")
+    for _ in range(2):
+        _, outcome = run_one(open_session, heard, path)
+        assert "the budget is 2 epochs" in outcome.failed[0]
+
+
+def test_a_damaged_net_is_made_again(open_session, heard):
+    suite = tiny_suite()
+    session = open_session(suite)
+    run(session, [], heard)
+    (net,) = (Path(session.store.folder) / "nets").iterdir()
+    net.write_bytes(b"broken")
+    for attempt in (Path(session.store.folder) / "attempts").iterdir():
+        attempt.unlink()
+    assert run(open_session(suite), [], heard).failed == ()
+    assert session.net(net.stem) is not None
+
+
 def test_a_damaged_record_is_set_aside_and_made_again(open_session, heard):
     suite = tiny_suite(techniques=("small-dense",))
     session = open_session(suite)
@@ -213,6 +250,7 @@ def test_a_fixed_knob_is_not_searched(open_session, heard):
     session = open_session(tiny_suite())
     outcome = run(session, chains_of(["optimal-brain-damage:sparsity=0.5,rounds=1"]), heard)
     assert outcome.failed == ()
+    assert heard.titles("finished")[1].startswith("optimal-brain-damage:rounds=1,sparsity=0.5")  # a row of its own
     made = [a for a in session.store.attempts() if a.technique != "baseline"]
     assert [(a.knobs["sparsity"], a.knobs["rounds"]) for a in made] == [(0.5, 1)]
     weights = 431_080  # of the full net; half of this narrow one's are zero

@@ -19,6 +19,7 @@ from joulemark.benchmark.session import Session
 from joulemark.benchmark.suite import Measuring
 from joulemark.benchmark.workbench import Bench, predict
 from joulemark.data.splits import Split
+from joulemark.meters.window import SHORTEST_UPDATES
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Making, Quantity, Score, content_key
 from joulemark.rules import BASELINE, pack_bits
@@ -28,7 +29,7 @@ from joulemark.training import sgd
 SCREENING_BLOCKS = 5
 
 
-class AttemptError(RuntimeError):
+class AttemptError(ValueError):
     """A technique failed; the message is one sentence for the board."""
 
 
@@ -41,41 +42,52 @@ def chain_name(chain: Sequence[Technique]) -> str:
     return "+".join(one.name for one in chain) or BASELINE
 
 
-def attempt_key(session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], seed: int) -> str:
-    """Content key of an attempt: everything that decides its outcome."""
+def attempt_key(
+    session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], seed: int, baseline: Net | None
+) -> str:
+    """Content key of an attempt: everything that decides its outcome, code and runtimes included."""
     suite = session.suite
     budget = [suite.budget.of(one.start) for one in chain]
     return content_key(
         "attempt", suite.task.key, [(one.name, one.source) for one in chain], knobs, seed, budget,
         max(suite.limits_points), suite.backends[0], suite.threads, suite.models, session.machine.hardware_class,
+        suite.batch_sizes[0], suite.measuring.screening_seconds, baseline.hash if baseline else None, session.code,
     )  # fmt: skip
 
 
 def run_attempt(
-    session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], seed: int, baseline: Net | None
+    session: Session,
+    chain: Sequence[Technique],
+    knobs: Mapping[str, Any],
+    seed: int,
+    baseline: Net | None,
+    baseline_seconds: float | None = None,
 ) -> Attempt:
-    """Make one net and judge it. ``baseline`` is the trained net of the same seed (``None``: train it now).
+    """Make one net and judge it.
+
+    ``baseline`` is the trained net of the same seed (``None``: train it now) and ``baseline_seconds`` what it took per
+    input when it was screened.
 
     Raises :class:`AttemptError` if the technique raises, hangs or returns something that is not a usable net.
     """
-    key = attempt_key(session, chain, knobs, seed)
+    key = attempt_key(session, chain, knobs, seed, baseline)
     ledger = Ledger(session.store, key)
     bench = _bench(session, chain, seed, ledger)
     with session.meters.window() as window:
         net = _make(session, chain, knobs, bench, baseline)
     making = ledger.cost
     joules = window.joules
-    if ledger.steps_restored:
-        bench.notes["steps_restored"] = ledger.steps_restored
+    if ledger.interrupted:
+        bench.notes["interrupted"] = True  # the seconds between its last finished step and the stop were not kept
         joules = _unknown(joules, "the attempt was interrupted; the joules before the restart were not kept")
     first = session.backends[0]
     try:
         compiled = session.compiled(net, first)
         score = score_of(compiled, session.splits["validation"], "validation")
+        seconds, per_input = _screen(session, compiled, baseline, baseline_seconds)
+        reports, known = modelled(session, net)
     except (ValueError, RuntimeError) as error:
         raise AttemptError(f"its net does not run on {first.name}: {sentence(error)}") from error
-    seconds, per_input = _screen(session, compiled, baseline, seed)
-    reports, known = modelled(session, net)
     reason = first.simulated(net)
     return Attempt(
         key=key,
@@ -126,7 +138,8 @@ def _make(
         return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
     net = baseline
     for one in chain:
-        settings = {name.partition(".")[2]: v for name, v in knobs.items() if name.startswith(f"{one.name}.")}
+        mine = f"{one.name}."
+        settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
         minutes = session.suite.budget.minutes
         # What other knob settings may share depends on this technique, the net that comes in and the seed, no more.
         bench.shared = f"shared-{content_key(one.name, one.source, net.hash, bench.seed, bench.epochs)}"
@@ -167,15 +180,18 @@ def score_of(compiled: Compiled, split: Split, name: str) -> Score:
     return Score(split=name, images=len(correct), accuracy=float(correct.mean()), correct=pack_bits(correct))
 
 
-def _screen(session: Session, compiled: Compiled, baseline: Net | None, seed: int) -> tuple[Quantity, Quantity]:
+def _screen(
+    session: Session, compiled: Compiled, baseline: Net | None, baseline_seconds: float | None
+) -> tuple[Quantity, Quantity]:
     """Seconds and joules per input at the first batch size, short windows: to choose between attempts, not to report.
 
     Attempts are screened minutes apart, so the seconds are those of the seed's baseline times the paired ratio.
     """
     suite = session.suite
+    updates = max((source.update_seconds for source in session.meters.sources), default=0.0)
     measuring = Measuring(
         window_seconds=suite.measuring.screening_seconds,
-        joules_window_seconds=suite.measuring.screening_seconds,
+        joules_window_seconds=max(suite.measuring.screening_seconds, SHORTEST_UPDATES * updates),
         blocks=SCREENING_BLOCKS,
     )
     images = session.splits["validation"].images[: suite.measuring.images]
@@ -183,9 +199,8 @@ def _screen(session: Session, compiled: Compiled, baseline: Net | None, seed: in
     pair = Pair("screening", reference, compiled, suite.batch_sizes[0])
     measure_pairs([pair], images, measuring, session.meters)
     own = [middle for _, middle, _ in pair.seconds]
-    stored = next((a for a in session.store.attempts() if a.technique == BASELINE and a.seed == seed), None)
-    if baseline is not None and stored is not None and stored.seconds.value is not None:
-        own = [stored.seconds.value * middle / (first * last) ** 0.5 for first, middle, last in pair.seconds]
+    if baseline_seconds is not None:
+        own = [baseline_seconds * middle / (first * last) ** 0.5 for first, middle, last in pair.seconds]
     return seconds_quantity(own), joules_quantity([middle for _, middle, _ in pair.joules])
 
 

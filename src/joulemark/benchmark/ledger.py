@@ -22,16 +22,23 @@ class Cost(Record, frozen=True, kw_only=True):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     image_passes: int = 0
+    fitted_passes: int = 0  # those of them that count against the budget
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
             seconds=self.seconds + other.seconds,
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             image_passes=self.image_passes + other.image_passes,
+            fitted_passes=self.fitted_passes + other.fitted_passes,
         )
 
     def __sub__(self, other: Cost) -> Cost:
-        return self + Cost(seconds=-other.seconds, cpu_seconds=-other.cpu_seconds, image_passes=-other.image_passes)
+        return Cost(
+            seconds=self.seconds - other.seconds,
+            cpu_seconds=self.cpu_seconds - other.cpu_seconds,
+            image_passes=self.image_passes - other.image_passes,
+            fitted_passes=self.fitted_passes - other.fitted_passes,
+        )
 
 
 class Step(Record, frozen=True, kw_only=True):
@@ -55,6 +62,11 @@ class Ledger:
         self.passes = 0
         self.restored = Cost()
         self.steps_restored = 0
+        self.fitted = 0
+        began = f"steps/{owner}/began"
+        self.interrupted = store.exists(began)  # a marker of this attempt that never ended
+        if not self.interrupted:
+            store.write(began, b"")
         self._seconds, self._cpu = time.monotonic(), time.process_time()
         self._around: list[str] = []
         self._count: dict[str, int] = {}
@@ -66,6 +78,7 @@ class Ledger:
             seconds=time.monotonic() - self._seconds,
             cpu_seconds=time.process_time() - self._cpu,
             image_passes=self.passes,
+            fitted_passes=self.fitted,
         )
         return live + self.restored
 
@@ -87,11 +100,13 @@ class Ledger:
 
     def remember(self, name: str, make: Callable[[], T], *, folder: str) -> T:
         """The stored result of step ``name``, or that of ``make()``, stored. Results are a Net or JSON."""
-        path = f"steps/{folder}/{'/'.join([*self._around, name])}.step"
+        path = self._path(name, folder)
         step = self.load(path)
         if step is not None:
             if step.owner == self.owner:  # the cost of a step shared from another attempt is booked there
                 self.restored += step.cost
+            else:  # the budget is spent all the same
+                self.fitted += step.cost.fitted_passes
             self.steps_restored += 1
             return Net.from_bytes(step.value) if step.kind == "net" else msgspec.json.decode(step.value)  # type: ignore[return-value]
         before = self.cost
@@ -101,6 +116,13 @@ class Ledger:
         data = value.to_bytes() if isinstance(value, Net) else msgspec.json.encode(value)
         self.save(path, Step(kind="net" if net else "json", value=data, cost=self.cost - before, owner=self.owner))
         return value
+
+    def has(self, name: str, *, folder: str) -> bool:
+        """Whether step ``name`` is stored."""
+        return self.load(self._path(name, folder)) is not None
+
+    def _path(self, name: str, folder: str) -> str:
+        return f"steps/{folder}/{'/'.join([*self._around, name])}.step"
 
     def load(self, path: str) -> Step | None:
         """A stored step; one that cannot be read counts as not there and is made again."""

@@ -142,10 +142,11 @@ def seconds_quantity(values: Sequence[float]) -> Quantity:
 def joules_quantity(values: Sequence[Quantity]) -> Quantity:
     """Median joules per input over windows with its bootstrap interval; unknown if any window is."""
     first = values[0]
-    known = [q.value for q in values if q.value is not None]
+    known = [q.value for q in values if q.value is not None and "too_short" not in q.flags]
     flags = tuple(sorted({flag for q in values for flag in q.flags}))
     if len(known) < len(values):
-        reason = next(q.reason for q in values if q.value is None)
+        reasons = [q.reason for q in values if q.value is None]
+        reason = reasons[0] if reasons else "the windows are too short for the counter's updates"
         return Quantity(
             value=None, unit="J/input", kind=Kind.MEASURED, method=first.method, scope=first.scope,
             source=first.source, flags=flags, reason=reason,

@@ -16,7 +16,7 @@ from joulemark.benchmark.session import Session
 from joulemark.benchmark.suite import load_suite, narrowed
 from joulemark.benchmark.trial import run_trial, trial_key
 from joulemark.nets.net import Net
-from joulemark.record import Attempt, Failure, Record, Trial, content_key
+from joulemark.record import Attempt, Failure, Record, Study, Trial, content_key
 from joulemark.rules import BASELINE, boards, candidates, nearest, winner
 from joulemark.techniques.technique import Technique, TechniqueError, check_chain, load_technique
 
@@ -119,19 +119,39 @@ class _Run:
         for seed in self.suite.seeds:
             self._baseline(seed)
         pool = [attempt for attempt, _ in self.baselines.values()]
+        self._open_study()
         for chain in self.chains:
-            pool += self._search(chain)
+            found = self._search(chain)
+            pool += found
+            mine = {chain_name(chain): tuple(attempt.key for attempt in found)}
+            self._keep(msgspec.structs.replace(self.study, attempts={**self.study.attempts, **mine}))
         chosen = self._chosen(pool)
         self.steps = self.made + self.kept + len(self.failed) + len(chosen)
         for attempt in chosen:
             self._trial(attempt)
         return Outcome(made=self.made, kept=self.kept, failed=tuple(self.failed), seconds=time.monotonic() - self.began)
 
+    def _open_study(self) -> None:
+        """Go on with the stored study, unless something that all its rows share has changed."""
+        suite, session = self.suite, self.session
+        baselines = tuple(attempt.key for attempt, _ in self.baselines.values())
+        settings = content_key(
+            "study", msgspec.structs.replace(suite, techniques=()), session.code, session.machine.hardware_class
+        )
+        stored = session.store.study(suite.name)
+        if stored is None or (stored.settings, stored.baselines) != (settings, baselines):
+            stored = Study(key=suite.name, settings=settings, baselines=baselines)
+        self._keep(stored)
+
+    def _keep(self, study: Study) -> None:
+        self.study = study
+        self.session.store.put(study)
+
     def _attempts(self, chain: Chain) -> int:
         return self.suite.budget.of(chain[0].start)[0] if chain[0].knob else 1
 
     def _baseline(self, seed: int) -> None:
-        key = attempt_key(self.session, (), {}, seed)
+        key = attempt_key(self.session, (), {}, seed, None)
         attempt = self._step(
             key,
             f"baseline, seed {seed}",
@@ -170,14 +190,15 @@ class _Run:
         return found
 
     def _attempt(self, chain: Chain, knobs: dict[str, Any], seed: int, title: str) -> Attempt | None:
-        key = attempt_key(self.session, chain, knobs, seed)
+        baseline, net = self.baselines[seed]
+        key = attempt_key(self.session, chain, knobs, seed, net)
         store = self.session.store
         try:
             attempt: Attempt = self._step(
                 key,
                 title,
                 lambda: store.attempt(key),
-                lambda: run_attempt(self.session, chain, knobs, seed, self.baselines[seed][1]),
+                lambda: run_attempt(self.session, chain, knobs, seed, net, baseline.seconds.value),
             )
         except AttemptError as error:
             reason = sentence(error)
@@ -219,9 +240,12 @@ class _Run:
                 lambda: self.session.store.trial(key),
                 lambda: run_trial(self.session, attempt, baseline),
             )
-        except AttemptError as error:
+        except (ValueError, RuntimeError) as error:  # one net that does not run must not stop the others
             self.failed.append(f"{title}: {sentence(error)}")
             self._tell("failed", key, title, detail=sentence(error))
+            return
+        if key not in self.study.trials:
+            self._keep(msgspec.structs.replace(self.study, trials=(*self.study.trials, key)))
 
     def _step(self, key: str, title: str, find: Callable[[], Any], make: Callable[[], Any]) -> Any:
         """``find()``, or ``make()``, stored; the listener is told."""

@@ -20,7 +20,7 @@ from joulemark.energy.model import EnergyModel, energy_model
 from joulemark.machine import this_machine, versions
 from joulemark.meters.probe import probe
 from joulemark.nets.net import Net
-from joulemark.record import Machine, Provenance
+from joulemark.record import Machine, Provenance, content_key
 from joulemark.store import Store
 
 COMPILED_KEPT = 32
@@ -71,6 +71,20 @@ class Session:
         return Meters(sources, unavailable)
 
     @cached_property
+    def code(self) -> str:
+        """Digest of what computes results: our source below the report, and the runtimes' versions."""
+        root = Path(__file__).parent.parent
+        rooms = ("backends", "benchmark", "data", "energy", "kernels", "nets", "stats.py", "training.py", "workload.py")
+        files = sorted(
+            path
+            for room in rooms
+            for path in (root / room, *(root / room).rglob("*"))
+            if path.suffix in (".py", ".toml")
+        )
+        runtimes = [versions().get(name) for name in ("numpy", "onnxruntime", "torch")]
+        return content_key([path.read_text() for path in files], runtimes)
+
+    @cached_property
     def _commit(self) -> str | None:
         return commit()
 
@@ -99,7 +113,7 @@ class Session:
     def save_net(self, net: Net) -> str:
         """Store a net under its hash, once."""
         path = f"nets/{net.hash}.safetensors"
-        if not self.store.exists(path):
+        if self.net(net.hash) is None:
             self.store.write(path, net.to_bytes())
         return net.hash
 

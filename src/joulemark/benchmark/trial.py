@@ -17,7 +17,7 @@ def trial_key(session: Session, attempt: Attempt, baseline: Attempt) -> str:
     suite = session.suite
     return content_key(
         "trial", attempt.key, baseline.key, suite.scenarios, suite.threads, suite.models,
-        suite.measuring,
+        suite.measuring, attempt.net, baseline.net, session.code,
     )  # fmt: skip
 
 

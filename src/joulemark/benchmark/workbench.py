@@ -49,7 +49,6 @@ class Bench:
     shared: str = "shared"  # folder of steps that other knob settings may use
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Compiled] = dataclasses.field(default_factory=dict)
-    fitted_passes: int = 0
 
     def batches(self, split: str, *, batch_size: int = 64) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels, shuffled by the seed; every image handed out is booked as one pass."""
@@ -78,9 +77,11 @@ class Bench:
         """Train on the train split within the budget; a finished fit is a step that is never run again."""
         train, recipe = self.splits["train"], self.task.recipe
         passes = epochs * len(train.labels)
-        if self.fitted_passes + passes > self.epochs * len(train.labels):
+        step = self.ledger.numbered("fit")
+        if not self.ledger.has(
+            step, folder=self.ledger.owner
+        ) and self.ledger.cost.fitted_passes + passes > self.epochs * len(train.labels):
             raise BudgetError(f"the budget is {self.epochs} epochs of training an attempt; this fit would pass it")
-        self.fitted_passes += passes
         gentle = sgd(
             recipe.learning_rate * FINE_TUNING_SHARE, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -104,9 +105,10 @@ class Bench:
                 checkpoint=LedgerCheckpoint(self.ledger, self.ledger.owner, "epochs"),
             )
             self.ledger.passes += passes
+            self.ledger.fitted += passes
             return net.with_state(module)
 
-        return self.ledger.remember(self.ledger.numbered("fit"), make, folder=self.ledger.owner)
+        return self.ledger.remember(step, make, folder=self.ledger.owner)
 
     def logits(self, net: Net) -> NDArray[np.float32]:
         """Logits of the compiled net on the validation images."""

@@ -149,6 +149,7 @@ def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: 
     pairs = trial_pairs(results, chosen.attempts)
     ratios = {other.name: board_ratio(pairs, other, backend, batch_size) for other in results.boards}
     test = tested_loss(pairs, backend)
+    itself = [(baseline, baseline) for baseline in results.baselines.values()]
     status, reason = "ranked", None
     execution, why = executed(pairs, backend, batch_size) or ("real" if chosen.real else "simulated", chosen.reason)
     if ratios[board.name] is None:
@@ -171,6 +172,7 @@ def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: 
         trials=tuple(candidate.key for _, candidate in pairs),
         flags=winner_flags(results, chosen, test, len(pairs), limit_points),
         reason=reason,
+        control=board_ratio(itself, board, backend, batch_size) if board.needs_real else None,
     )
 
 

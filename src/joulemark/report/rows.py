@@ -30,15 +30,21 @@ class Row(Record, frozen=True, kw_only=True):
     trials: tuple[str, ...] = ()  # keys
     flags: tuple[str, ...] = ()
     reason: str | None = None  # why it is not ranked
+    control: Ratio | None = None  # the baseline against itself, where the board is measured
 
     @property
     def verdict(self) -> str | None:
-        """Say "cheaper", "dearer", or "undecided" when the interval holds 1; ``None`` without a ratio."""
+        """Say "cheaper", "dearer", or "undecided" when the interval meets the A/A control's; ``None`` without a ratio.
+
+        Without a control (a model has no noise) the interval is held against 1 alone.
+        """
         if self.ratio is None or self.status != "ranked":
             return None
-        if self.ratio.low <= 1.0 <= self.ratio.high:
+        low = min(1.0, self.control.low) if self.control else 1.0
+        high = max(1.0, self.control.high) if self.control else 1.0
+        if self.ratio.low <= high and self.ratio.high >= low:
             return "undecided"
-        return "cheaper" if self.ratio.low > 1.0 else "dearer"
+        return "cheaper" if self.ratio.low > high else "dearer"
 
     @property
     def rank_text(self) -> str:

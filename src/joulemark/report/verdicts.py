@@ -91,7 +91,7 @@ def modelled_clause(results: Results, row: Row) -> str:
         if ratio.low > 1.0:
             clauses.append(f"{name} is {times(ratio.value)}x lower")
         elif ratio.high < 1.0:
-            clauses.append(f"{name} rises {times(1.0 / ratio.value)}x")
+            clauses.append(f"{name} is {times(1.0 / ratio.value)}x higher")
         else:
             clauses.append(f"{name} does not certainly change")
     return f"; {', '.join(clauses)}" if clauses else ""

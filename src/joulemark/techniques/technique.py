@@ -143,11 +143,17 @@ class Technique:
         return {**self.knobs, **given}
 
     def fixed(self, given: Mapping[str, Any]) -> Technique:
-        """This technique with other defaults; a searched knob that is given is not searched any more.
+        """This technique with other defaults, under a name that says so; a given knob is not searched any more.
 
         Raises :class:`TechniqueError` like :meth:`settings`.
         """
-        return dataclasses.replace(self, knobs=self.settings(given), knob=None if self.knob in given else self.knob)
+        settings = ",".join(f"{knob}={value}" for knob, value in sorted(given.items()))
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}:{settings}",
+            knobs=self.settings(given),
+            knob=None if self.knob in given else self.knob,
+        )
 
     def _check(self, name: str, value: Any) -> None:
         default, span = self.knobs[name], self.ranges.get(name)
