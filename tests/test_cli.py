@@ -73,6 +73,7 @@ def test_lists_are_tables_and_json(what):
         (["run", "quick", "-t", "optimal-brain-damage:sparsity=much"], "sparsity must be a number"),
         (["run", "quick", "-t", "optimal-brain-damage:0.9"], "write knobs as name:knob=value"),
         (["run", "quick", "--seeds", "0"], "--seeds"),
+        (["board", "quick", "--results", "nowhere://x"], "cannot open nowhere://x"),
         (["list", "technique"], "did you mean 'techniques'"),
         (["profile", "lenett"], "did you mean 'lenet'"),
         (["profile", "nowhere.safetensors"], "no file nowhere.safetensors"),

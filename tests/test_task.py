@@ -38,7 +38,7 @@ CHANGES = {
     "split_seed": 1,
     "input_shape": [1, 28, 29],
     "classes": 11,
-    "mean": [0.5, 0.5],
+    "mean": [0.6],
     "deviation": [0.26],
     "limit_images": 100,
     **{f"splits.{name}": 9 for name in STATED["splits"]},

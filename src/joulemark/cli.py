@@ -5,6 +5,7 @@ Imports that are slow stand inside the verbs, so that ``joulemark --help`` answe
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -25,6 +26,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to r
 ResultsFolder = Annotated[str, typer.Option("--results", help="Folder (or fsspec URL) that holds the results.")]
 SuiteName = Annotated[str, typer.Argument(help="A suite's name (`joulemark list suites`) or the path of a .toml file.")]
 Hardware = Annotated[str | None, typer.Option(help="Hardware class to show, if the results are of several.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=10, help="At most so many images of each split: a smoke run, kept apart from real results."),
+]
 LISTS = ("techniques", "suites", "meters", "models", "backends", "nets")
 
 
@@ -46,12 +51,7 @@ def run(
     seeds: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Run seeds 0 to N-1 instead of the suite's.")
     ] = None,
-    limit_images: Annotated[
-        int | None,
-        typer.Option(
-            min=10, help="Use at most so many images of each split: a smoke run, kept apart from real results."
-        ),
-    ] = None,
+    limit_images: Limit = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")] = False,
     results: ResultsFolder = "runs",
     json: Json = False,
@@ -83,7 +83,7 @@ def run(
         typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
         raise typer.Exit(130) from stop
     if json:
-        _print_json(outcome)
+        typer.echo(msgspec.json.encode(outcome).decode())  # the last of the lines
     else:
         _show_boards(chosen, results, session.machine.hardware_class)
         _lines([f"{outcome.made} steps made, {outcome.kept} kept from before, in {outcome.seconds:.0f} s. "
@@ -177,11 +177,18 @@ def profile(
 
 
 @app.command()
-def board(suite: SuiteName, results: ResultsFolder = "runs", hardware: Hardware = None, json: Json = False) -> None:
+def board(
+    suite: SuiteName,
+    results: ResultsFolder = "runs",
+    hardware: Hardware = None,
+    limit_images: Limit = None,
+    json: Json = False,
+) -> None:
     """Show the boards of a suite: who is ranked where, who is not, and why."""
-    from joulemark.benchmark.suite import load_suite
+    from joulemark.benchmark.suite import load_suite, narrowed
 
-    _show_boards(load_suite(suite), results, hardware, json=json)
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    _show_boards(chosen, results, hardware, json=json)
 
 
 @app.command()
@@ -191,13 +198,15 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     results: ResultsFolder = "runs",
     hardware: Hardware = None,
+    limit_images: Limit = None,
     json: Json = False,
 ) -> None:
     """Write the results of a suite as one page: a self-contained file that needs no network."""
-    from joulemark.benchmark.suite import load_suite
+    from joulemark.benchmark.suite import load_suite, narrowed
     from joulemark.report.page import render_page
 
-    page = render_page(_results(load_suite(suite), results, hardware))
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    page = render_page(_results(chosen, results, hardware))
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -304,6 +313,9 @@ def _console() -> Console:
 
 def main() -> NoReturn:
     """Run the command. Bad input is one sentence on standard error and exit code 2; Ctrl-C is 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our characters still shows the rest
     try:
         app()
     except (Refused, ValueError, OSError) as error:

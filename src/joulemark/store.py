@@ -19,7 +19,7 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import fsspec
 import msgspec
@@ -46,7 +46,7 @@ class Store:
     """The results of one task on one hardware class."""
 
     def __init__(self, root: str | Path, *, hardware_class: str, task: str) -> None:
-        self.files, path = fsspec.core.url_to_fs(str(root))
+        self.files, path = _open(root)
         self.folder = f"{path}/{hardware_class}/{task}"
         self.local = "file" in (self.files.protocol if isinstance(self.files.protocol, tuple) else ())
         self.damaged: list[Damaged] = []
@@ -70,7 +70,7 @@ class Store:
         """The bytes at ``name``, or ``None``."""
         try:
             return bytes(self.files.cat_file(f"{self.folder}/{name}"))
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return None
 
     def exists(self, name: str) -> bool:
@@ -155,6 +155,14 @@ class Store:
             self.remove(name)
 
 
+def _open(root: str | Path) -> tuple[Any, str]:
+    try:
+        files, path = fsspec.core.url_to_fs(str(root))
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"cannot open {root}: {error}") from error
+    return files, str(path)
+
+
 def _schema(data: bytes) -> int | None:
     try:
         return msgspec.json.decode(data, type=_Versioned).schema
@@ -170,7 +178,7 @@ class _Versioned(msgspec.Struct):
 
 def hardware_classes(root: str | Path, task: str) -> list[str]:
     """Hardware classes below ``root`` that hold results of a task."""
-    files, path = fsspec.core.url_to_fs(str(root))
+    files, path = _open(root)
     try:
         folders = [str(name) for name in files.ls(path, detail=False)]
     except FileNotFoundError:

@@ -62,6 +62,15 @@ class Task(Record, frozen=True, kw_only=True):
     recipe: Recipe
     limit_images: Positive | None = None  # at most so many of each split: for smoke runs, never for results
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` if shape and scaling do not fit together."""
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise ValueError(f"input_shape {list(self.input_shape)} must be whole numbers of at least 1")
+        if not len(self.mean) == len(self.deviation) == self.input_shape[0]:
+            raise ValueError(f"mean and deviation need one entry for each of the {self.input_shape[0]} channels")
+        if min(self.deviation) <= 0:
+            raise ValueError("deviation must be greater than 0")
+
     @property
     def key(self) -> str:
         """Hash of everything above; results carry it."""

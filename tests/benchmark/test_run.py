@@ -110,6 +110,8 @@ def test_no_workbench_ever_holds_test_images(open_session, heard, tmp_path):
             "outputs are not finite",
         ),
         ("    bench.fit(net, epochs=bench.epochs + 1)", "the budget is 2 epochs"),
+        ("    raise SystemExit(0)", "mine raised SystemExit"),
+        ("    bench.note('x', object())", "mine raised TypeError"),
         ("    next(bench.batches('test'))", "there is no split 'test'"),
     ],
 )

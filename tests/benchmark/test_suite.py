@@ -24,6 +24,11 @@ def test_quick_is_what_the_readme_says():
     ("old", "new", "words"),
     [
         ("seeds = [0, 1]", "seeds = []", "length >= 1"),
+        ("seeds = [0, 1]", "seeds = [-1]", ">= 0"),
+        ('models = ["row-stationary"]', "models = []", "length >= 1"),
+        ("mean = [0.1307]", "mean = []", "one entry for each of the 1 channels"),
+        ("deviation = [0.3081]", "deviation = [0.0]", "deviation must be greater than 0"),
+        ("input_shape = [1, 28, 28]", "input_shape = [1, 0]", "at least 1"),
         ("blocks = 3", "blocks = 2", ">= 3"),
         ("threads = 1", "threads = 1\ncolour = 2", "unknown field `colour`"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +137,7 @@ def _make(
         fresh = Net.new(recipe.builder, session.suite.task.input_shape, seed=bench.seed, **recipe.options)
         optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
         return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
-    net = baseline
+    net, process = baseline, os.getpid()
     for one in chain:
         mine = f"{one.name}."
         settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
@@ -148,10 +149,20 @@ def _make(
                 returned = one(net, bench, **(settings if len(chain) > 1 else dict(knobs)))
         except TimeLimit as error:
             raise AttemptError(f"{one.name} ran longer than {minutes:g} minutes and was stopped") from error
-        except Exception as error:  # a technique is anybody's code: whatever it raises becomes its row's reason
+        except (Exception, SystemExit, GeneratorExit) as error:  # anybody's code: what it raises is its row's reason
             raise AttemptError(f"{one.name} raised {type(error).__name__}: {sentence(error)}") from error
+        _restore(process)
         net = usable(returned, one.name, session.suite.task.classes)
     return net
+
+
+def _restore(process: int) -> None:
+    """Undo what a technique may have left behind: a forked copy of this process, PyTorch's global defaults."""
+    if os.getpid() != process:
+        os._exit(1)  # the child of a fork must not go on with the run
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device("cpu")
+    torch.set_grad_enabled(True)
 
 
 def usable(returned: Any, name: str, classes: int) -> Net:
@@ -162,11 +173,12 @@ def usable(returned: Any, name: str, classes: int) -> Net:
         module = returned.module()
         with torch.no_grad():
             logits = getattr(module, "run", module)(torch.zeros(2, *returned.input_shape))
+        finite = bool(torch.isfinite(logits).all())
     except Exception as error:  # the same: a net is made of anybody's builder
         raise AttemptError(f"{name} returned a net that does not run: {sentence(error)}") from error
     if tuple(logits.shape) != (2, classes):
         raise AttemptError(f"{name} returned a net with outputs of shape {tuple(logits.shape)}, not (2, {classes})")
-    if not bool(torch.isfinite(logits).all()):
+    if not finite:
         raise AttemptError(f"{name} returned a net whose outputs are not finite")
     return returned
 

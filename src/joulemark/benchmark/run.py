@@ -81,6 +81,7 @@ def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:
 def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     """What a run would do, one line a step, without doing it."""
     suite = session.suite
+    _ = session.backends, session.models  # a name that is not known is said before anything runs
     lines = [f"train the baseline, seed {seed}" for seed in suite.seeds]
     for chain in chains:
         attempts, epochs = suite.budget.of(chain[0].start)

@@ -12,6 +12,7 @@ from joulemark.record import Record, unknown_name
 from joulemark.task import Positive, Rate, Task
 
 Points = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -56,12 +57,12 @@ class Suite(Record, frozen=True, kw_only=True):
 
     name: Name
     techniques: tuple[Name, ...]  # names, or names joined by "+" to compose
-    seeds: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     limits_points: Annotated[tuple[Points, ...], msgspec.Meta(min_length=1)]
     backends: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]  # the first one is the headline's
     batch_sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
     first_backend_only: tuple[Positive, ...] = ()  # batch sizes that the other backends are not measured at
-    models: tuple[Name, ...]
+    models: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
     threads: Positive = 1
     budget: Budget
     measuring: Measuring

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -134,8 +135,8 @@ class Bench:
         return self.ledger.remember(name, make, folder=self.shared if shared else self.ledger.owner)
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a JSON value with the result."""
-        self.notes[name] = value
+        """Keep a JSON value with the result; ``TypeError`` for what JSON cannot hold."""
+        self.notes[name] = msgspec.json.decode(msgspec.json.encode(value))
 
 
 def predict(compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100) -> NDArray[np.float32]:
