@@ -252,6 +252,7 @@ class _Run:
         """``find()``, or ``make()``, stored; the listener is told."""
         record: Attempt | Trial | None = find()
         if record is not None:
+            self.session.store.remove(f"steps/{key}")  # a run killed right after storing the record left them
             self.kept += 1
             self._tell("kept", key, title)
             return record
