@@ -174,6 +174,19 @@ def test_the_budget_holds_after_a_restart(open_session, heard, tmp_path):
         assert "the budget is 2 epochs" in outcome.failed[0]
 
 
+def test_a_technique_always_gets_the_same_thread_count(open_session, heard, tmp_path):
+    path = technique_file(
+        tmp_path, "    bench.note('threads', torch.get_num_threads())\n    return net", name="threads"
+    )
+    import torch
+
+    session = open_session()
+    torch.set_num_threads(1)  # as after measuring
+    run(session, chains_of(["threads"], [path]), heard)
+    made = next(a for a in session.store.attempts() if a.technique == "threads")
+    assert made.notes["threads"] == session.machine.cores
+
+
 def test_a_damaged_net_is_made_again(open_session, heard):
     suite = tiny_suite()
     session = open_session(suite)

@@ -133,6 +133,8 @@ def _make(
     session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], bench: Bench, baseline: Net | None
 ) -> Net:
     recipe = session.suite.task.recipe
+    # The thread count decides the last digits: it must not depend on what this process measured before.
+    torch.set_num_threads(bench.training_threads)
     if baseline is None:
         fresh = Net.new(recipe.builder, session.suite.task.input_shape, seed=bench.seed, **recipe.options)
         optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)

@@ -117,7 +117,9 @@ class Bench:
             self.compiled[net.hash] = self.backend.compile(net, threads=self.threads)
         images = self.splits["validation"].images
         self.ledger.passes += len(images)
-        return predict(self.compiled[net.hash], images)
+        found = predict(self.compiled[net.hash], images)
+        torch.set_num_threads(self.training_threads)  # a backend may have set its own
+        return found
 
     def workload(self, net: Net, *, batch_size: int = 1) -> Workload:
         """What the net executes for the first validation images."""
