@@ -155,7 +155,8 @@ def test_a_study_holds_the_last_settings_and_all_techniques_run_under_them(open_
     run(open_session(tiny_suite()), chains_of(["int8"]), heard)
     study = first.store.study("tiny")
     assert set(study.attempts) == {"small-dense", "int8"}
-    assert len(study.trials) == 3
+    tried = {trial.technique for key in study.trials if (trial := first.store.trial(key))}
+    assert tried == {"baseline", "small-dense", "int8"}  # how many settings win a board is up to the timings
     other = tiny_suite(threads=2)
     run(open_session(other), chains_of(["int8"]), heard)
     changed = first.store.study("tiny")
