@@ -192,6 +192,34 @@ def board(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A technique of the suite, or `baseline`.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    suite: Annotated[str, typer.Option(help="A suite's name or the path of a .toml file.")] = "quick",
+    board: Annotated[str, typer.Option(help="seconds, joules, or an energy model of the suite.")] = "seconds",
+    limit: Annotated[
+        float | None, typer.Option(help="Accuracy limit in points, one of the suite's; the largest if not given.")
+    ] = None,
+    results: ResultsFolder = "runs",
+    hardware: Hardware = None,
+    limit_images: Limit = None,
+    json: Json = False,
+) -> None:
+    """Say in one sentence which of two techniques costs less, with figures, or why there is no verdict."""
+    from joulemark.benchmark.suite import load_suite, narrowed
+    from joulemark.report.comparison import compare as judge
+    from joulemark.report.load import load_results, place_of, why_elsewhere
+
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    here = place_of(chosen, results, hardware)
+    answer = judge(
+        load_results(chosen, results, hardware), first, second, board=board, limit_points=limit,
+        elsewhere=lambda name: why_elsewhere(chosen, results, here, name),
+    )  # fmt: skip
+    _print_json(answer) if json else _lines([answer.sentence])
+
+
+@app.command()
 def report(
     suite: SuiteName = "quick",
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("report.html"),
@@ -203,10 +231,11 @@ def report(
 ) -> None:
     """Write the results of a suite as one page: a self-contained file that needs no network."""
     from joulemark.benchmark.suite import load_suite, narrowed
+    from joulemark.report.load import load_results
     from joulemark.report.page import render_page
 
     chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
-    page = render_page(_results(chosen, results, hardware))
+    page = render_page(load_results(chosen, results, hardware))
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -214,6 +243,30 @@ def report(
     if open_:
         typer.launch(output.resolve().as_uri())
     _print_json({"page": str(output), "bytes": len(page.encode())}) if json else _lines([f"Wrote {output}."])
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="A technique, energy model, backend, meter or net (`joulemark list`).")],
+    technique: Annotated[
+        list[Path] | None, typer.Option("-t", "--technique", help="A .py file whose techniques are known too.")
+    ] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option("--suite", help="Show results of this .toml file too, not of ours alone.")
+    ] = None,
+    results: ResultsFolder = "runs",
+    json: Json = False,
+) -> None:
+    """Explain a technique: idea, equations, knobs, real or simulated, claims, file, what it reached here."""
+    from joulemark.explain.explanation import explain as explained
+
+    known = explained(name, results=_stored(results, suite or []), files=technique or [])
+    if json:
+        _print_json(known)
+        return
+    from joulemark.explain.terminal import as_text
+
+    _console().print(as_text(known))
 
 
 def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:
@@ -229,46 +282,21 @@ def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:
     return tuple(names), files
 
 
-def _results(suite: Any, results: str, hardware: str | None) -> Any:
-    """Everything stored of a suite's task on one hardware class."""
-    from joulemark.machine import this_machine
-    from joulemark.record import unknown_name
-    from joulemark.report.board import Results
-    from joulemark.store import Store, hardware_classes
+def _stored(results: str, named: list[str]) -> list[Any]:
+    """Results of our suites and of the .toml files named, on every machine that has some."""
+    from joulemark.benchmark.suite import load_suite, shipped_suites
+    from joulemark.report.load import load_all
 
-    task = f"{suite.task.name}-{suite.task.key[:8]}"
-    found = hardware_classes(results, task)
-    if not found:
-        raise Refused(f"there are no results of suite {suite.name!r} in {results}: run `joulemark run {suite.name}`")
-    if hardware is None:
-        here = this_machine().hardware_class
-        if here not in found and len(found) > 1:
-            raise Refused(f"the results are of several machines: add --hardware and one of {', '.join(found)}")
-        hardware = here if here in found else found[0]
-    if hardware not in found:
-        raise Refused(unknown_name("hardware class", hardware, found))
-    store = Store(results, hardware_class=hardware, task=task)
-    study = store.study(suite.name)
-    if study is None:
-        raise Refused(f"no run of suite {suite.name!r} got past its baselines in {results}: run it again")
-    keys = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
-    attempts = [attempt for attempt in map(store.attempt, keys) if attempt is not None]
-    trials = [trial for trial in map(store.trial, study.trials) if trial is not None]
-    failures = [failure for failure in store.failures() if failure.technique in study.attempts]
-    return Results(
-        suite_name=suite.name, task_title=suite.task.title, hardware_class=hardware, limits_points=suite.limits_points,
-        models=suite.models, backends=suite.backends, batch_sizes=suite.batch_sizes,
-        command=f"joulemark run {suite.name}", attempts=attempts, trials=trials, failures=failures,
-        damaged=[(one.path, one.reason) for one in store.damaged],
-    )  # fmt: skip
+    return [known for name in (*shipped_suites(), *named) for known in load_all(load_suite(name), results)]
 
 
 def _show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = False) -> None:
     from joulemark.report.board import build_board
+    from joulemark.report.load import load_results
     from joulemark.report.terminal import as_dict, board_table
     from joulemark.report.verdicts import headline
 
-    known = _results(suite, results, hardware)
+    known = load_results(suite, results, hardware)
     views = [build_board(known, one, limit) for limit in suite.limits_points for one in known.boards]
     if json:
         _print_json([as_dict(view) for view in views])

@@ -146,7 +146,14 @@ class Score(Record, frozen=True, kw_only=True):
 
 
 class Timing(Record, frozen=True, kw_only=True):
-    """Paired measurement of one compiled net against the fp32 baseline on the same backend, threads and batch."""
+    """Paired measurement of one compiled net against the fp32 baseline, same threads and batch.
+
+    ``ratio`` divides by the baseline on the same backend; ``reference_ratio`` is the headline and divides by it on
+    ``reference``, the backend that ran the fp32 baseline fastest when all were screened. A block is one row of
+    ``blocks``: seconds per input of the baseline's first window, of the candidate (geometric mean of its two windows)
+    and of the baseline's second window. The same row of ``reference_blocks`` is the reference's two windows; it is
+    empty if the reference is this very backend. Ratios can be recomputed from the blocks.
+    """
 
     backend: str
     batch_size: int
@@ -160,7 +167,55 @@ class Timing(Record, frozen=True, kw_only=True):
     joules: Quantity  # per input
     joules_ratio: Ratio | None = None
     blocks: tuple[tuple[float, float, float], ...]  # seconds per input: baseline, candidate, baseline; in time order
-    order: tuple[str, ...]  # what ran in each block, as shuffled
+    order: tuple[str, ...] = ()  # of older records; now in the trial
+    joules_blocks: tuple[tuple[float, float, float], ...] = ()  # joules per input; empty without a counter
+    turned: tuple[bool, ...] = ()  # blocks that ran inside out: candidate, baseline, baseline, candidate
+    screening: dict[str, float] = {}  # seconds per input of the fp32 baseline, backend by backend
+    reference: str | None = None  # backend of the headline's denominator; None: not screened
+    reference_seconds: Quantity | None = None  # per input
+    reference_ratio: Ratio | None = None
+    reference_joules_ratio: Ratio | None = None
+    reference_blocks: tuple[tuple[float, float], ...] = ()
+    reference_joules_blocks: tuple[tuple[float, float], ...] = ()
+
+
+class PacedSide(Record, frozen=True, kw_only=True):
+    """What one net did while single inputs came at fixed times, idle included. Hours are the windows scaled up."""
+
+    inputs: int  # over all windows
+    latency_seconds: float  # median, from the time the input was due to its answer
+    latency_95_seconds: float  # 95th percentile
+    missed: int  # answered after the next input was due
+    busy_seconds_per_hour: float  # wall time spent running the net
+    cpu_seconds_per_hour: float  # CPU time of this process, waiting included
+    joules_per_hour: Quantity  # gross: idle included
+
+
+class Paced(Record, frozen=True, kw_only=True):
+    """A net and the fp32 baseline, each on its own backend, answering single inputs at a fixed rate in turn."""
+
+    inputs_per_second: float
+    backend: str
+    reference: str  # backend of the baseline: the fastest fp32 one at batch 1
+    threads: int
+    execution: str  # "real" or "simulated"
+    reason: str | None
+    window_seconds: float  # of one window; baseline, candidate, candidate, baseline
+    candidate: PacedSide
+    baseline: PacedSide
+    idle_joules_per_hour: Quantity  # nothing running; gross
+    busy_ratio: float  # busy seconds of the baseline over those of the candidate
+
+
+class Conditions(Record, frozen=True, kw_only=True):
+    """What else happened on the machine from the first window of a trial to the last; None: cannot be seen here."""
+
+    seconds: float  # wall time
+    cores: int
+    own_cpu_seconds: float  # of this process
+    busy_cpu_seconds: float | None  # of all processes in sight, this one included
+    stolen_seconds: float | None  # CPU time that the hypervisor gave to others
+    throttles: int | None  # times a core was slowed down because of heat
 
 
 class Making(Record, frozen=True, kw_only=True):
@@ -185,6 +240,14 @@ class Machine(Record, frozen=True, kw_only=True):
     governor: str | None
 
 
+class Check(Record, frozen=True):
+    """One condition of a quiet machine; ``ok`` is ``None`` if it cannot be seen here."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
 class Provenance(Record, frozen=True, kw_only=True):
     """How to get the record again."""
 
@@ -197,6 +260,27 @@ class Provenance(Record, frozen=True, kw_only=True):
     load_average: float | None = None
 
 
+class Made(Record, frozen=True, kw_only=True):
+    """A net as it was made, before anything judged it: the expensive part of an attempt, kept on its own.
+
+    Whatever changes in how nets are judged, measured or modelled, none is made again.
+    """
+
+    schema: int = SCHEMA
+    key: str
+    task: str
+    task_key: str
+    technique: str
+    knobs: dict[str, Any]
+    seed: int
+    start: str | None  # hash of the trained baseline it was made from; None for a baseline itself
+    net: str  # hash of the saved net
+    making: Making
+    notes: dict[str, Any] = {}
+    code: str  # digest of the code that made it
+    provenance: Provenance
+
+
 class Attempt(Record, frozen=True, kw_only=True):
     """One technique with one setting of its knobs and one seed, judged on validation images only."""
 
@@ -207,6 +291,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     technique: str  # names joined by "+" when techniques are composed
     knobs: dict[str, Any]
     seed: int
+    made: str  # key of the record of its making
     net: str | None  # hash of the saved net
     score: Score | None
     execution: str  # on the first backend: "real" or "simulated"
@@ -239,6 +324,62 @@ class Trial(Record, frozen=True, kw_only=True):
     proxies: dict[str, float]
     notes: dict[str, Any] = {}
     provenance: Provenance
+    paced: tuple[Paced, ...] = ()
+    order: tuple[str, ...] = ()  # "backend batch size" of every block, in time order
+    order_seed: int | None = None  # shuffles the order and tosses the coin of each block
+    conditions: Conditions | None = None
+    warnings: tuple[str, ...] = ()  # names of joulemark.stability's warnings
+
+
+class Agreement(Record, frozen=True, kw_only=True):
+    """How near the outputs of one way to run a net are to those of another, on the same images."""
+
+    images: int
+    same_class: float | None  # share of images whose largest output is the same one; None: outputs are no class scores
+    low: float | None  # 95 % interval of that share
+    high: float | None
+    largest_difference: float  # between two outputs, in the outputs' own unit
+    mean_relative: float  # mean difference over the root mean square of the reference's outputs
+    largest_relative: float  # largest difference over the same
+
+
+class FreeTrial(Record, frozen=True, kw_only=True):
+    """One way to run the unchanged fp32 baseline: runtime, threads, batch, layout, compilation or precision.
+
+    Measured in blocks against the same net on the suite's first backend at batch 1 on the suite's threads. What cannot
+    run here has a ``reason`` and nothing measured.
+    """
+
+    schema: int = SCHEMA
+    key: str
+    task: str
+    task_key: str
+    hardware_class: str
+    seed: int
+    net: str  # hash of the baseline's net
+    backend: str  # "eager"
+    options: tuple[str, ...]  # of that backend: ("bf16", "channels_last")
+    threads: int
+    batch_size: int
+    precision: str  # "fp32" or "bf16"
+    control: bool  # the baseline's own setting against itself: A/A
+    reason: str | None = None  # why it could not run
+    ratio: Ratio | None = None  # baseline seconds / its seconds, per input
+    seconds: Quantity  # per input
+    cpu_seconds: Quantity  # per input, all threads of this process: threads may buy seconds with them
+    baseline_cpu_seconds: Quantity  # per input, in the same blocks
+    joules_ratio: Ratio | None = None
+    joules: Quantity  # per input
+    blocks: tuple[tuple[float, float, float], ...] = ()  # seconds per input: baseline, setting, baseline
+    order: tuple[str, ...] = ()  # what ran in each block, as shuffled
+    flags: tuple[str, ...] = ()
+    ready_seconds: float | None = None  # to compile or export it, once
+    agreement: Agreement | None = None  # with the baseline's outputs, on the validation images
+    score: Score | None = None  # on the validation images
+    baseline_score: Score | None = None
+    loss_points: float | None = None
+    loss_bound: float | None = None  # one-sided 95 % upper bound, points
+    provenance: Provenance
 
 
 class Failure(Record, frozen=True, kw_only=True):
@@ -265,9 +406,12 @@ class Study(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA
     key: str  # the suite's name
     settings: str
+    limits_points: tuple[float, ...] = ()  # with the models (one board each), all that the choice on validation needs
+    models: tuple[str, ...] = ()
     baselines: tuple[str, ...]  # attempt keys
     attempts: dict[str, tuple[str, ...]] = {}  # technique -> attempt keys
     trials: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()  # keys of what costs nothing
 
 
 def content_key(*parts: Any) -> str:

@@ -1,7 +1,9 @@
 """Where results live: one JSON a record, keyed by content, written atomically; nets and unfinished steps beside them.
 
-    <root>/<hardware class>/<task>/attempts/<key>.json
+    <root>/<hardware class>/<task>/made/<key>.json             (how a net was made)
+                                  /attempts/<key>.json
                                   /trials/<key>.json
+                                  /free/<key>.json               (what costs nothing)
                                   /failures/<key>.json
                                   /studies/<suite>.json           (which of these one board is drawn from)
                                   /nets/<hash>.safetensors
@@ -15,20 +17,32 @@ place, synced and renamed; object stores put whole objects.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import fsspec
 import msgspec
 
-from joulemark.record import SCHEMA, Attempt, Failure, Record, Study, Trial
+from joulemark.record import SCHEMA, Attempt, Failure, FreeTrial, Made, Record, Study, Trial
 
 T = TypeVar("T", bound=Record)
 WRITING = ".writing-"
 STALE_SECONDS = 3600.0
+KINDS: dict[type[Record], str] = {
+    Made: "made",
+    Attempt: "attempts",
+    Trial: "trials",
+    FreeTrial: "free",
+    Failure: "failures",
+    Study: "studies",
+}
+"""Folder of each type of record."""
 
 
 class StoreError(OSError):
@@ -91,10 +105,13 @@ class Store:
                 if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
                     leftover.unlink()
 
-    def put(self, record: Attempt | Trial | Failure | Study) -> None:
-        """Store a record under its key."""
-        kind = {Attempt: "attempts", Trial: "trials", Failure: "failures", Study: "studies"}[type(record)]
-        self.write(f"{kind}/{record.key}.json", msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    def put(self, record: Made | Attempt | Trial | FreeTrial | Failure | Study) -> None:
+        """Store a record under its key, sealed (see :func:`sealed`)."""
+        self.write(f"{KINDS[type(record)]}/{record.key}.json", sealed(record))
+
+    def made(self, key: str) -> Made | None:
+        """How one net was made, or ``None``; a damaged file is set aside and counts as none."""
+        return self._get(f"made/{key}.json", Made)
 
     def attempt(self, key: str) -> Attempt | None:
         """One attempt, or ``None``; a damaged file is set aside and counts as none."""
@@ -103,6 +120,10 @@ class Store:
     def trial(self, key: str) -> Trial | None:
         """One trial, or ``None``; a damaged file is set aside and counts as none."""
         return self._get(f"trials/{key}.json", Trial)
+
+    def free_trial(self, key: str) -> FreeTrial | None:
+        """One free trial, or ``None``; a damaged file is set aside and counts as none."""
+        return self._get(f"free/{key}.json", FreeTrial)
 
     def study(self, suite: str) -> Study | None:
         """The study of a suite by its name, or ``None``."""
@@ -120,11 +141,15 @@ class Store:
         """All failures that can be read."""
         return self._all("failures", Failure)
 
-    def _all(self, kind: str, record_type: type[T]) -> list[T]:
+    def names(self, folder: str) -> list[str]:
+        """Names of the files in ``folder`` (a path below the store's), sorted; none if it is not there."""
         try:
-            names = sorted(path.rpartition("/")[2] for path in self.files.ls(f"{self.folder}/{kind}", detail=False))
+            return sorted(path.rpartition("/")[2] for path in self.files.ls(f"{self.folder}/{folder}", detail=False))
         except FileNotFoundError:
             return []
+
+    def _all(self, kind: str, record_type: type[T]) -> list[T]:
+        names = self.names(kind)
         found = (self._get(f"{kind}/{name}", record_type) for name in names if name.endswith(".json"))
         return [record for record in found if record is not None]
 
@@ -138,14 +163,10 @@ class Store:
             self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason))
             return None
         try:
-            record = msgspec.json.decode(data, type=record_type)
-            stated = msgspec.to_builtins(record)
-            if f"{stated['key']}.json" != name.rpartition("/")[2]:
-                raise ValueError(f"the record inside is {stated['key']}: the file was renamed or edited")
-        except (msgspec.MsgspecError, ValueError) as error:
+            return opened(data, record_type, name).record
+        except ValueError as error:
             self._set_aside(name, data, str(error))
             return None
-        return record
 
     def _set_aside(self, name: str, data: bytes, reason: str) -> None:
         aside = f"damaged/{name.replace('/', '-')}"
@@ -153,6 +174,50 @@ class Store:
         with contextlib.suppress(OSError):  # a folder that may only be read is still read, without this file
             self.write(aside, data)
             self.remove(name)
+
+
+@dataclass(frozen=True)
+class Opened(Generic[T]):
+    """A record as it was stored. ``sealed`` is false for one that carries no seal: older than seals, or edited."""
+
+    record: T
+    sealed: bool
+
+
+def seal_of(stated: dict[str, Any]) -> str:
+    """Seal of a record as plain JSON values: SHA-256 of its canonical JSON (sorted keys, no spaces), without the seal.
+
+    It shows that a file was changed since it was stored. It is no signature: who edits a record can seal it anew.
+
+    >>> seal_of({"b": 1, "a": [2.0]}) == seal_of({"a": [2.0], "b": 1, "seal": "any"})
+    True
+    """
+    content = {name: value for name, value in stated.items() if name != "seal"}
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+
+
+def sealed(record: Record) -> bytes:
+    """The file of a record: its JSON, readable, with its seal as the last member."""
+    stated = msgspec.json.decode(msgspec.json.encode(record))
+    return msgspec.json.format(msgspec.json.encode({**stated, "seal": seal_of(stated)}), indent=1) + b"\n"
+
+
+def opened(data: bytes, record_type: type[T], name: str) -> Opened[T]:
+    """Inverse of :func:`sealed`; ``name`` is that of the file.
+
+    Raises ``ValueError`` if it is no such record, was edited after it was stored or stands under another's name.
+    """
+    try:
+        stated = msgspec.json.decode(data)
+        seal = stated.pop("seal", None) if isinstance(stated, dict) else None
+        record = msgspec.convert(stated, type=record_type)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
+    if seal is not None and seal != seal_of(stated):
+        raise ValueError("it was edited after it was made: its seal does not fit its content")
+    if f"{stated['key']}.json" != name.rpartition("/")[2]:
+        raise ValueError(f"the record inside is {stated['key']}: the file was renamed or edited")
+    return Opened(record, seal is not None)
 
 
 def _open(root: str | Path) -> tuple[Any, str]:
@@ -184,6 +249,18 @@ def hardware_classes(root: str | Path, task: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(name.rpartition("/")[2] for name in folders if files.exists(f"{name}/{task}/attempts"))
+
+
+def folders(root: str | Path) -> list[tuple[str, str]]:
+    """(hardware class, task) of every folder of results below ``root``."""
+    files, path = _open(root)
+    kinds = "|".join(KINDS.values())
+    found = set()
+    for name in files.find(path):
+        match = re.fullmatch(rf"([^/]+)/([^/]+)/({kinds})/[^/]+\.json", str(name).removeprefix(path).lstrip("/"))
+        if match:
+            found.add((match[1], match[2]))
+    return sorted(found)
 
 
 def _replace(path: Path, data: bytes) -> None:

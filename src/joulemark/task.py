@@ -29,8 +29,13 @@ class Splits(Record, frozen=True, kw_only=True):
     test: Positive
 
 
-class Recipe(Record, frozen=True, kw_only=True):
-    """How the baseline is trained from scratch: SGD with Nesterov momentum, linear warm-up, cosine decay to zero."""
+class Recipe(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """How the baseline is trained from scratch: SGD with Nesterov momentum, linear warm-up, cosine decay to zero.
+
+    ``augment`` and ``precision`` hold for every later fit on the task too, that of a technique included. "crop-flip" is
+    a random crop of the image padded by four pixels and a random mirror (He et al., CVPR 2016, section 4.2). "bf16"
+    multiplies in bfloat16 and keeps weights, gradients and optimiser in float32.
+    """
 
     builder: str
     options: dict[str, Any] = {}
@@ -39,13 +44,16 @@ class Recipe(Record, frozen=True, kw_only=True):
     learning_rate: Rate
     momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    augment: Literal["none", "crop-flip"] = "none"
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
-class Task(Record, frozen=True, kw_only=True):
+class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One question: this data, this split, this metric, this baseline.
 
     ``data_sha256`` is the digest of all images and labels in canonical order (see ``joulemark.data.splits``), checked
-    when they are read. ``mean`` and ``deviation`` scale inputs: (pixel / 255 - mean) / deviation, one entry a channel.
+    when they are read; "unknown" leaves the check to the reader. ``mean`` and ``deviation`` scale inputs: (pixel / 255 -
+    mean) / deviation, one entry a channel.
     """
 
     name: str
@@ -73,5 +81,8 @@ class Task(Record, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Hash of everything above; results carry it."""
+        """Hash of everything above; results carry it.
+
+        Fields at their defaults are left out, so that a later version with more of them keeps the keys of old tasks.
+        """
         return content_key("task", msgspec.to_builtins(self))

@@ -46,8 +46,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
-from joulemark.benchmark.attempt import AttemptError, sentence, usable
 from joulemark.benchmark.ledger import Ledger
+from joulemark.benchmark.making import AttemptError, sentence, usable
 from joulemark.benchmark.workbench import Bench
 from joulemark.data.splits import Split
 from joulemark.energy.model import energy_model

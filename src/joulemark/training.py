@@ -22,6 +22,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 MakeOptimiser = Callable[[nn.Module], torch.optim.Optimizer]
 Schedule = Callable[[float], float]
 Callback = Callable[[nn.Module], None]
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Checkpoint(Protocol):
@@ -45,8 +46,26 @@ class Fitted:
 
 
 def cross_entropy(module: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Mean soft-max cross-entropy of the module's logits."""
-    return nn.functional.cross_entropy(module(images), labels)
+    """Mean soft-max cross-entropy of the module's logits, in float32 whatever they were computed in."""
+    return nn.functional.cross_entropy(module(images).float(), labels)
+
+
+def crop_flip(images: Tensor, random: torch.Generator, *, padding: int = 4) -> Tensor:
+    """Each image (n, channels, height, width) shifted by up to ``padding`` pixels and mirrored half of the time.
+
+    What comes in at the edges is zero, the mean of scaled images (He et al., CVPR 2016, section 4.2).
+    """
+    n, _, height, width = images.shape
+    padded = nn.functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1)  # gathers whole pixels: channels last
+    top, left = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=random)
+    mirrored = torch.rand(n, 1, generator=random) < 0.5
+    rows, columns = top + torch.arange(height), left + torch.arange(width)
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    return padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+AUGMENTS: dict[str, Augment | None] = {"none": None, "crop-flip": crop_flip}
+"""What :attr:`joulemark.task.Recipe.augment` names."""
 
 
 def sgd(learning_rate: float, *, momentum: float = 0.9, weight_decay: float = 0.0) -> MakeOptimiser:
@@ -83,6 +102,8 @@ def fit(
     loss: Loss = cross_entropy,
     after_backward: Callback | None = None,
     after_step: Callback | None = None,
+    augment: Augment | None = None,
+    precision: str = "fp32",
     masks: Mapping[str, Tensor] | None = None,
     checkpoint: Checkpoint | None = None,
     checkpoint_seconds: float = 20.0,
@@ -91,8 +112,10 @@ def fit(
 
     ``schedule(progress)`` scales the learning rate before every step. ``after_backward`` may change gradients and
     ``after_step`` weights; a callback with ``state_dict`` and ``load_state_dict`` has its state checkpointed. Weights
-    whose mask is false stay exactly zero. Modules with parameters of which none is trained stay in evaluation mode, so
-    that a frozen trunk keeps its batch statistics. Raises ``FloatingPointError`` if the loss stops being finite.
+    whose mask is false stay exactly zero. ``augment`` changes the images of a batch; with ``precision`` "bf16" the loss
+    is computed under bfloat16 autocast, weights and gradients stay in float32. Modules with parameters of which none is
+    trained stay in evaluation mode, so that a frozen trunk keeps its batch statistics. Raises ``FloatingPointError`` if
+    the loss stops being finite.
     """
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions on CPUs
     if images.dim() == 4:
@@ -108,14 +131,17 @@ def fit(
     for epoch in range(start, epochs):
         _train_mode(module, made)
         torch.manual_seed(seed * 1_000_003 + epoch)
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        random = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(len(images), generator=random)
         total = torch.zeros(())
         for step, rows in enumerate(order.split(batch_size)):
             factor = schedule((epoch * steps + step) / (epochs * steps))
             for group, rate in zip(made.param_groups, base, strict=True):
                 group["lr"] = rate * factor
             made.zero_grad()
-            value = loss(module, images[rows], labels[rows])
+            batch = images[rows] if augment is None else augment(images[rows], random)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                value = loss(module, batch, labels[rows])
             value.backward()
             if after_backward is not None:
                 after_backward(module)

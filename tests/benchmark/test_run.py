@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import tiny_suite
 
-from joulemark.benchmark.attempt import AttemptError
+from joulemark.benchmark.making import AttemptError
 from joulemark.benchmark.run import chains_of, plan, run
 from joulemark.report.board import Results, build_board
 from joulemark.rules import correct_bits

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import types
+from fractions import Fraction
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulemark.data import load
-from joulemark.data.splits import NAMES, digest, split
+from joulemark.data import load, readers
+from joulemark.data.source import Source
+from joulemark.data.splits import NAMES, UNPINNED, digest, shares, split
 from joulemark.task import Recipe, Splits, Task
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 2, 3, 3), dtype=np.uint8)
 LABELS = np.arange(60, dtype=np.int64) % 3
+SOURCE = Source((IMAGES, LABELS))
 SIZES = {"train": 24, "policy": 6, "validation": 9, "test": 12}
 
 
 def task(**changes) -> Task:
     recipe = Recipe(builder="lenet", epochs=1, batch_size=8, learning_rate=0.1)
     usual = {
-        "name": "t", "title": "T", "data": "made", "data_sha256": digest(IMAGES, LABELS), "splits": Splits(**SIZES),
+        "name": "t", "title": "T", "data": "made", "data_sha256": digest(SOURCE), "splits": Splits(**SIZES),
         "input_shape": (2, 3, 3), "classes": 3, "mean": (0.5, 0.25), "deviation": (0.5, 2.0), "recipe": recipe,
     }  # fmt: skip
     return Task(**{**usual, **changes})
@@ -35,7 +41,7 @@ def pixels(split_images: np.ndarray) -> list[bytes]:
 
 
 def test_sizes_are_exact_stratified_and_disjoint():
-    found = split(task(), IMAGES, LABELS)
+    found = split(task(), SOURCE)
     assert tuple(found) == NAMES
     seen: set[bytes] = set()
     for name, size in SIZES.items():
@@ -51,29 +57,30 @@ def test_sizes_are_exact_stratified_and_disjoint():
 
 def test_labels_stay_with_their_images():
     label_of = {image.tobytes(): label for image, label in zip(IMAGES, LABELS, strict=True)}
-    for part in split(task(), IMAGES, LABELS).values():
+    for part in split(task(), SOURCE).values():
         assert [label_of[image] for image in pixels(part.images)] == part.labels.tolist()
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(range(60)))
 def test_the_order_of_the_file_does_not_matter(order):
-    straight, shuffled = split(task(), IMAGES, LABELS), split(task(), IMAGES[order], LABELS[order])
+    straight, shuffled = split(task(), SOURCE), split(task(), Source((IMAGES[order], LABELS[order])))
     for name in NAMES:
         assert np.array_equal(straight[name].images, shuffled[name].images)
         assert np.array_equal(straight[name].labels, shuffled[name].labels)
 
 
 def test_an_image_stays_in_its_split_when_another_class_is_left_out():
-    first = set(pixels(split(task(), IMAGES, LABELS)["test"].images))
+    first = set(pixels(split(task(), SOURCE)["test"].images))
     kept = LABELS < 2
     sizes = Splits(**{name: size * 2 // 3 for name, size in SIZES.items()})
-    fewer = task(classes=2, splits=sizes, data_sha256=digest(IMAGES[kept], LABELS[kept]))
-    assert set(pixels(split(fewer, IMAGES[kept], LABELS[kept])["test"].images)) < first
+    source = Source((IMAGES[kept], LABELS[kept]))
+    fewer = task(classes=2, splits=sizes, data_sha256=digest(source))
+    assert set(pixels(split(fewer, source)["test"].images)) < first
 
 
 def test_values_are_scaled_per_channel():
-    part = split(task(), IMAGES, LABELS)["train"]
+    part = split(task(), SOURCE)["train"]
     assert part.images.dtype == np.float32
     assert part.labels.dtype == np.int64
     raw = np.frombuffer(pixels(part.images)[0], np.uint8).reshape(2, 3, 3)
@@ -82,12 +89,12 @@ def test_values_are_scaled_per_channel():
 
 
 def test_another_seed_gives_other_splits():
-    first, second = (set(pixels(split(task(split_seed=s), IMAGES, LABELS)["test"].images)) for s in (0, 1))
+    first, second = (set(pixels(split(task(split_seed=s), SOURCE)["test"].images)) for s in (0, 1))
     assert first != second
 
 
 def test_limit_keeps_the_first_of_each_split():
-    full, cut = split(task(), IMAGES, LABELS), split(task(limit_images=8), IMAGES, LABELS)
+    full, cut = split(task(), SOURCE), split(task(limit_images=8), SOURCE)
     for name, size in SIZES.items():
         assert len(cut[name].labels) == min(8, size)
         assert np.array_equal(cut[name].images, full[name].images[:8])
@@ -96,7 +103,13 @@ def test_limit_keeps_the_first_of_each_split():
 def test_digest_by_hand():
     rows = sorted(hashlib.sha256(bytes([n]) + bytes([n, 0])).digest() for n in (1, 2))
     images = np.array([[[[2, 0]]], [[[1, 0]]]], np.uint8)
-    assert digest(images, np.array([2, 1])) == hashlib.sha256(b"".join(rows)).hexdigest()
+    one = hashlib.sha256(b"".join(rows))
+    pair = (images, np.array([2, 1]))
+    assert digest(Source(pair)) == one.hexdigest()
+    both = hashlib.sha256(one.digest() + hashlib.sha256(rows[0]).digest())
+    label = 1 if rows[0] == hashlib.sha256(bytes([1, 1, 0])).digest() else 2
+    alone = (np.array([[[[label, 0]]]], np.uint8), np.array([label]))
+    assert digest(Source(pair, alone)) == both.hexdigest()
 
 
 @pytest.mark.parametrize("what", ["pixel", "label", "missing", "twice"])
@@ -111,19 +124,110 @@ def test_any_change_of_the_data_is_noticed(what):
     else:
         images, labels = np.concatenate([images, images[:1]]), np.concatenate([labels, labels[:1]])
     with pytest.raises(ValueError, match="are not those of task 't'"):
-        split(task(), images, labels)
+        split(task(), Source((images, labels)))
 
 
-def test_too_few_images_of_a_class():
-    with pytest.raises(ValueError, match="wants more images of a class than the 20 there are"):
-        split(task(splits=Splits(**{**SIZES, "test": 24})), IMAGES, LABELS)
+def test_unpinned_data_are_taken_as_they_are():
+    assert len(split(task(data_sha256=UNPINNED), SOURCE)["train"].labels) == 24
 
 
-def test_sizes_that_cannot_be_stratified():
-    with pytest.raises(ValueError, match="the policy split is no multiple of 3 classes"):
-        split(task(splits=Splits(**{**SIZES, "policy": 7})), IMAGES, LABELS)
+def test_too_few_images():
+    with pytest.raises(ValueError, match="wants 63 images for train, policy, validation, test: there are 60"):
+        split(task(splits=Splits(**{**SIZES, "test": 24})), SOURCE)
+
+
+def test_images_of_another_shape():
+    with pytest.raises(ValueError, match=r"the made images are \[2, 3, 3\]: task 't' has \[2, 9, 1\]"):
+        split(task(input_shape=(2, 9, 1)), SOURCE)
+
+
+def test_more_classes_than_the_task_has():
+    with pytest.raises(ValueError, match="hold labels that are none of the 2 classes"):
+        split(task(classes=2), SOURCE)
+
+
+@given(st.data(), st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any))
+def test_shares_are_proportions_rounded(data, available):
+    size = data.draw(st.integers(1, sum(available)))
+    found = shares(size, available)
+    assert sum(found) == size
+    for count, there in zip(found, available, strict=True):
+        assert count <= there
+        assert abs(count - Fraction(size * there, sum(available))) < 1
+
+
+def test_shares_by_hand():
+    # Quotas 1.25, 2.5, 1.25: the half is rounded up.
+    assert shares(5, [5, 10, 5]) == [1, 3, 1]
+    assert shares(20, [5, 10, 5]) == [5, 10, 5]
+
+
+class TestOfficialTestSet:
+    """Train, policy and validation from the training images, test from the test images."""
+
+    TRAIN = (IMAGES[:39], LABELS[:39])
+    # Classes of unequal size, as MNIST's; the first image is a training image as well.
+    TEST = (IMAGES[np.r_[0, 39:60:2, 40]], LABELS[np.r_[0, 39:60:2, 40]])
+    SOURCE = Source(TRAIN, TEST)
+
+    def task(self, **sizes) -> Task:
+        sizes = {"train": 25, "policy": 6, "validation": 7, "test": 13, **sizes}
+        return task(splits=Splits(**sizes), data_sha256=digest(self.SOURCE))
+
+    def test_all_of_it_is_the_test_split(self):
+        found = split(self.task(), self.SOURCE)
+        assert sorted(pixels(found["test"].images)) == sorted(image.tobytes() for image in self.TEST[0])
+        assert np.bincount(found["test"].labels).tolist() == np.bincount(self.TEST[1]).tolist()
+
+    def test_what_is_in_both_is_left_out_of_train(self):
+        found = split(self.task(), self.SOURCE)
+        others = [image for name in NAMES[:3] for image in pixels(found[name].images)]
+        assert len(others) == len(set(others)) == 38
+        assert set(others) == {image.tobytes() for image in self.TRAIN[0][1:]}
+        with pytest.raises(ValueError, match="wants 39 images for train, policy, validation: there are 38"):
+            split(self.task(train=26), self.SOURCE)
+
+    def test_part_of_it_is_stratified(self):
+        found = np.bincount(split(self.task(test=6), self.SOURCE)["test"].labels, minlength=3)
+        assert found.tolist() == shares(6, np.bincount(self.TEST[1]).tolist())
+
+    def test_order_does_not_matter_but_the_side_does(self):
+        turned = Source((self.TRAIN[0][::-1], self.TRAIN[1][::-1]), (self.TEST[0][::-1], self.TEST[1][::-1]))
+        straight, back = split(self.task(), self.SOURCE), split(self.task(), turned)
+        for name in NAMES:
+            assert np.array_equal(straight[name].images, back[name].images)
+        assert digest(Source(self.TEST, self.TRAIN)) != digest(self.SOURCE) == digest(turned)
+
+    def test_both_sets_have_one_shape(self):
+        other = Source(self.TRAIN, (self.TEST[0][:, :1], self.TEST[1]))
+        with pytest.raises(ValueError, match="the made images are"):
+            split(self.task(), other)
 
 
 def test_unknown_reader():
-    with pytest.raises(ValueError, match="unknown data set 'mnist': did you mean 'mnist5k'"):
-        load(task(data="mnist"))
+    with pytest.raises(ValueError, match="unknown data set 'mnist6k': did you mean 'mnist5k'"):
+        load(task(data="mnist6k"))
+
+
+class TestInstalledReader:
+    """A reader of another package, found by its entry point."""
+
+    @pytest.fixture(autouse=True)
+    def installed(self, monkeypatch):
+        module = types.ModuleType("their_data")
+        module.read = lambda: SOURCE
+        monkeypatch.setitem(sys.modules, "their_data", module)
+        entry = EntryPoint("theirs", "their_data", "joulemark.data")
+        monkeypatch.setattr("joulemark.data.entry_points", lambda group: [entry] if group == "joulemark.data" else [])
+        self.module = module
+
+    def test_it_is_read(self):
+        assert len(load(task(data="theirs"))["train"].labels) == 24
+
+    def test_what_is_no_source_is_refused(self):
+        self.module.read = lambda: (IMAGES, LABELS)
+        with pytest.raises(ValueError, match=r"data set 'theirs' \(their_data\) gave tuple, not a Source"):
+            load(task(data="theirs"))
+
+    def test_it_cannot_replace_ours(self):
+        assert readers()["mnist5k"] == "joulemark.data.mnist5k"

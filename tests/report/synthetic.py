@@ -103,6 +103,7 @@ def attempt(setting: Setting, seed: int) -> Attempt:
         technique=setting.technique,
         knobs={} if setting.technique == BASELINE else {"strength": setting.knob},
         seed=seed,
+        made=f"made-{setting.technique}-{setting.knob}-{seed}",
         net=f"net{abs(hash((setting.knob, seed))) % 97:02d}",
         score=score("validation", setting.wrong, seed),
         execution=setting.execution,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from joulemark import testing
-from joulemark.nets.net import Net
+from joulemark.nets.net import Net, usual_input_shape
 from joulemark.nets.segments import Exit, Route, exactly_one
 from joulemark.techniques import conditional_deep_learning as cdl
 from joulemark.techniques.conditional_deep_learning import conditional_deep_learning
@@ -163,7 +163,7 @@ def test_a_stage_is_left_by_exactly_the_rows_of_the_rule_and_costs_the_closed_fo
     module = net.module()
     with torch.no_grad():
         outputs, logits = module.forward_all(images), module.run(images)
-    stages = dict(zip(STAGES, cdl.stage_macs(record(testing.baseline().module(), images), STAGES), strict=True))
+    stages = cdl.stage_macs(record(testing.baseline().module(), images), STAGES)
     here, macs, expected = torch.ones(len(images), dtype=torch.bool), 0.0, torch.empty_like(logits)
     exits = {e.after: e for e in net.route.exits}
     position = 0
@@ -204,3 +204,61 @@ def test_another_trunk_gets_heads_of_its_own(tmp_path):
 def test_unknown_reading_is_refused(tmp_path):
     with pytest.raises(TechniqueError, match="'incremental' or 'literal', not 'both'"):
         conditional_deep_learning(testing.baseline(), testing.workbench(tmp_path), reading="both")
+
+
+@pytest.mark.parametrize(
+    ("builder", "expected"),
+    [
+        ("lenet", ["stage1", "stage2"]),
+        ("resnet20", ["layer1", "layer2"]),  # neither the stem nor layer3: a head there costs more than what is left
+        ("convnet", ["stage1", "stage2"]),
+        ("alexnet", ["stage1", "stage2", "stage3"]),
+        ("vgg", ["stage1", "stage2", "stage3", "stage4"]),
+    ],
+)
+def test_places_of_exits(builder, expected):
+    net = Net.new(builder, usual_input_shape(builder), seed=0)
+    macs = cdl.stage_macs(
+        record(net.module(), torch.zeros(1, *net.input_shape)), [name for name, _ in net.module().named_children()]
+    )
+    assert cdl.places(net, macs, 10) == expected
+    costs = cdl.segment_macs(macs, expected)
+    assert len(costs) == len(expected) + 1
+    assert sum(costs) == sum(macs.values())
+    if builder == "resnet20":  # the stem's 442,368 are paid on the way to the first exit
+        assert costs == [442_368 + 14_155_776, 12_976_128, 12_976_128 + 640]
+
+
+class Branching(nn.Module):
+    """Children that do not run one after the other."""
+
+    def __init__(self, skips: bool) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1))
+        self.last = nn.Sequential(nn.Flatten(), nn.Linear(784, 3))
+        self.skips = skips
+
+    def forward(self, x):
+        return self.last(x + self.first(x) if self.skips else self.first(x))
+
+
+@pytest.mark.parametrize(
+    ("module", "macs", "message"),
+    [
+        (Branching(skips=True), {"first": 7056.0, "last": 2352.0}, "children run one after the other"),
+        (Branching(skips=False), {"first": 7056.0, "last": 2352.0}, "are stages, at least two"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 3)), {"0": 0.0, "1": 2352.0}, "are stages, at least two"),
+        (nn.Sequential(nn.Linear(3, 3)), {"0": 9.0}, "children run one after the other"),
+    ],
+)
+def test_nets_without_a_place_are_refused_in_one_sentence(monkeypatch, module, macs, message):
+    monkeypatch.setattr(Net, "module", lambda self, **_: module)
+    with pytest.raises(TechniqueError, match=message):
+        cdl.places(Net(builder="lenet", input_shape=(1, 28, 28)), macs, 3)
+
+
+def test_a_flat_chain_may_be_left_after_any_layer_that_leaves_enough_behind(monkeypatch):
+    flat = nn.Sequential(nn.Conv2d(1, 2, 28), nn.ReLU(), nn.Conv2d(2, 100, 1), nn.Flatten(), nn.Linear(100, 3))
+    monkeypatch.setattr(Net, "module", lambda self, **_: flat)
+    macs = {"0": 1568.0, "1": 0.0, "2": 200.0, "3": 0.0, "4": 300.0}
+    assert cdl.places(Net(builder="lenet", input_shape=(1, 28, 28)), macs, 3) == ["0", "1"]

@@ -1,10 +1,14 @@
 """The control: narrower by the knob, trained from scratch by the baseline's recipe."""
 
+import dataclasses
+
+import msgspec
 import pytest
 import torch
 
 from joulemark import testing
-from joulemark.nets.net import Net
+from joulemark.benchmark import workbench
+from joulemark.nets.net import BUILDERS, Net, usual_input_shape
 from joulemark.techniques.small_dense import small_dense
 from joulemark.techniques.technique import TechniqueError
 
@@ -39,3 +43,44 @@ def test_a_builder_without_width_is_refused(tmp_path, monkeypatch):
     with pytest.raises(TechniqueError, match="needs a builder with an option `width`"):
         small_dense(Net(builder="plain", input_shape=(1, 2, 2)), testing.workbench(tmp_path))
     assert torch.is_grad_enabled()
+
+
+@dataclasses.dataclass
+class Untrained:
+    """A workbench that gives back what it is asked to train."""
+
+    seed: int = 4
+    epochs: int = 1
+    task: object = testing.TASK
+
+    def fit(self, net, **how):
+        assert set(how) == {"epochs", "optimiser", "schedule"}
+        return net
+
+
+@pytest.mark.parametrize("builder", sorted(BUILDERS))
+def test_every_net_of_ours_has_a_narrower_sibling(builder):
+    shape = usual_input_shape(builder)
+    baseline = Net.new(builder, shape, seed=0)
+    narrow = small_dense(baseline, Untrained(), width=0.5)
+    assert (narrow.builder, narrow.input_shape) == (builder, shape)
+    for name, t in narrow.state.items():
+        for small, full in zip(t.shape, baseline.state[name].shape, strict=True):
+            assert small in {full, round(full / 2)}  # what is halved are channels; kernels, inputs and classes are not
+    assert narrow.parameters() < 0.55 * baseline.parameters()
+    assert narrow.module()(torch.zeros(2, *shape)).shape == (2, 10)
+    half = small_dense(narrow, Untrained(), width=0.5)
+    assert half.options["width"] == pytest.approx(0.25)  # of a narrower baseline: narrower still
+
+
+def test_it_trains_with_the_augmentation_and_the_precision_of_the_recipe(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(workbench, "fit", lambda module, images, labels, **how: asked.update(how))
+    bench = testing.workbench(tmp_path)
+    recipe = msgspec.structs.replace(bench.task.recipe, augment="crop-flip", precision="bf16")
+    bench.task = msgspec.structs.replace(bench.task, recipe=recipe)
+    small_dense(testing.baseline(), bench)
+    assert asked["augment"] is workbench.AUGMENTS["crop-flip"]
+    assert asked["precision"] == "bf16"
+    assert asked["schedule"] is workbench.cosine
+    assert asked["batch_size"] == recipe.batch_size

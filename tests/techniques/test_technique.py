@@ -1,7 +1,7 @@
 """The contract: what the decorator refuses, settings, chains, and techniques from files."""
 
 import textwrap
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 
@@ -28,6 +28,7 @@ def sample(
     way: str = "short",
     careful: bool = True,
     limit: Annotated[float | None, Range(0, 1)] = None,
+    order: Literal["up", "down"] = "up",
 ):
     """Do nothing, well.
 
@@ -38,7 +39,9 @@ def sample(
 
 def test_the_decorator_reads_name_knobs_ranges_and_summary():
     assert (sample.name, sample.knob, sample.start) == ("sample", "strength", "trained")
-    assert sample.knobs == {"strength": 0.1, "rounds": 3, "way": "short", "careful": True, "limit": None}
+    defaults = {"strength": 0.1, "rounds": 3, "way": "short", "careful": True, "limit": None, "order": "up"}
+    assert sample.knobs == defaults
+    assert sample.choices == {"order": ("up", "down")}
     assert set(sample.ranges) == {"strength", "rounds", "limit"}
     assert sample.summary == "Do nothing, well."
     assert sample.takes == sample.gives == {"float", "static"}
@@ -109,6 +112,9 @@ def test_range_knows_its_gentle_end_and_its_middle():
         ({"way": 3}, "sample: way must be like 'short', got 3"),
         ({"careful": 1}, "sample: careful must be like True, got 1"),
         ({"limit": 3.0}, "sample: limit = 3 is out of range, 0 to 1"),
+        ({"limit": "low"}, "sample: limit must be a number, got 'low'"),
+        ({"order": "upwards"}, "sample: unknown order 'upwards': did you mean 'up'? Known: down, up"),
+        ({"order": 1}, "sample: order must be like 'up', got 1"),
         ({"strenght": 0.1}, "sample: unknown knob 'strenght': did you mean 'strength'?"),
     ],
 )

@@ -1,8 +1,13 @@
-"""The contract of a backend: run a net for real, and say which nets it has real kernels for."""
+"""The contract of a backend: run a net for real, and say which nets it has real kernels for.
+
+A *variant* is a backend with options that change no weight, written ``eager:bf16,channels_last``. A backend that has
+some offers ``options`` (names and what they do) and ``with_options``; all else about a variant is as of any backend.
+"""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
@@ -49,16 +54,48 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Configurable(Protocol):
+    """A backend that has variants."""
+
+    options: Mapping[str, str]  # name -> what it does, in a few words
+
+    def with_options(self, options: Sequence[str]) -> Backend:
+        """The variant with these options, all of them among ``options``."""
+        ...
+
+
 def backend(name: str) -> Backend:
-    """The backend of that name. ``ValueError`` for an unknown one, offering the nearest."""
+    """The backend of that name, or a variant of it ("eager:bf16,channels_last").
+
+    ``ValueError`` for an unknown name or option, offering the nearest.
+    """
+    plain, colon, words = name.partition(":")
     known = backend_names()
-    if name not in known:
-        raise ValueError(unknown_name("backend", name, known))
-    module, _, factory = known[name].partition(":")
+    if plain not in known:
+        raise ValueError(unknown_name("backend", plain, known))
+    module, _, factory = known[plain].partition(":")
     made = getattr(importlib.import_module(module), factory)()
     if not isinstance(made, Backend):
-        raise ValueError(f"backend {name!r} ({known[name]}) is not a backend: it lacks part of the contract")
-    return made
+        raise ValueError(f"backend {plain!r} ({known[plain]}) is not a backend: it lacks part of the contract")
+    if not colon:
+        return made
+    options = [word.strip() for word in words.split(",")]
+    offered = made.options if isinstance(made, Configurable) else {}
+    for option in options:
+        if option not in offered:
+            raise ValueError(unknown_name(f"option of backend {plain!r}:", option, offered))
+    return made.with_options(options) if isinstance(made, Configurable) else made
+
+
+def variant_name(plain: str, options: Iterable[str]) -> str:
+    """The one name of a variant, whatever the order of its options.
+
+    >>> variant_name("eager", ["channels_last", "bf16"]), variant_name("eager", [])
+    ('eager:bf16,channels_last', 'eager')
+    """
+    words = ",".join(sorted(set(options)))
+    return f"{plain}:{words}" if words else plain
 
 
 def backend_names() -> dict[str, str]:

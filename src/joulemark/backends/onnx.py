@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from joulemark.backends.backend import Images
+from joulemark.backends.backend import Images, variant_name
 from joulemark.kernels.quantize import onnx_translations
 from joulemark.nets.masked import MaskedLayer
 from joulemark.nets.net import Net
@@ -26,12 +27,23 @@ from joulemark.nets.segments import Segment, Segments, travel
 OPSET = 18
 
 
+OPTIONS = {"spin": "threads wait by spinning, the runtime's own default: quicker hand-over for more CPU-seconds"}
+
+
 class OnnxRuntime:
     """ONNX Runtime's CPU provider with every thread count fixed and graph optimisation on."""
 
-    name = "onnxruntime"
-    title = "ONNX Runtime"
+    options = OPTIONS
     precision = "fp32"
+
+    def __init__(self, chosen: Sequence[str] = ()) -> None:
+        self.spin = "spin" in chosen
+        self.name = variant_name("onnxruntime", chosen)
+        self.title = "ONNX Runtime, spinning" if self.spin else "ONNX Runtime"
+
+    def with_options(self, options: Sequence[str]) -> OnnxRuntime:
+        """The variant with these options."""
+        return OnnxRuntime(options)
 
     def unavailable(self) -> str | None:
         """ONNX Runtime needs the exporter's packages."""
@@ -51,8 +63,12 @@ class OnnxRuntime:
         module = net.module()
         example = torch.zeros(2, *net.input_shape)
         if isinstance(module, Segments):
-            return OnnxSegments(module, example, threads)
-        return OnnxNet(session(export(module, (example,)), threads))
+            return OnnxSegments(module, example, threads, spin=self.spin)
+        return self.ready(export(module, (example,)), threads)
+
+    def ready(self, graph: bytes, threads: int) -> OnnxNet:
+        """Any graph of one input, ready to run; its first output is what ``run`` returns."""
+        return OnnxNet(session(graph, threads, spin=self.spin))
 
 
 class OnnxNet:
@@ -70,7 +86,7 @@ class OnnxNet:
 class OnnxSegments:
     """A dynamic net: one session a segment, rows dropped in between."""
 
-    def __init__(self, module: Segments, example: Tensor, threads: int) -> None:
+    def __init__(self, module: Segments, example: Tensor, threads: int, *, spin: bool = False) -> None:
         carry = {"features": example}
         self.graphs: list[onnxruntime.InferenceSession] = []
         self.reads: list[tuple[str, ...]] = []  # carry entries each graph takes, in the order of its inputs
@@ -81,7 +97,7 @@ class OnnxSegments:
             reads = tuple(sorted(carry))
             writes = tuple(key for key in sorted(after) if after[key] is not carry.get(key))
             graph = export(_SegmentGraph(segment, reads, writes), tuple(carry[key] for key in reads))
-            self.graphs.append(session(graph, threads))
+            self.graphs.append(session(graph, threads, spin=spin))
             self.reads.append(reads)
             self.writes.append(writes)
             carry = after
@@ -147,14 +163,15 @@ def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return bytes(program.model_proto.SerializeToString())
 
 
-def session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session on ``threads`` threads: operators one after the other, none spinning between runs."""
+def session(graph: bytes, threads: int, *, spin: bool = False) -> onnxruntime.InferenceSession:
+    """A session on ``threads`` threads: operators one after the other, threads asleep between them unless ``spin``."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     # Fused with its bias, an integer product would become a float Gemm on weights that are dequantised at every run.
     disabled = ["MatMulAddFusion"] if b"QuantizeLinear" in graph else []
     return onnxruntime.InferenceSession(

@@ -10,14 +10,16 @@ from typing import Any
 
 import msgspec
 
-from joulemark.benchmark.attempt import AttemptError, attempt_key, chain_name, run_attempt, sentence
+from joulemark.benchmark.attempt import attempt_key, run_attempt
+from joulemark.benchmark.baselines import published
+from joulemark.benchmark.making import AttemptError, chain_name, made_key, make_net, sentence
 from joulemark.benchmark.search import next_knobs
 from joulemark.benchmark.session import Session
 from joulemark.benchmark.suite import load_suite, narrowed
 from joulemark.benchmark.trial import run_trial, trial_key
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Failure, Record, Study, Trial, content_key
-from joulemark.rules import BASELINE, boards, candidates, nearest, winner
+from joulemark.rules import BASELINE, boards, candidates, chosen
 from joulemark.techniques.technique import Technique, TechniqueError, check_chain, load_technique
 
 Listener = Callable[["Event"], None]
@@ -48,8 +50,9 @@ class Outcome(Record, frozen=True, kw_only=True):
 def chains_of(names: Sequence[str], files: Sequence[Path] = ()) -> list[Chain]:
     """Techniques by name, "+" joining those composed in this order; raises :class:`TechniqueError`.
 
-    ``name:knob=value,knob=value`` fixes knobs.
+    ``name:knob=value,knob=value`` fixes knobs. "baseline" is no technique: alone, it asks for the baselines only.
     """
+    names = [name for name in names if name != BASELINE]
     made: list[Chain] = [tuple(_technique(part.strip(), files) for part in name.split("+")) for name in names]
     for chain in made:
         check_chain(chain)
@@ -126,9 +129,10 @@ class _Run:
             pool += found
             mine = {chain_name(chain): tuple(attempt.key for attempt in found)}
             self._keep(msgspec.structs.replace(self.study, attempts={**self.study.attempts, **mine}))
-        chosen = self._chosen(pool)
-        self.steps = self.made + self.kept + len(self.failed) + len(chosen)
-        for attempt in chosen:
+        self._drop_stale_trials()
+        tested = self._chosen(pool)
+        self.steps = self.made + self.kept + len(self.failed) + len(tested)
+        for attempt in tested:
             self._trial(attempt)
         return Outcome(made=self.made, kept=self.kept, failed=tuple(self.failed), seconds=time.monotonic() - self.began)
 
@@ -141,8 +145,18 @@ class _Run:
         )
         stored = session.store.study(suite.name)
         if stored is None or (stored.settings, stored.baselines) != (settings, baselines):
-            stored = Study(key=suite.name, settings=settings, baselines=baselines)
+            stored = Study(
+                key=suite.name, settings=settings, limits_points=suite.limits_points, models=suite.models,
+                baselines=baselines,
+            )  # fmt: skip
         self._keep(stored)
+
+    def _drop_stale_trials(self) -> None:
+        """Trials of attempts that the study no longer names (their technique was changed) leave it."""
+        named = {*self.study.baselines, *(key for keys in self.study.attempts.values() for key in keys)}
+        stored = {key: self.session.store.trial(key) for key in self.study.trials}
+        trials = tuple(key for key, trial in stored.items() if trial is not None and trial.attempt in named)
+        self._keep(msgspec.structs.replace(self.study, trials=trials))
 
     def _keep(self, study: Study) -> None:
         self.study = study
@@ -152,12 +166,13 @@ class _Run:
         return self.suite.budget.of(chain[0].start)[0] if chain[0].knob else 1
 
     def _baseline(self, seed: int) -> None:
-        key = attempt_key(self.session, (), {}, seed, None)
+        made = self._baseline_key(seed)
+        key = attempt_key(self.session, made)
         attempt = self._step(
             key,
             f"baseline, seed {seed}",
             lambda: self.session.store.attempt(key),
-            lambda: run_attempt(self.session, (), {}, seed, None),
+            lambda: run_attempt(self.session, make_net(self.session, made, (), {}, seed, None), None),
         )
         net = self.session.net(attempt.net or "")
         if net is None:
@@ -165,6 +180,17 @@ class _Run:
                 f"the saved baseline net {attempt.net} is missing or damaged: remove attempts/{key}.json to train anew"
             )
         self.baselines[seed] = (attempt, net)
+
+    def _baseline_key(self, seed: int) -> str:
+        """Key of the baseline's making: the published one, which is put into the store, or one to be trained."""
+        given = None if self.session.fresh else published(self.suite.task, seed)
+        if given is None:
+            return made_key(self.session, (), {}, seed, None)
+        made, net = given
+        self.session.save_net(net)
+        if self.session.store.made(made.key) is None:
+            self.session.store.put(made)
+        return made.key
 
     def _search(self, chain: Chain) -> list[Attempt]:
         """The attempts of one technique: every setting on every seed before the next setting is decided."""
@@ -186,20 +212,27 @@ class _Run:
                     return found  # it failed: other settings of it would only repeat that
                 group.append(attempt)
             found += group
-            pooled = candidates([*(a for a, _ in self.baselines.values()), *group], self.boards)
+            tries = self._attempts(chain)  # judged as strictly while searching as when the winner is chosen
+            pooled = candidates([*(a for a, _ in self.baselines.values()), *group], self.boards, tries=tries)
             history.append((settings, pooled[0].bound_points <= max(self.suite.limits_points)))
         return found
 
     def _attempt(self, chain: Chain, knobs: dict[str, Any], seed: int, title: str) -> Attempt | None:
         baseline, net = self.baselines[seed]
-        key = attempt_key(self.session, chain, knobs, seed, net)
+        made = made_key(self.session, chain, knobs, seed, net)
+        key = attempt_key(self.session, made)
         store = self.session.store
         try:
             attempt: Attempt = self._step(
                 key,
                 title,
                 lambda: store.attempt(key),
-                lambda: run_attempt(self.session, chain, knobs, seed, net, baseline.seconds.value),
+                lambda: run_attempt(
+                    self.session,
+                    make_net(self.session, made, chain, knobs, seed, net),
+                    net,
+                    baseline.seconds.value,
+                ),
             )
         except AttemptError as error:
             reason = sentence(error)
@@ -217,16 +250,11 @@ class _Run:
         return attempt
 
     def _chosen(self, pool: Sequence[Attempt]) -> list[Attempt]:
-        """Attempts to measure and test: the baselines, and for each board and limit the winner of each technique.
-
-        A technique that wins nowhere is shown by its most accurate setting.
-        """
+        """Attempts to measure and test: the baselines and what the rules choose of each technique."""
         settings = candidates(pool, self.boards)
         keys = [attempt.key for attempt, _ in self.baselines.values()]
-        for name in dict.fromkeys(c.technique for c in settings):
-            won = [winner(settings, name, board, limit) for board in self.boards for limit in self.suite.limits_points]
-            shown = [c for c in (*won, nearest(settings, name)) if c is not None]
-            keys += [key for c in (shown[:-1] or shown) for key in c.attempts]
+        for shown in chosen(settings, self.boards, self.suite.limits_points).values():
+            keys += [key for candidate in shown for key in candidate.attempts]
         by_key = {attempt.key: attempt for attempt in pool}
         return [by_key[key] for key in dict.fromkeys(keys)]
 
@@ -252,7 +280,6 @@ class _Run:
         """``find()``, or ``make()``, stored; the listener is told."""
         record: Attempt | Trial | None = find()
         if record is not None:
-            self.session.store.remove(f"steps/{key}")  # a run killed right after storing the record left them
             self.kept += 1
             self._tell("kept", key, title)
             return record
@@ -260,7 +287,6 @@ class _Run:
         began = time.monotonic()
         record = make()
         self.session.store.put(record)
-        self.session.store.remove(f"steps/{key}")
         self.made += 1
         self._tell("finished", key, title, seconds=time.monotonic() - began)
         return record

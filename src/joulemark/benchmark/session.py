@@ -7,21 +7,24 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from joulemark.backends.backend import Backend, Compiled, backend
+from joulemark.benchmark.fingerprint import code_digest
 from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.suite import Suite
-from joulemark.data import load
+from joulemark.data import READERS, load
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel, energy_model
 from joulemark.machine import this_machine, versions
 from joulemark.meters.probe import probe
-from joulemark.nets.net import Net
+from joulemark.nets.net import Net, builders
 from joulemark.record import Machine, Provenance, content_key
 from joulemark.store import Store
+from joulemark.techniques.technique import Technique
 
 COMPILED_KEPT = 32
 
@@ -34,15 +37,16 @@ class Session:
     store: Store
     machine: Machine
     command: str
+    fresh: bool = False  # train baselines anew instead of taking the published ones
     _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def open(cls, suite: Suite, results: str | Path, *, command: str | None = None) -> Session:
+    def open(cls, suite: Suite, results: str | Path, *, command: str | None = None, fresh: bool = False) -> Session:
         """A session on this machine, with results below ``results`` (a folder or an fsspec URL)."""
         machine = this_machine()
         store = Store(results, hardware_class=machine.hardware_class, task=f"{suite.task.name}-{suite.task.key[:8]}")
         store.sweep()
-        return cls(suite, store, machine, command or f"joulemark {shlex.join(sys.argv[1:])}".strip())
+        return cls(suite, store, machine, command or f"joulemark {shlex.join(sys.argv[1:])}".strip(), fresh)
 
     @cached_property
     def splits(self) -> dict[str, Split]:
@@ -71,18 +75,47 @@ class Session:
         return Meters(sources, unavailable)
 
     @cached_property
-    def code(self) -> str:
-        """Digest of what computes results: our source below the report, and the runtimes' versions."""
-        root = Path(__file__).parent.parent
-        rooms = ("backends", "benchmark", "data", "energy", "kernels", "nets", "stats.py", "training.py", "workload.py")
-        files = sorted(
-            path
-            for room in rooms
-            for path in (root / room, *(root / room).rglob("*"))
-            if path.suffix in (".py", ".toml")
+    def training_code(self) -> str:
+        """Digest of the code that trains a baseline, and the versions of what it runs on."""
+        return content_key(code_digest(["joulemark.training", *self._asked]), self._runtimes("numpy", "torch"))
+
+    def making_code(self, chain: Sequence[Technique]) -> str:
+        """Digest of the code that makes a net by these techniques, and the versions of what it runs on."""
+        techniques = [one.function.__module__ for one in chain]
+        return content_key(
+            code_digest(["joulemark.benchmark.workbench", *techniques, *self._asked, *self._judges]),
+            self._constants,
+            self._runtimes("numpy", "onnxruntime", "torch"),
         )
-        runtimes = [versions().get(name) for name in ("numpy", "onnxruntime", "torch")]
-        return content_key([path.read_text() for path in files], runtimes)
+
+    @cached_property
+    def code(self) -> str:
+        """Digest of the code that judges and measures nets, and the versions of what it runs on."""
+        return content_key(
+            code_digest(["joulemark.benchmark.attempt", "joulemark.benchmark.trial", *self._asked, *self._judges]),
+            self._constants,
+            self._runtimes("numpy", "onnxruntime", "torch"),
+        )
+
+    @property
+    def _asked(self) -> list[str]:
+        """Modules that the task names: the reader of its data and the builder of its net."""
+        task = self.suite.task
+        named = (READERS.get(task.data, ""), builders().get(task.recipe.builder, ""))
+        return [name.partition(":")[0] for name in named if name]
+
+    @property
+    def _judges(self) -> list[str]:
+        """Modules that the suite names: its backends and energy models."""
+        return [type(one).__module__ for one in (*self.backends, *self.models)]
+
+    @cached_property
+    def _constants(self) -> list[str]:
+        folder = Path(__file__).parent.parent / "energy"
+        return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))]
+
+    def _runtimes(self, *names: str) -> list[str | None]:
+        return [versions().get(name) for name in names]
 
     @cached_property
     def _commit(self) -> str | None:

@@ -64,6 +64,7 @@ class Suite(Record, frozen=True, kw_only=True):
     first_backend_only: tuple[Positive, ...] = ()  # batch sizes that the other backends are not measured at
     models: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
     threads: Positive = 1
+    free: bool = False  # measure what costs nothing (runtime, threads, batch, layout, precision) as the last step
     budget: Budget
     measuring: Measuring
     task: Task

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from joulemark.backends.backend import Compiled
-from joulemark.benchmark.attempt import AttemptError, score_of
+from joulemark.benchmark.attempt import score_of
+from joulemark.benchmark.making import AttemptError
 from joulemark.benchmark.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
 from joulemark.benchmark.modelling import modelled
 from joulemark.benchmark.session import Session

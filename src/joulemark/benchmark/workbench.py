@@ -19,7 +19,7 @@ from joulemark.energy.model import EnergyModel
 from joulemark.nets.net import Net
 from joulemark.record import EnergyReport, Workload, content_key
 from joulemark.task import Task
-from joulemark.training import Callback, Loss, MakeOptimiser, Schedule, cosine, cross_entropy, fit, sgd
+from joulemark.training import AUGMENTS, Callback, Loss, MakeOptimiser, Schedule, cosine, cross_entropy, fit, sgd
 from joulemark.workload import record
 
 T = TypeVar("T")
@@ -102,6 +102,8 @@ class Bench:
                 loss=loss or cross_entropy,
                 after_backward=after_backward,
                 after_step=after_step,
+                augment=AUGMENTS[recipe.augment],
+                precision=recipe.precision,
                 masks=net.masks,
                 checkpoint=LedgerCheckpoint(self.ledger, self.ledger.owner, "epochs"),
             )

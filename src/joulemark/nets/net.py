@@ -24,7 +24,14 @@ from joulemark.nets.formats import Format, apply_formats
 from joulemark.nets.segments import Route, Segments
 from joulemark.record import Record, unknown_name
 
-BUILDERS: dict[str, str] = {"lenet": "joulemark.nets.lenet:lenet"}
+BUILDERS: dict[str, str] = {
+    "lenet": "joulemark.nets.lenet:lenet",
+    "convnet": "joulemark.nets.convnet:convnet",
+    "alexnet": "joulemark.nets.alexnet:alexnet",
+    "vgg": "joulemark.nets.vgg:vgg",
+    "resnet": "joulemark.nets.resnet:resnet",
+    "resnet20": "joulemark.nets.resnet:resnet20",
+}
 """Builder name -> where it is. Only names listed here or by an installed package's ``joulemark.nets`` entry point are
 ever imported: a net file from another machine cannot name code to run."""
 

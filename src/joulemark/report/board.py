@@ -6,7 +6,10 @@ and terminal draw the same :class:`~joulemark.report.rows.BoardView`.
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -21,11 +24,13 @@ from joulemark.report.costs import (
     timing_at,
 )
 from joulemark.report.rows import BoardView, Row
+from joulemark.report.standing import by_seed, places
 from joulemark.rules import BASELINE, Board, Candidate, boards, candidates, nearest, why_ineligible, winner
-from joulemark.stats import ranks
+
+T = TypeVar("T")
 
 
-class Results(Record, frozen=True, kw_only=True):
+class Results(Record, frozen=True, kw_only=True, dict=True):
     """Everything known of one task on one hardware class. The first backend and batch size are the headline ones."""
 
     suite_name: str
@@ -41,21 +46,43 @@ class Results(Record, frozen=True, kw_only=True):
     failures: Sequence[Failure] = ()
     damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
 
-    @property
+    @functools.cached_property
     def boards(self) -> tuple[Board, ...]:
         """The boards of the suite."""
         return boards(self.models)
 
-    @property
+    @functools.cached_property
     def baselines(self) -> dict[int, Trial]:
         """The baseline trial of each seed."""
         return {trial.seed: trial for trial in self.trials if trial.technique == BASELINE}
 
-    @property
+    @functools.cached_property
     def techniques(self) -> tuple[str, ...]:
         """Every technique tried, sorted; the place in this list is its colour everywhere."""
         tried = {attempt.technique for attempt in self.attempts} | {failure.technique for failure in self.failures}
         return tuple(sorted(tried - {BASELINE}))
+
+    @functools.cached_property
+    def attempts_of(self) -> dict[str, list[Attempt]]:
+        """The attempts of each technique."""
+        return _grouped([(attempt.technique, attempt) for attempt in self.attempts])
+
+    @functools.cached_property
+    def trials_of(self) -> dict[str, list[Trial]]:
+        """The trials of each attempt, by its key."""
+        return _grouped([(trial.attempt, trial) for trial in self.trials])
+
+    @functools.cached_property
+    def pool(self) -> dict[str, list[Candidate]]:
+        """The settings of each technique, seeds pooled, as the benchmark judged them."""
+        return _grouped([(one.technique, one) for one in candidates(self.attempts, self.boards)])
+
+
+def _grouped(pairs: Sequence[tuple[str, T]]) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = defaultdict(list)
+    for name, one in pairs:
+        groups[name].append(one)
+    return dict(groups)
 
 
 def build_board(results: Results, board: Board, limit_points: float) -> BoardView:
@@ -70,11 +97,10 @@ def build_board(results: Results, board: Board, limit_points: float) -> BoardVie
     ranked: list[Row] = []
     apart: list[Row] = []
     if empty is None:
-        pool = candidates(results.attempts, results.boards)
         for technique in results.techniques:
-            row = technique_row(results, pool, technique, board, limit_points)
+            row = technique_row(results, results.pool.get(technique, []), technique, board, limit_points)
             (ranked if row.status == "ranked" else apart).append(row)
-    rows = with_ranks(ranked, cost)
+    rows = with_ranks(results, ranked, board, cost)
     rows.append(baseline_row(results, cost))
     rows.sort(key=lambda row: (-(row.ratio.value if row.ratio else 0.0), row.status != "baseline", row.technique))
     apart.sort(key=lambda row: (row.status == "failed", row.validation.bound if row.validation else 0.0, row.technique))
@@ -119,7 +145,7 @@ def technique_row(
     results: Results, pool: Sequence[Candidate], technique: str, board: Board, limit_points: float
 ) -> Row:
     """Show the winner of a technique if it has one, else its nearest setting with the reason."""
-    making = making_total(results.attempts, technique)
+    making = making_total(results.attempts_of.get(technique, []), technique)
     chosen = winner(pool, technique, board, limit_points)
     if chosen is not None:
         return winner_row(results, chosen, board, limit_points, making)
@@ -135,7 +161,7 @@ def technique_row(
         status="ineligible",
         knobs=closest.knobs,
         seeds=closest.seeds,
-        validation=validation_loss(results, closest),
+        validation=validation_loss(closest),
         execution="real" if closest.real else "simulated",
         making=making,
         flags=failure_flags(results, technique),
@@ -165,7 +191,7 @@ def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: 
         ratio=ratios[board.name],
         ratios={name: ratio for name, ratio in ratios.items() if ratio is not None},
         test=test,
-        validation=validation_loss(results, chosen),
+        validation=validation_loss(chosen),
         execution=execution,
         making=making,
         nets=tuple(candidate.net for _, candidate in pairs),
@@ -199,7 +225,8 @@ def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
 def trial_pairs(results: Results, attempts: Sequence[str]) -> list[tuple[Trial, Trial]]:
     """(baseline, candidate) trials of the same seeds for a setting's attempts, by seed."""
     references = results.baselines
-    chosen = [trial for trial in results.trials if trial.attempt in attempts and trial.seed in references]
+    found = [trial for key in attempts for trial in results.trials_of.get(key, [])]
+    chosen = [trial for trial in found if trial.seed in references]
     return [(references[trial.seed], trial) for trial in sorted(chosen, key=lambda trial: trial.seed)]
 
 
@@ -219,21 +246,28 @@ def tested_loss(pairs: Sequence[tuple[Trial, Trial]], backend: str) -> Loss | No
     return measure_loss([b for b, _ in scores], [c for _, c in scores]) if scores else None
 
 
-def validation_loss(results: Results, candidate: Candidate) -> Loss | None:
-    """Loss on the validation images, which is what choices are made on."""
-    references = {a.seed: a.score for a in results.attempts if a.technique == BASELINE}
-    scores = [(references.get(a.seed), a.score) for a in results.attempts if a.key in candidate.attempts]
-    known = [(b, c) for b, c in scores if b is not None and c is not None]
-    return measure_loss([b for b, _ in known], [c for _, c in known]) if known else None
+def validation_loss(candidate: Candidate) -> Loss:
+    """Loss on the validation images, which is what choices are made on, with the bounds that they are made by."""
+    return Loss(
+        accuracy=candidate.accuracy,
+        points=candidate.loss_points,
+        bound=candidate.bound_points,
+        best=candidate.floor_points,
+    )
 
 
-def with_ranks(rows: Sequence[Row], cost: float | None) -> list[Row]:
-    """Rank rows by their cost relative to the baseline, ties where intervals overlap, and fill in absolute costs."""
+def with_ranks(results: Results, rows: Sequence[Row], board: Board, cost: float | None) -> list[Row]:
+    """Rank rows against each other, ties where they cannot be told apart, and fill in absolute costs."""
     known = [(row, row.ratio) for row in rows if row.ratio is not None]
-    places = ranks([1.0 / ratio.high for _, ratio in known], [1.0 / ratio.low for _, ratio in known])
+    backend, batch_size = results.backends[0], results.batch_sizes[0]
+    trials = {trial.key: trial for trial in results.trials}
+    ratios = [
+        by_seed(results.baselines, [trials[key] for key in row.trials], board, backend, batch_size) for row, _ in known
+    ]
+    ranked = places(ratios, next((row.control for row, _ in known if row.control), None))
     return [
         msgspec.structs.replace(row, rank=place, cost=cost / ratio.value if cost is not None else None)
-        for (row, ratio), place in zip(known, places, strict=True)
+        for (row, ratio), place in zip(known, ranked, strict=True)
     ]
 
 
@@ -249,7 +283,7 @@ def baseline_row(results: Results, cost: float | None) -> Row:
         cost=cost,
         test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
         execution="real",
-        making=making_total(results.attempts, BASELINE),
+        making=making_total(results.attempts_of.get(BASELINE, []), BASELINE),
         nets=tuple(trial.net for trial in trials),
         trials=tuple(trial.key for trial in trials),
     )

@@ -1,13 +1,34 @@
 """Conditional deep learning: linear classifiers after the convolutional stages, easy inputs leave early.
 
-P. Panda, A. Sengupta, K. Roy, "Conditional Deep Learning for energy-efficient and enhanced pattern recognition",
-DATE 2016 (arXiv 1509.08971). After the baseline is trained, a linear classifier is attached to each stage and trained
-by the delta rule (least mean squares) with the trunk frozen; a stage is admitted by its gain; a row leaves iff exactly
-one output reaches the threshold.
+Idea:
+    After the baseline is trained, a linear classifier is attached to each stage and trained by the delta rule (least
+    mean squares) with the trunk frozen; a stage is admitted by its gain. A row leaves at the first stage whose
+    classifier has exactly one output that reaches the threshold, so easy inputs skip the rest of the net.
+
+Equations:
+    delta rule:  W ← W + η (t − W x) xᵀ,   t one-hot, x the features of the stage
+    leave at stage i  ⇔  exactly one output of its classifier ≥ threshold
+    gain of stage i ("incremental"):  G = (base − trunk_i − head_i) · leave_i − head_i · stay_i
+    gain as the paper has it ("literal"):  G = (base − γ_i) · leave_i − γ_i · stay_i,   γ_i = trunk_i + heads up to i
+    admitted  ⇔  G > epsilon · base · (leave_i + stay_i);   base, trunk, head in multiply-accumulates
+
+Claims:
+    - 1.91x fewer operations; three-stage net on MNIST, operations per input; the same net without exits; 97.55 to
+      98.92 % (a net of sigmoids, weak for MNIST) [seen: abstract]
+    - 1.84x less energy; the same net, synthesised logic (RTL); the same net without exits; 97.55 to 98.92 %
+      [seen: abstract]
+    - 1.73x fewer operations; two-stage net on MNIST, operations per input; the same net without exits; 98.04 to
+      99.05 % [recalled]
+
+Reference:
+    P. Panda, A. Sengupta, K. Roy, "Conditional Deep Learning for energy-efficient and enhanced pattern recognition",
+    DATE 2016 (arXiv 1509.08971).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
@@ -48,13 +69,12 @@ def conditional_deep_learning(
     """
     if reading not in {"incremental", "literal"}:
         raise TechniqueError(f"conditional-deep-learning: reading is 'incremental' or 'literal', not {reading!r}")
-    stages = [name for name, _ in net.module(formats=False).named_children()]
-    if len(stages) < 2:
-        raise TechniqueError("conditional-deep-learning needs a net whose children are stages, at least two of them")
+    macs = stage_macs(bench.workload(net), [name for name, _ in net.module(formats=False).named_children()])
+    stages = places(net, macs, bench.task.classes)
     # Named by the net: in a composition the steps before may hand on another trunk with every attempt.
-    full = bench.remember(f"heads of {net.hash}", lambda: train_heads(net, bench, stages[:-1]), shared=True)
-    macs = stage_macs(bench.workload(net), stages)
-    admitted, report = admit(full, bench, macs, threshold, reading, admit_first=admit_first, epsilon=epsilon)
+    full = bench.remember(f"heads of {net.hash}", lambda: train_heads(net, bench, stages), shared=True)
+    costs = segment_macs(macs, stages)
+    admitted, report = admit(full, bench, costs, threshold, reading, admit_first=admit_first, epsilon=epsilon)
     bench.note("stages", report)
     if not admitted:
         return net
@@ -110,11 +130,55 @@ def delta_rule(powers: dict[str, float]) -> MakeOptimiser:
     return make
 
 
-def stage_macs(workload: Workload, stages: list[str]) -> list[float]:
+def places(net: Net, macs: Mapping[str, float], classes: int) -> list[str]:
+    """Children of the net after which an exit may stand, in order; ``macs`` are those of each child.
+
+    In the paper these are the stages, a convolution with its pooling. Here a stage is a child with layers of its own:
+    a stem or a pooling that stands alone is none, unless the net has nothing else. Behind a stage there must be more
+    multiply-accumulates left than a linear classifier of its features costs, or no row that leaves could spare any.
+    Raises :class:`TechniqueError` if children do not run one after the other or no stage is such a place.
+    """
+    module = net.module(formats=False)
+    children = dict(module.named_children())
+    found, spent = [], 0.0
+    stages = [name for name, child in children.items() if next(child.children(), None) is not None] or list(children)
+    with torch.no_grad():
+        x = features = torch.linspace(-1.0, 1.0, math.prod(net.input_shape)).view(1, *net.input_shape)
+        try:
+            for name, child in children.items():
+                features, spent = child(features), spent + macs[name]
+                if name in stages and sum(macs.values()) - spent > features.numel() * classes:
+                    found.append(name)
+            chained = torch.allclose(features, module(x), rtol=1e-4, atol=1e-5)
+        except (RuntimeError, TypeError, NotImplementedError):
+            chained = False
+    if not chained:
+        raise TechniqueError("conditional-deep-learning needs a net whose children run one after the other")
+    if not found:
+        raise TechniqueError("conditional-deep-learning needs a net whose children are stages, at least two of them")
+    return found
+
+
+def stage_macs(workload: Workload, stages: list[str]) -> dict[str, float]:
     """MACs per input of each stage, from a recorded run of the net without exits."""
-    return [
-        sum(o.macs for o in workload.operations if o.layer.split(".")[0] == stage) / workload.inputs for stage in stages
-    ]
+    return {
+        stage: sum(o.macs for o in workload.operations if o.layer.split(".")[0] == stage) / workload.inputs
+        for stage in stages
+    }
+
+
+def segment_macs(macs: Mapping[str, float], exits: list[str]) -> list[float]:
+    """MACs from each exit to the next, the first from the input and the last to the net's own output.
+
+    >>> segment_macs({"stem": 1.0, "a": 10.0, "b": 20.0, "pool": 0.0, "c": 30.0}, ["a", "b"])
+    [11.0, 20.0, 30.0]
+    """
+    sums = [0.0]
+    for name, count in macs.items():
+        sums[-1] += count
+        if name in exits:
+            sums.append(0.0)
+    return sums
 
 
 def gain(

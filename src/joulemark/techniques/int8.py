@@ -1,9 +1,21 @@
 """Eight-bit integers after training: weights per channel, activations from the ranges seen in calibration.
 
-Static post-training quantisation as ONNX Runtime executes it (QDQ format): symmetric int8 weights with one scale per
-output channel, affine uint8 activations with one scale per tensor (B. Jacob et al., "Quantization and training of
-neural networks for efficient integer-arithmetic-only inference",
-CVPR 2018; ONNX operators QuantizeLinear and DequantizeLinear).
+Idea:
+    Weights and activations become 8-bit integers with a scale, so that products are of integers, small and quick to
+    move; nothing is retrained. Static post-training quantisation as ONNX Runtime executes it (QDQ format).
+
+Equations:
+    w ≈ s_w q_w,   q_w = round(w / s_w) in −127 ... 127,   s_w = max |w| / 127, one for each output channel
+    x ≈ s_x (q_x − z),   q_x = round(x / s_x) + z in 0 ... 255,   s_x = (high − low) / 255,   z = round(−low / s_x)
+    y = s_w s_x Σ q_w (q_x − z) + b;   low ≤ 0 ≤ high are the extremes seen in calibration
+
+Claims:
+    - 2x to 4x faster; residual nets, processor time; the float net; under 1 point (of this family, not this paper)
+      [recalled]
+
+Reference:
+    B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
+    CVPR 2018, as static post-training quantisation; ONNX operators QuantizeLinear and DequantizeLinear.
 """
 
 from __future__ import annotations

@@ -1,8 +1,21 @@
 """Optimal brain damage: delete the weights whose second derivative says that the loss will hardly notice.
 
-Y. LeCun, J. Denker, S. Solla, "Optimal brain damage", NIPS 1989. At a minimum of the error E, deleting parameter u_k
-raises E by its saliency s_k = h_kk u_k^2 / 2, h_kk being the diagonal of the Hessian, computed for all parameters in
-one backward pass. Delete the least salient, retrain with them frozen at zero, repeat.
+Idea:
+    At a minimum of the error the curvature along a weight tells what deleting it costs, and one backward pass gives the
+    curvature along all of them. Delete the least salient weights, retrain with them frozen at zero, repeat.
+
+Equations:
+    δE ≈ ½ Σ h_kk δu_k²;   saliency of deleting u_k:  s_k = h_kk u_k² / 2
+    h_kk = Σ (∂²E/∂a_i²) x_j² over all uses of the parameter,   ∂²E/∂x_j² = Σ w_ij² ∂²E/∂a_i²
+    ∂²E/∂a_i² = f'(a_i)² ∂²E/∂x_i² (f'' dropped, so h ≥ 0);   at the logits (soft-max cross-entropy)  p (1 − p)
+    share kept after round r of R:  (1 − sparsity)^(r / R)
+
+Claims:
+    - 30 % of 2,578 parameters deleted; net for handwritten digits, parameters; the net before; squared error unchanged
+      without retraining [recalled]
+
+Reference:
+    Y. LeCun, J. Denker, S. Solla, "Optimal brain damage", NIPS 1989.
 """
 
 from __future__ import annotations

@@ -1,4 +1,20 @@
-"""The control that every clever technique must beat: the same family of net, narrower, trained alike."""
+"""The control that every clever technique must beat: the same family of net, narrower, trained alike.
+
+Idea:
+    Whoever wants a cheaper net can build a smaller one. A net of the baseline's family with fewer channels, trained
+    from scratch by the baseline's own recipe, says what a technique adds to that.
+
+Equations:
+    channels of each hidden layer = width × channels of the baseline, rounded as the builder does
+
+Claims:
+    - training the pruned shape from scratch is enough; several nets, accuracy; the pruned and fine-tuned net; equal or
+      better where the shape was given in advance [recalled]
+
+Reference:
+    control, after Z. Liu, M. Sun, T. Zhou, G. Huang, T. Darrell, "Rethinking the value of network pruning", ICLR 2019
+    (arXiv 1810.05270).
+"""
 
 from __future__ import annotations
 

@@ -127,6 +127,7 @@ class Technique:
     start: str  # "trained": starts from the trained baseline; "scratch": trains anew
     knobs: Mapping[str, Any]  # defaults
     ranges: Mapping[str, Range]
+    choices: Mapping[str, tuple[Any, ...]]  # of a knob whose type is a Literal
     source: str  # digest of the file it is written in: part of every key
 
     @property
@@ -157,12 +158,15 @@ class Technique:
 
     def _check(self, name: str, value: Any) -> None:
         default, span = self.knobs[name], self.ranges.get(name)
-        if isinstance(default, int | float) and not isinstance(default, bool):
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if number or (default is None and span is not None and value is not None):
             kinds, words = (int, "a whole number") if isinstance(default, int) else (int | float, "a number")
             if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
                 raise TechniqueError(f"{self.name}: {name} must be {words}, got {value!r}")
         elif default is not None and not isinstance(value, type(default)):
             raise TechniqueError(f"{self.name}: {name} must be like {default!r}, got {value!r}")
+        if name in self.choices and value not in self.choices[name]:
+            raise TechniqueError(f"{self.name}: {unknown_name(name, str(value), map(str, self.choices[name]))}")
         if span is not None and value is not None and not span.low <= value <= span.high:
             raise TechniqueError(f"{self.name}: {name} = {value:g} is out of range, {span.low:g} to {span.high:g}")
 
@@ -185,7 +189,7 @@ def technique(
 
     ``takes`` and ``gives`` are sets of "float", "integer", "static", "dynamic": a composition is checked by them before
     it runs. ``knob`` names the keyword that the benchmark searches; its range stands in its type:
-    ``strength: Annotated[float, Range(1e-4, 1e-1, log=True)] = 3e-3``.
+    ``strength: Annotated[float, Range(1e-4, 1e-1, log=True)] = 3e-3``. A knob of words has them in a ``Literal``.
     """
     if start not in {"trained", "scratch"}:
         raise TechniqueError(f"{name}: start is 'trained' or 'scratch', not {start!r}")
@@ -205,6 +209,7 @@ def technique(
             for extra in getattr(hints.get(key), "__metadata__", ())
             if isinstance(extra, Range)
         }
+        words = {key: typing.get_args(hints[key]) for key in knobs if typing.get_origin(hints.get(key)) is typing.Literal}
         if knob is not None and knob not in ranges:
             raise TechniqueError(f"{name}: the searched knob {knob!r} needs a Range in its type")
         made = Technique(
@@ -218,6 +223,7 @@ def technique(
             start=start,
             knobs=knobs,
             ranges=ranges,
+            choices=words,
             source=content_key(inspect.getsource(inspect.getmodule(function) or function)),
         )
         made.settings(knobs)  # the defaults obey the ranges too
@@ -229,6 +235,7 @@ def technique(
 TECHNIQUES: dict[str, str] = {
     "conditional-deep-learning": "joulemark.techniques.conditional_deep_learning",
     "int8": "joulemark.techniques.int8",
+    "magnitude": "joulemark.techniques.magnitude",
     "optimal-brain-damage": "joulemark.techniques.optimal_brain_damage",
     "small-dense": "joulemark.techniques.small_dense",
 }

@@ -1,0 +1,246 @@
+"""What is free comes first: ways to run the unchanged net that cost nothing, measured like any technique.
+
+Runtime, threads, batch size, memory layout, compilation and precision, each against the fp32 baseline on the suite's
+first backend at batch 1 on the suite's threads. A technique that gains less than these gains nothing that was not there
+for the asking.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from joulemark.backends.backend import Backend, Configurable, Images, backend, backend_names, variant_name
+from joulemark.benchmark.agreement import agreement
+from joulemark.benchmark.fingerprint import code_digest
+from joulemark.benchmark.making import sentence
+from joulemark.benchmark.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
+from joulemark.benchmark.passes import Passes, cpu_quantity, outputs, whole_batches
+from joulemark.benchmark.session import Session
+from joulemark.data.splits import Split
+from joulemark.nets.net import Net
+from joulemark.record import FreeTrial, Kind, Quantity, Score, content_key
+from joulemark.rules import pack_bits
+from joulemark.stats import loss_bound, paired_ratio
+
+BATCH_SIZES = (1, 8, 64)
+VARIANT_BATCH_SIZES = (1, 64)
+SCORED_BATCH = 64
+"""Batch size of the accuracy pass, except for a compiled net, which runs in the shape it was compiled for."""
+GROUP = 6
+"""Settings measured together, their blocks shuffled; a run that is killed loses one group at most."""
+VARIANTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "eager": (("channels_last",), ("bf16",), ("bf16", "channels_last"), ("compile",)),
+}
+"""Options that are tried together; of other backends each option is tried alone."""
+
+
+class Setting(NamedTuple):
+    """One way to run the net."""
+
+    backend: str
+    options: tuple[str, ...]
+    threads: int
+    batch_size: int
+
+    @property
+    def variant(self) -> str:
+        """Name of the backend with its options."""
+        return variant_name(self.backend, self.options)
+
+    @property
+    def title(self) -> str:
+        """The setting in words."""
+        return f"{self.variant}, {self.threads} {'thread' if self.threads == 1 else 'threads'}, batch {self.batch_size}"
+
+
+def thread_counts(cores: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and all cores.
+
+    >>> thread_counts(6), thread_counts(1)
+    ((1, 2, 4, 6), (1,))
+    """
+    return tuple(sorted({*(2**power for power in range(cores.bit_length())), cores}))
+
+
+def settings(session: Session) -> list[Setting]:
+    """All settings of a suite on this machine, the baseline's own first: it is the A/A control."""
+    cores, suite = session.machine.cores, session.suite
+    own = Setting(suite.backends[0], (), suite.threads, 1)
+    found = [own]
+    for name in sorted(backend_names(), key=lambda name: (name != own.backend, name)):
+        plain, reason = _opened(name)
+        if plain is None or reason is not None:
+            found.append(Setting(name, (), suite.threads, 1))  # once, to say why not
+            continue
+        counts = sorted({*thread_counts(cores), suite.threads})
+        found += [Setting(name, (), threads, size) for threads in counts for size in BATCH_SIZES]
+        options = plain.options if isinstance(plain, Configurable) else {}
+        for chosen in VARIANTS.get(name, tuple((option,) for option in options)):
+            # Spinning is a way to wait for other threads: with one there is nothing to wait for.
+            threads = max(counts) if chosen == ("spin",) else suite.threads
+            possible = _opened(variant_name(name, chosen))[1] is None
+            found += [Setting(name, chosen, threads, size) for size in (VARIANT_BATCH_SIZES if possible else (1,))]
+    return list(dict.fromkeys(found))
+
+
+def _opened(variant: str) -> tuple[Backend | None, str | None]:
+    """A backend and why it cannot run here, if it cannot."""
+    try:
+        made = backend(variant)
+    except ImportError as error:
+        return None, f"its package is not installed: {sentence(error)}"
+    return made, made.unavailable()
+
+
+def free_key(session: Session, net: Net, setting: Setting) -> str:
+    """Content key of one free trial: the net, the setting and how it is measured."""
+    suite = session.suite
+    made, _ = _opened(setting.variant)
+    modules = ["joulemark.benchmark.free", *([type(made).__module__] if made else [])]
+    return content_key(
+        "free", net.hash, suite.task.key, suite.backends[0], suite.threads, suite.measuring, tuple(setting),
+        session.machine.hardware_class, code_digest(modules), session.code,
+    )  # fmt: skip
+
+
+def measure_free(
+    session: Session, net: Net, seed: int, tell: Callable[[str, int, int], None], keep: Callable[[str], None]
+) -> None:
+    """Measure and store every setting that is not stored yet; one that could not run is tried again.
+
+    ``tell`` hears of each group (title, settings measured, settings kept); ``keep`` hears of every key.
+    """
+    for group in _groups(settings(session), session.suite.measuring.order_seed):
+        stored = {one: session.store.free_trial(free_key(session, net, one)) for one in group}
+        missing = [one for one, record in stored.items() if record is None or record.reason is not None]
+        title = f"free: {', '.join(one.title for one in group)}"
+        tell(title, 0, 0)
+        for record in _measured(session, net, seed, missing):
+            session.store.put(record)
+        for one in group:
+            keep(free_key(session, net, one))
+        tell(title, len(missing), len(group) - len(missing))
+
+
+def _groups(everything: Sequence[Setting], order_seed: int) -> Iterator[list[Setting]]:
+    order = np.random.default_rng(order_seed).permutation(len(everything))
+    for start in range(0, len(order), GROUP):
+        yield [everything[index] for index in order[start : start + GROUP]]
+
+
+class _Ready(NamedTuple):
+    """A setting made ready to be measured."""
+
+    setting: Setting
+    pair: Pair
+    candidate: Passes
+    baseline: Passes
+    seconds: float  # that making it ready took
+
+
+def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -> Iterator[FreeTrial]:
+    """Measure a group of settings in shuffled blocks; those that cannot run come back with the reason."""
+    ready: list[_Ready] = []
+    images = _images(session)
+    for setting in group:
+        made, reason = _opened(setting.variant)
+        if made is not None and reason is None:
+            try:
+                ready.append(_ready(session, net, setting, made))
+            except (ValueError, RuntimeError) as error:  # one that does not run must not stop the others
+                reason = f"it could not run: {sentence(error)}"
+        if reason is not None:
+            yield _blank(session, net, seed, setting, reason)
+    order = tuple(measure_pairs([one.pair for one in ready], images, session.suite.measuring, session.meters))
+    for one in ready:
+        try:
+            yield _trial(session, net, seed, one, order)
+        except ValueError as error:  # outputs that are not finite
+            yield _blank(session, net, seed, one.setting, sentence(error))
+
+
+def _images(session: Session) -> Images:
+    """The images of every window: whole batches at every size, so that all settings run the same ones."""
+    return whole_batches(session.splits["validation"].images[: session.suite.measuring.images], max(BATCH_SIZES))
+
+
+def _ready(session: Session, net: Net, setting: Setting, made: Backend) -> _Ready:
+    images = _images(session)
+    began = time.perf_counter()
+    compiled = made.compile(net, threads=setting.threads)
+    compiled.run(images[: setting.batch_size])  # what compiles on demand does so here
+    seconds = time.perf_counter() - began
+    candidate = Passes(compiled, images, setting.batch_size)
+    baseline = Passes(session.compiled(net, session.backends[0]), images, 1)
+    pair = Pair(setting.title, baseline, candidate, len(images))
+    return _Ready(setting, pair, candidate, baseline, seconds)
+
+
+def _trial(session: Session, net: Net, seed: int, one: _Ready, order: tuple[str, ...]) -> FreeTrial:
+    split = session.splits["validation"]
+    size = one.setting.batch_size if "compile" in one.setting.options else SCORED_BATCH
+    reference = outputs(one.baseline.compiled, split.images, SCORED_BATCH)
+    logits = outputs(one.candidate.compiled, split.images, size)
+    near = agreement(reference, logits)
+    scores = [_score(array, split) for array in (reference, logits)]
+    loss, bound = loss_bound(*(array.argmax(1)[None] == split.labels[None] for array in (reference, logits)))
+    pair = one.pair
+    return msgspec.structs.replace(
+        _blank(session, net, seed, one.setting, None),
+        ratio=paired_ratio(pair.seconds),
+        seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
+        cpu_seconds=one.candidate.cpu_quantity(),
+        baseline_cpu_seconds=one.baseline.cpu_quantity(),
+        joules_ratio=joules_ratio(pair.joules),
+        joules=joules_quantity([middle for _, middle, _ in pair.joules]),
+        blocks=tuple(pair.seconds),
+        order=order,
+        ready_seconds=one.seconds,
+        agreement=near,
+        score=scores[1],
+        baseline_score=scores[0],
+        loss_points=loss,
+        loss_bound=bound,
+    )
+
+
+def _score(logits: np.ndarray, split: Split) -> Score:
+    correct = logits.argmax(1) == split.labels
+    return Score(split="validation", images=len(correct), accuracy=float(correct.mean()), correct=pack_bits(correct))
+
+
+def _blank(session: Session, net: Net, seed: int, setting: Setting, reason: str | None) -> FreeTrial:
+    """A record without measurements."""
+    suite = session.suite
+    made, _ = _opened(setting.variant)
+    unknown = Quantity(
+        value=None, unit="s/input", kind=Kind.MEASURED, method="monotonic clock, median of windows",
+        scope="the call of the compiled net, inputs ready in memory", source="time.perf_counter_ns", reason=reason,
+    )  # fmt: skip
+    joules = msgspec.structs.replace(unknown, unit="J/input", method="energy counter, median of windows", source="")
+    control = setting == Setting(suite.backends[0], (), suite.threads, 1)
+    return FreeTrial(
+        key=free_key(session, net, setting),
+        task=suite.task.name,
+        task_key=suite.task.key,
+        hardware_class=session.machine.hardware_class,
+        seed=seed,
+        net=net.hash,
+        backend=setting.backend,
+        options=setting.options,
+        threads=setting.threads,
+        batch_size=setting.batch_size,
+        precision=made.precision if made else "unknown",
+        control=control,
+        reason=reason,
+        seconds=unknown,
+        cpu_seconds=cpu_quantity([], reason),
+        baseline_cpu_seconds=cpu_quantity([], reason),
+        joules=joules,
+        provenance=session.provenance(),
+    )

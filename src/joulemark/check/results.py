@@ -1,0 +1,262 @@
+"""Judges stored results again: every record by its values and seal, every link between records, every choice.
+
+What a hash proves here. The *seal* of a record shows that its file is as it was stored. A net's file name is the hash
+of its bytes, and records name nets by it: weights cannot be exchanged. The *key* of an attempt, trial or making hashes
+what went in (settings, code), which a record alone does not hold, so keys are only checked as names that must agree.
+None of this stops somebody who makes up a record and seals it; only running it again does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from joulemark.check.values import faults
+from joulemark.record import Attempt, FreeTrial, Made, Record, Study, Trial
+from joulemark.rules import BASELINE, boards, candidates, chosen
+from joulemark.store import KINDS, WRITING, Store, folders, opened
+
+ENDING = ".safetensors"
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """One thing that is broken, or worth knowing: the file below the results, and a sentence."""
+
+    path: str
+    problem: str
+
+
+class Checked(Record, frozen=True, kw_only=True):
+    """What a check found. ``notes`` break no rule: they say what could not be checked, or stands on no board."""
+
+    results: str
+    records: int
+    nets: int
+    broken: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+
+def check_results(results: str | Path) -> Checked:
+    """Check everything stored below ``results`` (a folder or an fsspec URL); nothing is changed.
+
+    Raises ``ValueError`` if there are no results.
+    """
+    places = folders(results)
+    if not places:
+        raise ValueError(f"there are no results in {results}: name the folder that a run wrote with --results")
+    checked = [_Folder(results, hardware_class, task).all() for hardware_class, task in places]
+    return Checked(
+        results=str(results),
+        records=sum(len(one.records) for one in checked),
+        nets=sum(one.nets for one in checked),
+        broken=tuple(finding for one in checked for finding in one.broken),
+        notes=tuple(finding for one in checked for finding in one.notes),
+    )
+
+
+@dataclass
+class _Folder:
+    """One task on one hardware class; records by their path below it."""
+
+    results: str | Path
+    hardware_class: str
+    task: str
+    records: dict[str, Any] = field(default_factory=dict)
+    nets: int = 0
+    broken: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+    def all(self) -> _Folder:
+        self.store = Store(self.results, hardware_class=self.hardware_class, task=self.task)
+        for record_type, kind in KINDS.items():
+            self._read(record_type, kind)
+        saved = self._saved_nets()
+        for path, record in self.records.items():
+            for problem in (*faults(record), *self._misplaced(record), *self._links(record)):
+                self._break(path, problem)
+        self._missing_nets(saved)
+        for path, study in self._of(Study).items():
+            for problem in self._study(study):
+                self._break(path, problem)
+        for name in self.store.names("damaged"):
+            self._note(f"damaged/{name}", "could not be read by an earlier run, which set it aside")
+        self._note_unused()
+        return self
+
+    def _break(self, path: str, problem: str) -> None:
+        self.broken.append(Finding(path=f"{self.hardware_class}/{self.task}/{path}", problem=problem))
+
+    def _note(self, path: str, problem: str) -> None:
+        self.notes.append(Finding(path=f"{self.hardware_class}/{self.task}/{path}".rstrip("/"), problem=problem))
+
+    def _of(self, record_type: type[Record]) -> dict[str, Any]:
+        return {path: record for path, record in self.records.items() if isinstance(record, record_type)}
+
+    def _read(self, record_type: type[Record], kind: str) -> None:
+        for name in self.store.names(kind):
+            path = f"{kind}/{name}"
+            data = self.store.read(path)
+            if name.startswith(WRITING) or data is None:
+                continue  # still being written, or a folder
+            try:
+                found = opened(data, record_type, name)
+            except ValueError as error:
+                self._break(path, str(error))
+                continue
+            self.records[path] = found.record
+            if not found.sealed:
+                self._break(path, "is unsealed: made before records had seals, or edited; nothing shows which")
+
+    def _saved_nets(self) -> set[str]:
+        """Names of the nets whose bytes hash to their name."""
+        whole = set()
+        for name in self.store.names("nets"):
+            data = self.store.read(f"nets/{name}") if name.endswith(ENDING) else None
+            if data is None:
+                continue
+            self.nets += 1
+            found = hashlib.sha256(data).hexdigest()[:16]
+            if found == name.removesuffix(ENDING):
+                whole.add(found)
+            else:
+                self._break(f"nets/{name}", f"its bytes hash to {found}: another net, or a damaged one")
+        return whole
+
+    def _missing_nets(self, saved: set[str]) -> None:
+        named = {record.net for record in self.records.values() if getattr(record, "net", None)}
+        missing = len(named - saved)
+        if missing:
+            what = "net is" if missing == 1 else "nets are"
+            self._note("nets", f"{missing} of {len(named)} {what} not here: what they score cannot be run again")
+
+    def _misplaced(self, record: Any) -> Iterator[str]:
+        """A record that says another machine or task than its folder."""
+        if isinstance(record, Study):
+            return
+        if f"{record.task}-{record.task_key[:8]}" != self.task:
+            yield f"is of task {record.task} with key {record.task_key}, in the folder of {self.task}"
+        stated = {getattr(record, "hardware_class", self.hardware_class)}
+        # A net may be made elsewhere: a published baseline keeps the machine that trained it.
+        if isinstance(record, Attempt | Trial | FreeTrial):
+            stated.add(record.provenance.machine.hardware_class)
+        for other in sorted(stated - {self.hardware_class}):
+            yield f"was made on {other}, in the folder of {self.hardware_class}"
+
+    def _links(self, record: Any) -> Iterator[str]:
+        """What a record says of another one that is stored."""
+        if isinstance(record, Attempt):
+            yield from self._agrees(record, f"made/{record.made}.json", "making", "notes", "making")
+        elif isinstance(record, Trial):
+            yield from self._agrees(record, f"attempts/{record.attempt}.json", "attempt")
+            attempt = self.records.get(f"attempts/{record.attempt}.json")
+            if attempt is not None:
+                yield from _same_models(record, attempt)
+        elif isinstance(record, Made) and record.start is not None:
+            starts = {
+                one.net for one in self._of(Made).values() if (one.technique, one.seed) == (BASELINE, record.seed)
+            }
+            if starts and record.start not in starts:
+                yield f"starts from net {record.start}, which is no baseline of seed {record.seed} here"
+
+    def _agrees(self, record: Any, path: str, what: str, *names: str) -> Iterator[str]:
+        other = self.records.get(path)
+        if other is None:
+            yield f"its {what}, {path}, is not there or cannot be read"
+            return
+        for name in ("task", "task_key", "technique", "knobs", "seed", "net", *names):
+            if getattr(record, name) != getattr(other, name):
+                yield f"{name} differs from its {what}, {path}"
+
+    def _study(self, study: Study) -> Iterator[str]:
+        named = {BASELINE: study.baselines, **study.attempts}
+        pool: list[Attempt] = []
+        for technique, keys in named.items():
+            for key in keys:
+                attempt = self.records.get(f"attempts/{key}.json")
+                if attempt is None:
+                    yield f"attempt {key} of {technique} is not there or cannot be read"
+                elif attempt.technique != technique:
+                    yield f"attempt {key} is of {attempt.technique}, named as {technique}"
+                else:
+                    pool.append(attempt)
+        seeds = [attempt.seed for attempt in pool if attempt.technique == BASELINE]
+        if len(set(seeds)) < len(seeds):
+            yield "two baselines share a seed"
+        for seed in sorted({attempt.seed for attempt in pool} - set(seeds)):
+            yield f"seed {seed} has no baseline"
+        for key in study.free:
+            if f"free/{key}.json" not in self.records:
+                yield f"free setting {key} is not there or cannot be read"
+        yield from self._tested(study, pool)
+
+    def _tested(self, study: Study, pool: Sequence[Attempt]) -> Iterator[str]:
+        """The trials of a study are of the attempts that the rules choose, and of no others."""
+        trials = {key: self.records.get(f"trials/{key}.json") for key in study.trials}
+        yield from (f"trial {key} is not there or cannot be read" for key, trial in trials.items() if trial is None)
+        tested = [trial.attempt for trial in trials.values() if trial is not None]
+        yield from (
+            f"attempt {key} was tested {tested.count(key)} times" for key in sorted({*tested}) if tested.count(key) > 1
+        )
+        named = {*study.baselines, *(key for keys in study.attempts.values() for key in keys)}
+        yield from (f"a trial is of attempt {key}, which the study does not name" for key in sorted({*tested} - named))
+        names = {attempt.key: f"{attempt.technique}, seed {attempt.seed}" for attempt in pool}
+        if not study.limits_points or set(names) != named:
+            why = "an attempt is missing" if study.limits_points else "the study does not say its limits"
+            self._note(f"studies/{study.key}.json", f"the choice could not be made again: {why}")
+            return
+        all_boards = boards(study.models)
+        settings = chosen(candidates(pool, all_boards), all_boards, study.limits_points)
+        right = {key for found in settings.values() for candidate in found for key in candidate.attempts}
+        right |= {attempt.key for attempt in pool if attempt.technique == BASELINE}
+        for key in sorted(right - set(tested)):
+            yield f"attempt {key} ({names[key]}) is chosen by the rules and was not tested"
+        for key in sorted((set(tested) & set(names)) - right):
+            yield f"attempt {key} ({names[key]}) was tested, though the rules do not choose it"
+
+    def _note_unused(self) -> None:
+        """Records that no study names are drawn nowhere; they are left from other settings."""
+        used = set()
+        for study in self._of(Study).values():
+            attempts = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
+            used |= {f"attempts/{key}.json" for key in attempts} | {f"trials/{key}.json" for key in study.trials}
+            used |= {f"free/{key}.json" for key in study.free}
+        unused = [
+            path for path in self.records if path.startswith(("attempts/", "trials/", "free/")) and path not in used
+        ]
+        if unused:
+            self._note("", f"{len(unused)} records stand in no study, so on no board")
+
+
+def _same_models(trial: Trial, attempt: Attempt) -> Iterator[str]:
+    """Models and proxies see the same net with the same inputs twice: they say the same."""
+    for report in trial.models:
+        before = attempt.models.get(report.model)
+        if before is not None and before.value != report.joules.value:
+            yield f"models: {report.model} says other joules than in its attempt"
+    if trial.proxies != attempt.proxies:
+        yield "proxies differ from those of its attempt"
+
+
+def as_lines(checked: Checked) -> list[str]:
+    """What was found, as lines for a person: broken things by file, then notes, then the count."""
+    lines = []
+    for findings, mark in ((checked.broken, "BROKEN"), (checked.notes, "note")):
+        for path in dict.fromkeys(finding.path for finding in findings):
+            lines.append(f"{mark}  {path}")
+            lines += [f"        {finding.problem}" for finding in findings if finding.path == path]
+    files = len({finding.path for finding in checked.broken})
+    found = (
+        f"{len(checked.broken)} broken in {files} {'file' if files == 1 else 'files'}" if files else "nothing broken"
+    )
+    lines.append(f"{checked.records} records and {checked.nets} nets in {checked.results}: {found}.")
+    return lines
+
+
+def as_json(checked: Checked) -> dict[str, Any]:
+    """The same for a script."""
+    return {**msgspec.to_builtins(checked), "clean": not checked.broken}

@@ -1,0 +1,285 @@
+"""What is wrong with the values inside one record, told by the record alone.
+
+A record is walked field by field; each type of value in it has its rules below. New kinds of records are walked too.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from joulemark.record import (
+    Attempt,
+    EnergyReport,
+    FreeTrial,
+    Kind,
+    Machine,
+    Made,
+    Making,
+    Quantity,
+    Ratio,
+    Record,
+    Score,
+    Study,
+    Timing,
+    Trial,
+)
+from joulemark.rules import BASELINE
+from joulemark.stats import paired_ratio
+
+AGREE = 1e-9
+"""Relative difference up to which two ways of computing one number agree (ours: far above rounding of doubles)."""
+
+KEY = re.compile(r"[0-9a-f]{16}")
+"""A content key or the hash of a net."""
+
+WHOLE = ("parameters", "nonzero_parameters", "macs")
+"""Proxies that count whole things of one net or one input."""
+
+
+def faults(record: Record) -> list[str]:
+    """Everything wrong with the values of one record, one sentence each with the field's path; empty if all is well."""
+    return [f"{path}: {fault}" if path else fault for path, fault in _walk(record, "")]
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, "is not a finite number"
+    elif isinstance(value, msgspec.Struct):
+        rule = _RULES.get(type(value))
+        for fault in rule(value) if rule is not None else ():
+            yield path, fault
+        for name in value.__struct_fields__:
+            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."))
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _walk(inner, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _walk(inner, f"{path}[{index}]")
+
+
+def _quantity(quantity: Quantity) -> Iterator[str]:
+    value = quantity.value
+    if value is None:
+        if not quantity.reason:
+            yield "is unknown without a reason"
+        if quantity.low is not None or quantity.high is not None:
+            yield "is unknown and has an interval"
+        return
+    if value < 0:
+        yield f"is negative: {value:g} {quantity.unit}"
+    if value == 0 and quantity.kind is Kind.MEASURED and "too_short" not in quantity.flags:
+        yield "is 0, though measured: what is unknown is null with a reason, never 0"
+    yield from _interval(quantity.low, value, quantity.high)
+    if any(part is not None and part < 0 for part in (quantity.random, quantity.systematic)):
+        yield "has a negative uncertainty"
+    if quantity.count is not None and quantity.count < 1:
+        yield f"is made of {quantity.count} windows"
+
+
+def _interval(low: float | None, value: float, high: float | None) -> Iterator[str]:
+    slack = AGREE * abs(value)
+    if (low is None) != (high is None):
+        yield "has half an interval"
+    if (low is not None and low > value + slack) or (high is not None and high < value - slack):
+        yield f"its interval {low:g} to {high:g} does not hold its value {value:g}"
+
+
+def _ratio(ratio: Ratio) -> Iterator[str]:
+    if min(ratio.value, ratio.low, ratio.high) <= 0:
+        yield "is not positive"
+    if ratio.count < 1:
+        yield f"is made of {ratio.count} blocks"
+    yield from _interval(ratio.low, ratio.value, ratio.high)
+
+
+def _score(score: Score) -> Iterator[str]:
+    if score.images < 1:
+        yield f"is of {score.images} images"
+        return
+    if not re.fullmatch(r"[0-9a-f]*", score.correct) or len(score.correct) != 2 * math.ceil(score.images / 8):
+        yield f"does not hold one bit for each of {score.images} images"
+        return
+    bits = int(score.correct, 16)
+    padding = 4 * len(score.correct) - score.images
+    if bits & ((1 << padding) - 1):
+        yield "has bits set behind its last image"
+    share = (bits >> padding).bit_count() / score.images
+    if not 0 <= score.accuracy <= 1 or abs(score.accuracy - share) > AGREE:
+        yield f"says {score.accuracy:g}, but {share:g} of its images are marked correct"
+
+
+def _timing(timing: Timing) -> Iterator[str]:
+    yield from _executed(timing.execution, timing.reason)
+    if timing.batch_size < 1 or timing.threads < 1:
+        yield f"says batch {timing.batch_size} on {timing.threads} threads"
+    yield from _kinds({"seconds": timing.seconds, "baseline_seconds": timing.baseline_seconds}, Kind.MEASURED, "s")
+    yield from _kinds({"joules": timing.joules}, Kind.MEASURED, "J")
+    middles = [middle for _, middle, _ in timing.blocks]
+    if middles and timing.seconds.value is not None and not _within(timing.seconds.value, middles):
+        yield f"its seconds, {timing.seconds.value:g}, lie outside its own blocks"
+    yield from _recomputed("ratio", timing.ratio, timing.blocks)
+    if timing.joules_ratio is not None and timing.joules.value is None:
+        yield "has a ratio of joules without joules"
+    yield from _recomputed("joules_ratio", timing.joules_ratio, timing.joules_blocks)
+    own = timing.reference == timing.backend
+    seconds = timing.blocks if own else _against(timing.reference_blocks, timing.blocks)
+    joules = timing.joules_blocks if own else _against(timing.reference_joules_blocks, timing.joules_blocks)
+    yield from _recomputed("reference_ratio", timing.reference_ratio, seconds)
+    yield from _recomputed("reference_joules_ratio", timing.reference_joules_ratio, joules)
+
+
+def _against(
+    reference: Sequence[tuple[float, float]], blocks: Sequence[tuple[float, float, float]]
+) -> Sequence[tuple[float, float, float]]:
+    """Blocks with the windows of the headline's reference in place of the same backend's baseline."""
+    return [(first, middle, last) for (first, last), (_, middle, _) in zip(reference, blocks, strict=False)]
+
+
+def _within(value: float, values: Sequence[float]) -> bool:
+    slack = AGREE * abs(value)
+    return min(values) - slack <= value <= max(values) + slack
+
+
+def _recomputed(name: str, stated: Ratio | None, blocks: Sequence[tuple[float, float, float]]) -> Iterator[str]:
+    """A stored ratio against the one that its raw blocks give."""
+    if any(one <= 0 for block in blocks for one in block):
+        yield f"{name}: a block is not positive"
+        return
+    found = paired_ratio(blocks)
+    if stated is None or found is None:
+        if stated is not found:
+            yield f"{name}: " + ("is missing, though its blocks give one" if found else "has too few blocks behind it")
+        return
+    pairs = zip((stated.value, stated.low, stated.high), (found.value, found.low, found.high), strict=True)
+    if stated.count != found.count or any(abs(a - b) > AGREE * abs(b) for a, b in pairs):
+        yield f"{name}: says {_shown(stated)}, its raw blocks give {_shown(found)}"
+
+
+def _shown(ratio: Ratio) -> str:
+    return f"{ratio.value:.6g} ({ratio.low:.6g} to {ratio.high:.6g}) of {ratio.count}"
+
+
+def _executed(execution: str, reason: str | None) -> Iterator[str]:
+    if execution not in ("real", "simulated"):
+        yield f"execution is {execution!r}, neither real nor simulated"
+    if execution == "simulated" and not reason:
+        yield "is simulated without a reason"
+    if execution == "real" and reason:
+        yield f"is real, yet has a reason why it is simulated: {reason}"
+
+
+def _kinds(quantities: Mapping[str, Quantity], kind: Kind, unit: str) -> Iterator[str]:
+    for name, quantity in quantities.items():
+        if quantity.kind is not kind or quantity.unit.partition("/")[0] != unit:
+            yield f"{name}: is {quantity.kind} in {quantity.unit}, not {kind} in {unit}"
+
+
+def _making(making: Making) -> Iterator[str]:
+    if min(making.seconds, making.cpu_seconds, making.image_passes) < 0:
+        yield "has a negative cost"
+    yield from _kinds({"joules": making.joules}, Kind.MEASURED, "J")
+
+
+def _report(report: EnergyReport) -> Iterator[str]:
+    yield from _kinds({"joules": report.joules}, Kind.MODELLED, "J")
+    if not 0 <= report.coverage <= 1 + AGREE:
+        yield f"coverage is {report.coverage:g}"
+    if any(part < 0 for layer in report.layers for part in (layer.macs, *layer.joules.values())):
+        yield "a layer has negative joules or MACs"
+    total = math.fsum(part for layer in report.layers for part in layer.joules.values())
+    if report.joules.value is not None and total > report.joules.value * (1 + AGREE):
+        yield f"says {report.joules.value:g} J, its layers alone add up to {total:g} J"
+
+
+def _proxies(proxies: Mapping[str, float]) -> Iterator[str]:
+    for name, value in proxies.items():
+        if value < 0 or (name in WHOLE and value != math.floor(value)):
+            yield f"proxies.{name}: {value:g} is no {'count' if value >= 0 else 'amount'}"
+    if proxies.get("nonzero_parameters", 0) > proxies.get("parameters", math.inf):
+        yield "proxies: more non-zero parameters than parameters"
+
+
+def _machine(machine: Machine) -> Iterator[str]:
+    if machine.cores < 1 or (machine.memory_bytes is not None and machine.memory_bytes < 1):
+        yield f"has {machine.cores} cores and {machine.memory_bytes} bytes"
+
+
+def _made(made: Made) -> Iterator[str]:
+    yield from _keys(key=made.key, net=made.net, start=made.start)
+    if (made.start is None) != (made.technique == BASELINE):
+        yield f"{made.technique} starts from {made.start or 'nothing'}"
+
+
+def _attempt(attempt: Attempt) -> Iterator[str]:
+    yield from _keys(key=attempt.key, made=attempt.made, net=attempt.net)
+    yield from _executed(attempt.execution, attempt.reason)
+    yield from _splits([attempt.score], "validation")
+    yield from _kinds({"seconds": attempt.seconds}, Kind.MEASURED, "s")
+    yield from _kinds({"joules": attempt.joules}, Kind.MEASURED, "J")
+    yield from _kinds({f"models.{name}": one for name, one in attempt.models.items()}, Kind.MODELLED, "J")
+    yield from _proxies(attempt.proxies)
+
+
+def _trial(trial: Trial) -> Iterator[str]:
+    yield from _keys(key=trial.key, attempt=trial.attempt, net=trial.net)
+    yield from _splits(trial.scores.values(), "test")
+    yield from _proxies(trial.proxies)
+    if {timing.backend for timing in trial.timings} != set(trial.scores):
+        yield "is timed on other backends than it is tested on"
+    executed = trial.proxies.get("macs_per_input")
+    for report in trial.models:
+        macs = math.fsum(layer.macs for layer in report.layers)
+        if executed is not None and abs(macs - report.coverage * executed) > AGREE * executed:
+            yield f"models: {report.model} counts {macs:g} MACs, {report.coverage:g} of {executed:g} were said"
+
+
+def _free(free: FreeTrial) -> Iterator[str]:
+    yield from _keys(key=free.key, net=free.net)
+    yield from _splits([free.score, free.baseline_score], "validation")
+    yield from _kinds({"seconds": free.seconds, "cpu_seconds": free.cpu_seconds}, Kind.MEASURED, "s")
+    yield from _kinds({"joules": free.joules}, Kind.MEASURED, "J")
+    if (free.reason is None) == (free.seconds.value is None):
+        yield "has both seconds and a reason why it could not run, or neither"
+    yield from _recomputed("ratio", free.ratio, free.blocks)
+    yield from _recomputed("cpu_ratio", free.cpu_ratio, free.cpu_blocks)
+
+
+def _study(study: Study) -> Iterator[str]:
+    named = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
+    for what, keys in (("an attempt", named), ("a trial", study.trials), ("a free setting", study.free)):
+        if len(set(keys)) < len(keys):
+            yield f"names {what} twice"
+
+
+def _keys(**keys: str | None) -> Iterator[str]:
+    for name, key in keys.items():
+        if key is not None and not KEY.fullmatch(key):
+            yield f"{name}: {key!r} is no content key"
+
+
+def _splits(scores: Any, split: str) -> Iterator[str]:
+    for score in scores:
+        if score is not None and score.split != split:
+            yield f"holds a score on the {score.split} images where {split} images belong"
+
+
+_RULES: dict[type, Callable[[Any], Iterator[str]]] = {
+    Quantity: _quantity,
+    Ratio: _ratio,
+    Score: _score,
+    Timing: _timing,
+    Making: _making,
+    EnergyReport: _report,
+    Machine: _machine,
+    Made: _made,
+    Attempt: _attempt,
+    Trial: _trial,
+    FreeTrial: _free,
+    Study: _study,
+}

@@ -1,0 +1,80 @@
+"""Where the files of a data set are: in the folder JOULEMARK_DATA, else in the cache, which downloads fill."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from joulemark.data.download import Remote, fetch, show
+
+
+def obtain(
+    data: str, folders: Sequence[str], layouts: Sequence[Sequence[str]], remotes: Sequence[Remote]
+) -> list[Path]:
+    """Files of data set ``data``: one of ``layouts`` (the names that belong together), found or else downloaded.
+
+    ``remotes`` are downloaded to the cache, in the sub-folder ``data``, and are one of the layouts. Raises
+    ``FileNotFoundError`` if the files are neither here nor to be had, ``ValueError`` if a download is not what was
+    published.
+    """
+    given = os.environ.get("JOULEMARK_DATA")
+    if given and not Path(given).is_dir():
+        raise FileNotFoundError(f"JOULEMARK_DATA is {given}, and there is no such folder")
+    own = cache_folder() / data
+    for root, below in ((Path(given), folders), (own, ["."])) if given else ((own, ["."]),):
+        if found := find(root, below, layouts):
+            return found
+    try:
+        for remote in (one for one in remotes if not (own / one.name).is_file()):
+            sys.stderr.write(f"downloading {remote.address} to {own}\n")
+            fetch(remote, own, progress=show if sys.stderr.isatty() else None)
+    except OSError as error:
+        wanted = ", ".join(one.name for one in remotes)
+        where = f"neither in {given} (JOULEMARK_DATA) nor" if given else "not"
+        raise FileNotFoundError(
+            f"no {data} data: {wanted} (or what is in them) are {where} in {own}, and {remote.address} cannot be fetched ({error}): "
+            "get them there, and set JOULEMARK_DATA to the folder that holds them"
+        ) from error
+    return [own / remote.name for remote in remotes]
+
+
+def find(root: Path, folders: Sequence[str], layouts: Sequence[Sequence[str]]) -> list[Path] | None:
+    """The files of the first layout that one of the ``folders`` below ``root`` holds in full.
+
+    Each file may be there as named or compressed, with ".gz" added.
+    """
+    for folder in folders:
+        for names in layouts:
+            found = [next(filter(Path.is_file, _spellings(root / folder / name)), None) for name in names]
+            if None not in found:
+                return [path for path in found if path is not None]
+    return None
+
+
+def contents(path: Path) -> bytes:
+    """Bytes of a file, decompressed if its name ends in ".gz". ``ValueError`` if it is damaged."""
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as file:
+            return file.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def cache_folder() -> Path:
+    """The user's cache for downloads.
+
+    XDG_CACHE_HOME/joulemark, or ~/.cache/joulemark: the XDG base directory specification, which has relative paths
+    ignored.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "joulemark"
+
+
+def _spellings(path: Path) -> tuple[Path, Path]:
+    return path, path.with_name(path.name + ".gz")

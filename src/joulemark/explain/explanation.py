@@ -1,0 +1,263 @@
+"""What one thing is: a technique, an energy model, a backend, a meter or a net, explained by its own file.
+
+A technique is explained from its docstrings and its signature, by what backends say of a net that it makes on the spot,
+and by what stored results say that it reached. A third party's is explained exactly as ours are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from joulemark import listing, testing
+from joulemark.backends.backend import backend, backend_names
+from joulemark.benchmark.making import TimeLimit, sentence, time_limit
+from joulemark.energy.model import energy_model, energy_model_names
+from joulemark.nets.net import Net, builders
+from joulemark.record import Ratio, Record, unknown_name
+from joulemark.report.board import Results, build_board
+from joulemark.report.verdicts import row_verdict
+from joulemark.techniques.paper import Paper, read_paper
+from joulemark.techniques.technique import Technique, file_techniques, load_technique, technique_names
+
+METERS = {"rapl": "joulemark.meters.rapl", "nvml": "joulemark.meters.nvml"}
+EXAMPLE_SECONDS = 60.0
+"""A technique that has not made its example by then is stopped."""
+
+
+class Knob(Record, frozen=True, kw_only=True):
+    """A knob with what it may be set to."""
+
+    name: str
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    searched: bool = False
+
+
+class Execution(Record, frozen=True, kw_only=True):
+    """How a backend runs a net of the technique: "real", "simulated" or, if it cannot be told, "unknown"."""
+
+    backend: str
+    execution: str
+    reason: str | None = None
+
+
+class Reached(Record, frozen=True, kw_only=True):
+    """Where a technique stands on one board of stored results."""
+
+    suite: str
+    hardware_class: str
+    board: str
+    limit_points: float
+    technique: str  # with fixed knobs, or in a composition
+    status: str
+    ratio: Ratio | None
+    remark: str | None
+
+
+class Explanation(Record, frozen=True, kw_only=True):
+    """One thing explained; the later fields are of techniques alone."""
+
+    name: str
+    kind: str
+    title: str
+    details: tuple[str, ...]  # paragraphs; what is indented is to stay as it is
+    file: str | None
+    line: int | None
+    facts: dict[str, tuple[str, ...]] = {}
+    paper: Paper | None = None
+    knobs: tuple[Knob, ...] = ()
+    executions: tuple[Execution, ...] = ()
+    reached: tuple[Reached, ...] = ()
+
+
+def explain(name: str, *, results: Sequence[Results] = (), files: Sequence[Path] = ()) -> Explanation:
+    """Explain the thing of that name; techniques in ``files`` are known too.
+
+    Raises ``ValueError`` for a name that nothing has, offering the nearest, and for a claim without its conditions.
+    """
+    own = [one.name for path in files for one in file_techniques(path)]
+    known: dict[str, Callable[[str], Explanation]] = {
+        **dict.fromkeys(builders(), explain_net),
+        **dict.fromkeys(METERS, explain_meter),
+        **dict.fromkeys(backend_names(), explain_backend),
+        **dict.fromkeys(energy_model_names(), explain_model),
+        **dict.fromkeys([*technique_names(), *own], lambda one: explain_technique(load_technique(one, files), results)),
+    }
+    if name not in known:
+        raise ValueError(unknown_name("name", name, known))
+    return known[name](name)
+
+
+def explain_technique(technique: Technique, results: Sequence[Results] = ()) -> Explanation:
+    """Paper, knobs, how backends run it and what it reached. Makes a small net by it: a few seconds."""
+    module = inspect.getmodule(technique.function)
+    try:
+        paper = read_paper((module and module.__doc__) or technique.summary)
+    except ValueError as error:
+        raise ValueError(f"{technique.name}: {error}") from error
+    start = {"trained": "the trained baseline", "scratch": "nothing: it trains anew"}[technique.start]
+    return Explanation(
+        name=technique.name,
+        kind="technique",
+        title=paper.title,
+        details=paragraphs(technique.function.__doc__),
+        **place(technique.function),
+        facts={
+            "Family": (technique.family,),
+            "Paper": (technique.paper,),
+            "Starts from": (start,),
+            "Takes a net that is": (_axes(technique.takes),),
+            "Gives a net that is": (_axes(technique.gives),),
+        },
+        paper=paper,
+        knobs=tuple(_knobs(technique)),
+        executions=tuple(executions(technique)),
+        reached=tuple(reached(technique.name, results)),
+    )
+
+
+def executions(technique: Technique) -> Iterator[Execution]:
+    """Ask every backend about a net that the technique makes of a small trained LeNet, its knobs at their defaults."""
+    made = example(technique)
+    for name in sorted(backend_names()):
+        if isinstance(made, str):
+            yield Execution(backend=name, execution="unknown", reason=made)
+            continue
+        try:
+            reason = backend(name).simulated(made)
+        except ImportError as error:
+            yield Execution(backend=name, execution="unknown", reason=f"it is not installed here: {error}")
+            continue
+        yield Execution(backend=name, execution="simulated" if reason else "real", reason=reason)
+
+
+def example(technique: Technique) -> Net | str:
+    """A net made on generated images as in the checks of :mod:`joulemark.testing`, or why there is none."""
+    threads = torch.get_num_threads()
+    try:
+        with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), time_limit(EXAMPLE_SECONDS):
+            return technique(testing.baseline(), testing.workbench(folder))
+    except TimeLimit:
+        return f"it did not make a small net within {EXAMPLE_SECONDS:.0f} s"
+    except Exception as error:  # a technique is anybody's code
+        return f"it makes nothing of a small LeNet: {type(error).__name__}: {sentence(error)}"
+    finally:
+        torch.set_num_threads(threads)
+
+
+def reached(name: str, results: Sequence[Results]) -> Iterator[Reached]:
+    """Every row of the technique on every board, with fixed knobs and in compositions too."""
+    for known in results:
+        mine = {t for t in known.techniques if name in {part.partition(":")[0] for part in t.split("+")}}
+        for limit in known.limits_points if mine else ():
+            for board in known.boards:
+                view = build_board(known, board, limit)
+                where = {"suite": known.suite_name, "hardware_class": known.hardware_class, "board": board.title}
+                rows = [row for row in (*view.rows, *view.ineligible) if row.technique in mine]
+                for row in rows:
+                    remarks = [text for text in (row.reason, row_verdict(view, row), *row.flags) if text]
+                    yield Reached(
+                        **where, limit_points=limit, technique=row.technique, status=row.status, ratio=row.ratio,
+                        remark="; ".join(remarks) or None,
+                    )  # fmt: skip
+                if not rows:
+                    yield Reached(
+                        **where, limit_points=limit, technique=name, status="empty", ratio=None, remark=view.note
+                    )  # fmt: skip
+
+
+def explain_model(name: str) -> Explanation:
+    """An energy model by its module and its sources."""
+    model = energy_model(name)
+    return of_module(name, "energy model", _module_of(model), facts={"Sources": tuple(model.sources)})
+
+
+def explain_backend(name: str) -> Explanation:
+    """A backend by its module, with whether it runs here and what it only simulates."""
+    try:
+        one = backend(name)
+    except ImportError as error:
+        raise ValueError(f"the backend {name!r} is not installed here: {error}") from error
+    facts = {
+        "Runs here": (one.unavailable() or "yes",),
+        "Precision": (one.precision,),
+        "Simulates": (" ".join((inspect.getdoc(type(one).simulated) or "").split()),),
+    }
+    return of_module(name, "backend", _module_of(one), facts=facts)
+
+
+def explain_meter(name: str) -> Explanation:
+    """A meter by its module, with what it finds on this machine."""
+    rows = [row for row in listing.meters() if str(row["meter"]).split()[0] == name]
+    here = tuple(": ".join(str(row[key]) for key in ("meter", "status", "detail")) for row in rows)
+    return of_module(name, "meter", importlib.import_module(METERS[name]), facts={"Here": here} if here else {})
+
+
+def explain_net(name: str) -> Explanation:
+    """A net by the module of its builder."""
+    return of_module(name, "net", importlib.import_module(builders()[name].partition(":")[0]))
+
+
+def of_module(
+    name: str, kind: str, module: ModuleType, facts: Mapping[str, tuple[str, ...]] | None = None
+) -> Explanation:
+    """Explain by a module's docstring: its first paragraph is the title."""
+    title, *details = paragraphs(module.__doc__) or (name,)
+    return Explanation(
+        name=name, kind=kind, title=title, details=tuple(details), **place(module), facts=dict(facts or {})
+    )
+
+
+def paragraphs(docstring: str | None) -> tuple[str, ...]:
+    """Paragraphs of a docstring, each one line; those that start indented keep their lines.
+
+    >>> paragraphs('''One
+    ... sentence.
+    ...
+    ...     x = 1
+    ...     y = 2
+    ... ''')
+    ('One sentence.', '    x = 1\\n    y = 2')
+    """
+    parts = [part.strip("\n") for part in inspect.cleandoc(docstring or "").split("\n\n") if part.strip()]
+    return tuple(part if part.startswith(" ") else " ".join(part.split()) for part in parts)
+
+
+def place(thing: Any) -> dict[str, Any]:
+    """File and line where something is written; ``None`` where Python does not know."""
+    try:
+        return {"file": inspect.getsourcefile(thing), "line": max(1, inspect.getsourcelines(thing)[1])}
+    except (TypeError, OSError):
+        return {"file": None, "line": None}
+
+
+def _module_of(thing: object) -> ModuleType:
+    return sys.modules[type(thing).__module__]
+
+
+def _axes(words: frozenset[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _knobs(technique: Technique) -> Iterator[Knob]:
+    for name, default in technique.knobs.items():
+        span, choices = technique.ranges.get(name), technique.choices.get(name, ())
+        yield Knob(
+            name=name,
+            default=default,
+            low=span.low if span else None,
+            high=span.high if span else None,
+            choices=tuple(map(str, choices)),
+            searched=name == technique.knob,
+        )

@@ -1,0 +1,191 @@
+"""Two techniques of one board side by side: which costs less, how sure that is, or why nobody can say."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+from joulemark.record import Ratio, Record, Trial, unknown_name
+from joulemark.report.board import Results, build_board
+from joulemark.report.rows import BoardView, Row
+from joulemark.report.standing import by_seed, margin_of
+from joulemark.report.words import backend_name, interval, points, times
+from joulemark.rules import BASELINE, stacked_bits
+from joulemark.stats import certainly, loss_interval, ratio_of_ratios
+
+
+class AccuracyGap(Record, frozen=True, kw_only=True):
+    """How many points less accurate the first is than the second on the test images, with a 95 % interval."""
+
+    points: float
+    low: float
+    high: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether one of the two is certainly the more accurate."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """The answer to "first or second?" on one board at one accuracy limit."""
+
+    first: str
+    second: str
+    board: str
+    limit_points: float
+    hardware_class: str
+    verdict: str  # of the first: "cheaper", "dearer", "undecided" (cannot be told apart) or "none"
+    sentence: str
+    reason: str | None = None  # why there is no verdict
+    ratio: Ratio | None = None  # cost of the second over cost of the first: above 1, the first costs less
+    accuracy: AccuracyGap | None = None
+
+
+def compare(
+    results: Results,
+    first: str,
+    second: str,
+    *,
+    board: str = "seconds",
+    limit_points: float | None = None,
+    elsewhere: Callable[[str], str | None] = lambda name: None,
+) -> Comparison:
+    """Compare two techniques of one board; ``limit_points`` is one of the suite's (``None``: the largest).
+
+    ``elsewhere`` says of a technique that has no results here why not, if it has some in another place. Raises
+    ``ValueError`` for a name, board or limit that is not known.
+    """
+    known = {one.name: one for one in results.boards}
+    if board not in known:
+        raise ValueError(unknown_name("board", board, known))
+    limit = max(results.limits_points) if limit_points is None else limit_points
+    if limit not in results.limits_points:
+        limits = ", ".join(f"{one:g}" for one in results.limits_points)
+        raise ValueError(f"winners at a limit of {limit:g} points were not chosen: the suite's limits are {limits}")
+    if first == second:
+        raise ValueError(f"{first} and {second} are the same technique: name two")
+    names = (BASELINE, *results.techniques)
+    reasons = [None if name in names else elsewhere(name) for name in (first, second)]
+    for name, reason in zip((first, second), reasons, strict=True):
+        if name not in names and reason is None:
+            raise ValueError(unknown_name("technique", name, names))
+    answer = functools.partial(
+        Comparison,
+        first=first,
+        second=second,
+        board=board,
+        limit_points=limit,
+        hardware_class=results.hardware_class,
+    )
+    view = build_board(results, known[board], limit)
+    rows = {row.technique: row for row in (*view.rows, *view.ineligible)}
+    pair = rows.get(first), rows.get(second)
+    why = " ".join(filter(None, reasons)) or why_not(view, *pair)
+    if why is None and pair[0] is not None and pair[1] is not None:
+        trials = [[trial for trial in results.trials if trial.key in row.trials] for row in pair if row is not None]
+        mine, other = (by_seed(results.baselines, ones, view.board, view.backend, view.batch_size) for ones in trials)
+        ratio = ratio_of_ratios(mine, other)
+        if ratio is not None:
+            gap = accuracy_gap(*trials, backend=view.backend)
+            verdict, sentence = judged(results, view, pair[0], pair[1], ratio, gap)
+            return answer(verdict=verdict, sentence=sentence, ratio=ratio, accuracy=gap)
+        why = "they were not tested with a common seed."
+    return answer(
+        verdict="none",
+        reason=why,
+        sentence=f"No verdict on `{first}` and `{second}` by {known[board].title}: {why}",
+    )
+
+
+def why_not(view: BoardView, *rows: Row | None) -> str | None:
+    """Say why rows of a board cannot be compared; ``None`` if they can. A missing row means an empty board."""
+    if any(row is None for row in rows):
+        return view.note or "the board is empty."
+    reasons = [
+        f"`{row.technique}` is not ranked within {_points(view.limit_points)}: {row.reason}."
+        for row in rows
+        if row is not None and row.status not in ("ranked", "baseline")
+    ]
+    return " ".join(reasons) or None
+
+
+def judged(
+    results: Results, view: BoardView, first: Row, second: Row, ratio: Ratio, gap: AccuracyGap | None
+) -> tuple[str, str]:
+    """The verdict on the first of two rows and its sentence."""
+    margin = margin_of(first.control or second.control)
+    verdict = {1: "cheaper", -1: "dearer", 0: "undecided"}[certainly(ratio, margin=margin)]
+    where = f"On {results.task_title}, {results.hardware_class}: "
+    if view.board.cost.startswith("model:"):
+        where = f"By the {view.board.name} model: "
+    cost = _cost_clause(view, first, second, ratio, verdict, margin)
+    return verdict, f"{where}{cost}{_limit_clause(view, first, second)}{_accuracy_clause(first, second, gap)}."
+
+
+def accuracy_gap(first: Sequence[Trial], second: Sequence[Trial], *, backend: str) -> AccuracyGap | None:
+    """Points that the first loses beside the second, paired over test images and seeds; ``None`` without common ones.
+
+    The test images are not looked at again: both nets' right and wrong answers are in their trials.
+    """
+    scores = [
+        {trial.seed: trial.scores[backend] for trial in ones if backend in trial.scores} for ones in (first, second)
+    ]
+    seeds = sorted(scores[0].keys() & scores[1].keys())
+    if not seeds:
+        return None
+    ours, theirs = (stacked_bits([side[seed] for seed in seeds]) for side in scores)
+    low, high = loss_interval(theirs, ours)
+    return AccuracyGap(points=100.0 * float(theirs.mean() - ours.mean()), low=low, high=high)
+
+
+def _cost_clause(view: BoardView, first: Row, second: Row, ratio: Ratio, verdict: str, margin: float) -> str:
+    modelled = view.board.cost.startswith("model:")
+    setting = f"{backend_name(view.backend)}, batch {view.batch_size}"
+    if verdict == "undecided":
+        what = {"seconds": "speed", "joules": "measured joules"}.get(view.board.cost, "modelled joules")
+        text = f"`{first.technique}` and `{second.technique}` cannot be told apart in {what} "
+        text += f"(`{first.technique}` {times(ratio.value)}x, 95 % interval {interval(ratio)}"
+        if certainly(ratio):
+            text += f"; the baseline differs from itself by up to {times(margin)}x here"
+        return text + ("" if modelled else f"; {setting}") + ")"
+    if verdict == "dearer":
+        first, second = second, first
+        ratio = Ratio(value=1 / ratio.value, low=1 / ratio.high, high=1 / ratio.low, count=ratio.count)
+    gain = {
+        "seconds": f"is {times(ratio.value)}x faster here than",
+        "joules": f"needs {times(ratio.value)}x fewer measured joules than",
+    }.get(view.board.cost, f"needs {times(ratio.value)}x fewer modelled joules than")
+    text = f"`{first.technique}` {gain} `{second.technique}`"
+    if not modelled:
+        return f"{text} (95 % interval {interval(ratio)}; {setting})"
+    return f"{text} ({interval(ratio)} over seeds)" if ratio.low < ratio.high else text
+
+
+def _limit_clause(view: BoardView, first: Row, second: Row) -> str:
+    chosen = [row for row in (first, second) if row.status == "ranked"]
+    who = "both" if len(chosen) == 2 else f"`{chosen[0].technique}`"
+    text = f", {who} within {_points(view.limit_points)}"
+    over = [f"`{row.technique}`" for row in chosen if row.test is not None and row.test.bound > view.limit_points]
+    text += f" on the validation images (the test images do not confirm it of {' and '.join(over)})" if over else ""
+    simulated = [f"`{row.technique}`" for row in chosen if row.execution == "simulated"]
+    return text + (f", {' and '.join(simulated)} simulated on this machine" if simulated else "")
+
+
+def _accuracy_clause(first: Row, second: Row, gap: AccuracyGap | None) -> str:
+    if gap is None:
+        return ""
+    span = f"95 % interval {points(gap.low)} to {points(gap.high)}"
+    if not gap.decided:
+        return (
+            f"; in accuracy they cannot be told apart (on test images `{first.technique}` loses "
+            f"{points(gap.points)} points more, {span})"
+        )
+    better = second if gap.points > 0 else first
+    if gap.points < 0:
+        span = f"95 % interval {points(-gap.high)} to {points(-gap.low)}"
+    return f"; `{better.technique}` is the more accurate by {points(abs(gap.points))} points (test images, {span})"
+
+
+def _points(limit: float) -> str:
+    return f"{limit:g} {'point' if limit == 1 else 'points'} of accuracy"

@@ -1,0 +1,125 @@
+"""Reading the results of a suite from a store: one task on one hardware class, and where else a technique was run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from joulemark.machine import this_machine
+from joulemark.record import Record, unknown_name
+from joulemark.report.board import Results
+from joulemark.store import Store, folders, hardware_classes
+
+
+class Declared(Protocol):
+    """What is read of a suite: :class:`joulemark.benchmark.suite.Suite` has it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def task(self) -> Any: ...  # noqa: D102
+    @property
+    def limits_points(self) -> Sequence[float]: ...  # noqa: D102
+    @property
+    def models(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def backends(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def batch_sizes(self) -> Sequence[int]: ...  # noqa: D102
+
+
+class Place(Record, frozen=True):
+    """Where results lie: a hardware class and a task's folder (its name and the start of its key)."""
+
+    hardware_class: str
+    task: str
+
+
+def task_folder(suite: Declared) -> str:
+    """Folder of a suite's task: records of another version of it stand in another one."""
+    return f"{suite.task.name}-{suite.task.key[:8]}"
+
+
+def place_of(suite: Declared, root: str | Path, hardware: str | None) -> Place:
+    """Where a suite's results lie below ``root``: on ``hardware``, or on this machine's class, or on the only one.
+
+    Raises ``ValueError`` if there are none, or if they are of several machines and none of them is this one.
+    """
+    task = task_folder(suite)
+    found = hardware_classes(root, task)
+    if not found:
+        raise ValueError(f"there are no results of suite {suite.name!r} in {root}: run `joulemark run {suite.name}`")
+    if hardware is None:
+        here = this_machine().hardware_class
+        if here not in found and len(found) > 1:
+            raise ValueError(f"the results are of several machines: add --hardware and one of {', '.join(found)}")
+        hardware = here if here in found else found[0]
+    if hardware not in found:
+        raise ValueError(unknown_name("hardware class", hardware, found))
+    return Place(hardware, task)
+
+
+def load_results(suite: Declared, root: str | Path, hardware: str | None) -> Results:
+    """Everything stored of a suite's last study on one hardware class. Raises ``ValueError`` as :func:`place_of`."""
+    known = _read(suite, root, place_of(suite, root, hardware))
+    if known is None:
+        raise ValueError(f"no run of suite {suite.name!r} got past its baselines in {root}: run it again")
+    return known
+
+
+def load_all(suite: Declared, root: str | Path) -> list[Results]:
+    """The results of a suite on every hardware class that has some."""
+    task = task_folder(suite)
+    found = [_read(suite, root, Place(hardware, task)) for hardware in hardware_classes(root, task)]
+    return [known for known in found if known is not None]
+
+
+def _read(suite: Declared, root: str | Path, place: Place) -> Results | None:
+    store = Store(root, hardware_class=place.hardware_class, task=place.task)
+    study = store.study(suite.name)
+    if study is None:
+        return None
+    keys = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
+    attempts = [attempt for attempt in map(store.attempt, keys) if attempt is not None]
+    trials = [trial for trial in map(store.trial, study.trials) if trial is not None]
+    failures = [failure for failure in store.failures() if failure.technique in study.attempts]
+    return Results(
+        suite_name=suite.name,
+        task_title=suite.task.title,
+        hardware_class=place.hardware_class,
+        limits_points=suite.limits_points,
+        models=suite.models,
+        backends=suite.backends,
+        batch_sizes=suite.batch_sizes,
+        command=f"joulemark run {suite.name}",
+        attempts=attempts,
+        trials=trials,
+        failures=failures,
+        damaged=[(one.path, one.reason) for one in store.damaged],
+    )
+
+
+def places_with(root: str | Path, technique: str) -> list[Place]:
+    """Every place below ``root`` where some study tried a technique."""
+    found = []
+    for hardware_class, task in folders(root):
+        store = Store(root, hardware_class=hardware_class, task=task)
+        studies = [store.study(name.removesuffix(".json")) for name in store.names("studies")]
+        if any(study is not None and study.attempts.get(technique) for study in studies):
+            found.append(Place(hardware_class, task))
+    return found
+
+
+def why_elsewhere(suite: Declared, root: str | Path, here: Place, technique: str) -> str | None:
+    """Say why results of a technique in other places do not count here; ``None`` if it was run nowhere."""
+    found = places_with(root, technique)
+    if not found:
+        return None
+    if here in found:
+        return f"`{technique}` was run in another suite: run `joulemark run {suite.name} -t {technique}`."
+    machines = sorted({place.hardware_class for place in found if place.task == here.task})
+    if machines:
+        return f"`{technique}` was run on {' and '.join(machines)} only: ratios do not carry over between machines."
+    tasks = sorted({place.task for place in found})
+    return f"`{technique}` was run on other tasks only ({', '.join(tasks)}): ratios do not carry over between tasks."
