@@ -49,6 +49,8 @@ CHANGES = {
     "recipe.learning_rate": 0.2,
     "recipe.momentum": 0.8,
     "recipe.weight_decay": 0.1,
+    "recipe.augment": "crop-flip",
+    "recipe.precision": "bf16",
 }
 
 
