@@ -28,7 +28,7 @@ def refused(*words: str, cwd: Path | None = None) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("verb", ["run", "list", "doctor", "profile", "board", "report"])
+@pytest.mark.parametrize("verb", ["run", "list", "doctor", "profile", "board", "compare", "report", "explain", "check", "measure"])
 def test_every_verb_explains_itself(verb):
     done = joulemark(verb, "--help")
     assert done.returncode == 0
@@ -80,7 +80,11 @@ def test_lists_are_tables_and_json(what):
         (["profile", "lenet", "--model", "row"], "row-stationary"),
         (["board", "quick"], "there are no results of suite 'quick'"),
         (["report", "quick"], "run `joulemark run quick`"),
+        (["compare", "int8", "small-dense"], "there are no results of suite 'quick'"),
         (["lst"], "list"),
+        (["explain", "magnitud"], "did you mean 'magnitude'"),
+        (["explain", "mine", "-t", "nowhere.py"], "nowhere.py is not a Python file"),
+        (["explain", "int8", "--results", "nowhere://x"], "cannot open nowhere://x"),
     ],
 )
 def test_bad_input_gets_one_sentence(words, sentence, tmp_path):
@@ -118,6 +122,14 @@ def test_doctor_says_what_can_be_measured():
     assert done.returncode == (0 if found["joules_measurable"] else 3)
     assert all(row["detail"] for row in found["meters"])
     assert ("cannot be measured" in done.stdout) == (not found["joules_measurable"])
+
+
+def test_explain_prints_what_its_json_says(tmp_path):
+    known = json.loads(joulemark("explain", "int8", "--json", cwd=tmp_path).stdout)
+    assert {one["backend"]: one["execution"] for one in known["executions"]}["onnxruntime"] == "real"
+    shown = joulemark("explain", "int8", cwd=tmp_path).stdout
+    assert known["paper"]["equations"][0] in shown
+    assert "recalled, not verified" in shown
 
 
 def test_a_dry_run_does_nothing(tmp_path):

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from joulemark.machine import Check, hardware_class, quiet_checks, this_machine, versions
+from joulemark.machine import activity, conditions, hardware_class, quiet_checks, this_machine, versions
+from joulemark.record import Check
 
 XEON = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -195,3 +196,37 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatc
         "torch": "1.0+torch",
         "numpy": "1.0+numpy",
     }
+
+
+STAT = "cpu  {user} 10 {system} 5000 40 6 7 {steal} 90 9\ncpu0 1 2 3 4\n"
+
+
+def test_conditions_are_what_rose_between_two_readings(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    heat = "sys/devices/system/cpu/cpu{}/thermal_throttle/core_throttle_count"
+    clock = iter((5.0, 15.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "process_time", lambda: 3.0)
+    tree.write("proc/stat", STAT.format(user=1000, system=200, steal=30))
+    for core, count in ((0, 4), (1, 1)):
+        tree.write(heat.format(core), f"{count}\n")
+    before = activity(tree.root)
+    assert before.busy_cpu_seconds == 12.23  # user, nice, system, irq, softirq: guests are in user already
+    tree.write("proc/stat", STAT.format(user=1900, system=300, steal=80))
+    tree.write(heat.format(1), "3\n")
+    seen = conditions(before, activity(tree.root))
+    assert (seen.seconds, seen.cores, seen.own_cpu_seconds) == (10.0, 4, 0.0)
+    assert (seen.busy_cpu_seconds, seen.stolen_seconds) == (pytest.approx(10.0), pytest.approx(0.5))
+    assert seen.throttles == 2
+
+
+def test_conditions_that_cannot_be_seen_are_none(tree: Tree) -> None:
+    seen = conditions(activity(tree.root), activity(tree.root))
+    assert (seen.busy_cpu_seconds, seen.stolen_seconds, seen.throttles) == (None, None, None)
+
+
+def test_a_kernel_without_steal_still_tells_the_rest(tree: Tree) -> None:
+    tree.write("proc/stat", "cpu 100 0 100 5000 40 0 0\n")
+    now = activity(tree.root)
+    assert now.stolen_seconds is None
+    assert now.busy_cpu_seconds is not None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Annotated
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulemark.benchmark.search import next_knobs
 from joulemark.record import Attempt, Kind, Machine, Making, Provenance, Quantity, Score
 from joulemark.rules import (
     BASELINE,
@@ -14,12 +18,16 @@ from joulemark.rules import (
     candidates,
     correct_bits,
     cost_of,
+    images_needed,
+    level_of,
     nearest,
     pack_bits,
     pooled_loss,
     why_ineligible,
     winner,
 )
+from joulemark.stats import mean_bound
+from joulemark.techniques.technique import Range, technique
 
 IMAGES = 1000
 JOULES, SECONDS, MODEL = boards(["rs"])
@@ -53,6 +61,7 @@ def attempt(
         "technique": technique,
         "knobs": knobs,
         "seed": seed,
+        "made": "m",
         "net": "n",
         "score": None if wrong is None else score(wrong),
         "execution": "real",
@@ -105,11 +114,93 @@ def test_each_board_has_its_own_winner():
 def test_eligibility_is_by_the_bound_not_by_the_loss_seen():
     (found,) = pool(attempt(wrong=35))  # 15 more images of 1,000 are wrong: 1.5 points seen
     assert found.loss_points == pytest.approx(1.5)
-    assert 2.0 < found.bound_points < 2.5
+    assert found.bound_points == pytest.approx(2.30, abs=0.01)  # Clopper and Pearson
+    assert found.floor_points == pytest.approx(0.80, abs=0.01)  # an image more, gained
     assert why_ineligible(found, SECONDS, 2.0) == (
-        f"may lose {found.bound_points:.2f} points (95 % bound; +1.50 seen), limit 2"
+        "the data cannot decide: 1.50 points lost, at most 2.30 (95 % bound), limit 2; "
+        "needs about 2,600 images instead of 1,000"
     )
     assert why_ineligible(found, SECONDS, 2.5) is None
+
+
+def test_what_is_certainly_over_the_limit_is_said_to_lose():
+    (found,) = pool(attempt(wrong=70))  # 5 points seen
+    assert why_ineligible(found, SECONDS, 2.0) == "loses at least 3.80 points (95 % bound; 5.00 seen), limit 2"
+
+
+def test_what_the_data_cannot_decide_is_said_and_how_many_images_would():
+    (found,) = pool(attempt(wrong=45))  # 2.5 points seen: over the limit, but not certainly
+    assert found.floor_points <= 2.0 < found.bound_points
+    assert why_ineligible(found, SECONDS, 2.0).startswith("the data cannot decide: 2.50 points lost")
+    needed = images_needed(found, 2.0)
+    assert needed == pytest.approx(1000 * ((2.5 - found.floor_points) / 0.5) ** 2, rel=0.1)
+    # So many times the same data do decide.
+    times = needed // 1000 + 1
+    more = mean_bound([0, 1], [975 * times, 25 * times])
+    assert 100 * -mean_bound([-1, 0], [25 * times, 975 * times]) > 2.0
+    assert 100 * more > 2.0
+    (exactly,) = pool(attempt(wrong=40))  # the limit itself: no number of images will do
+    assert images_needed(exactly, 2.0) is None
+    assert "needs over 1,000,000 images instead of 1,000" in why_ineligible(exactly, SECONDS, 2.0)
+
+
+@given(st.integers(0, 60), st.floats(0.1, 5.0))
+def test_no_setting_is_eligible_and_over_the_limit_at_once(wrong, limit):
+    (found,) = pool(attempt(wrong=wrong))
+    assert found.floor_points < found.loss_points < found.bound_points
+    reason = why_ineligible(found, SECONDS, limit)
+    assert (reason is None) == (found.bound_points <= limit)
+    assert bool(reason and reason.startswith("loses at least")) == (found.floor_points > limit)
+
+
+def test_each_of_several_settings_is_held_to_more():
+    settings = [attempt(knobs={"x": x}, wrong=35) for x in (1, 2, 3)]
+    found = pool(*settings, attempt("u", wrong=35))
+    assert [(one.technique, one.settings) for one in found] == [("t", 3)] * 3 + [("u", 1)]
+    assert found[0].bound_points == pytest.approx(100 * mean_bound([0, 1], [985, 15], level=1 - 0.05 / 3))
+    assert found[0].bound_points > found[3].bound_points
+    assert "(95 % bound over 3 settings)" in why_ineligible(found[0], SECONDS, 2.0)
+    baseline = attempt(BASELINE, wrong=20)
+    (early,) = candidates([settings[0], baseline], [SECONDS], tries=3)  # while the search still goes on
+    assert early.bound_points == found[0].bound_points
+
+
+@technique("knobbed", paper="none", family="test", knob="x")
+def knobbed(net, bench, *, x: Annotated[float, Range(0.0, 1.0)] = 0.5):
+    """Has a knob."""
+
+
+@functools.cache
+def passes(gained: int, lost: int, images: int, limit: float, level: float) -> bool:
+    return mean_bound([-1, 0, 1], [gained, images - lost - gained, lost], level=level) <= limit
+
+
+def searched(rng: np.random.Generator, loss, *, limit: float, won: float, images: int, level: float) -> bool:
+    """Whether a search of three settings, by the benchmark's own bisection, ends with a winner over the limit."""
+    history: list[tuple[dict, bool]] = []
+    for _ in range(3):
+        knobs = next_knobs(knobbed, history)
+        truth = loss(knobs["x"])
+        lost, gained = rng.multinomial(images, [truth + won, won, 1 - truth - 2 * won])[:2]
+        history.append((knobs, passes(int(gained), int(lost), images, limit, level)))
+    kept = [knobs["x"] for knobs, passed in history if passed]
+    return bool(kept) and loss(max(kept)) >= limit
+
+
+@pytest.mark.parametrize(
+    ("loss", "least_without"),
+    [(lambda x: 0.01, 0.08), (lambda x: 0.02 * x, 0.0), (lambda x: 0.003 if x < 0.45 else 0.01, 0.0)],
+    ids=["all at the limit", "in proportion", "a step"],
+)
+def test_the_winner_of_a_search_is_over_the_limit_in_at_most_one_case_of_twenty(loss, least_without):
+    rates = {}
+    for settings in (1, 3):
+        rng, level = np.random.default_rng(0), level_of(settings)
+        rates[settings] = np.mean(
+            [searched(rng, loss, limit=0.01, won=0.003, images=2000, level=level) for _ in range(1000)]
+        )
+    assert rates[3] <= 0.05
+    assert rates[1] > least_without
 
 
 def test_simulated_is_refused_on_measured_boards_only():
@@ -171,13 +262,18 @@ def test_losses_cancel_image_by_image():
     loss, bound = pooled_loss([score(100)], [score(100, start=500)])
     assert loss == 0.0
     assert 1.0 < bound < 3.5
+    assert pooled_loss([score(100)], [score(100, start=500)], level=0.99)[1] > bound
 
 
 def test_pooled_loss_refuses_a_missing_score_and_other_images():
     with pytest.raises(ValueError, match="a score is missing"):
         pooled_loss([score(1)], [None])
+    with pytest.raises(ValueError, match="a score is missing"):
+        pooled_loss([], [])
     with pytest.raises(ValueError, match="of one shape"):
         pooled_loss([score(1)], [score(1, images=500)])
+    with pytest.raises(ValueError, match="of different images"):
+        pooled_loss([score(1), score(1)], [score(1), score(1, images=500)])
 
 
 def test_nearest_is_the_setting_with_the_smallest_bound():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from joulemark.training import Fitted, cosine, cross_entropy, fit, sgd
+from joulemark.training import Fitted, cosine, crop_flip, cross_entropy, fit, sgd
 
 IMAGES, LABELS = torch.randn(50, 3, generator=torch.Generator().manual_seed(1)), torch.arange(50) % 4
 
@@ -258,3 +258,57 @@ def test_every_image_is_seen_once_an_epoch_in_a_new_order():
     first, second = orders[:50], orders[50:]
     assert sorted(first) == sorted(second) == sorted(IMAGES[:, 0].tolist())
     assert first != second
+
+
+def test_crop_flip_shifts_and_mirrors_whole_images():
+    size = 6
+    image = torch.arange(1.0, 1.0 + 2 * size * size).reshape(2, size, size)
+    images = image.expand(400, 2, size, size).contiguous(memory_format=torch.channels_last)
+    changed = crop_flip(images, torch.Generator().manual_seed(0), padding=2)
+    assert changed.shape == images.shape
+    framed = torch.zeros(2, size + 4, size + 4)
+    framed[:, 2:-2, 2:-2] = image
+    windows = {
+        (top, left, mirror): (w.flip(2) if mirror else w)
+        for top in range(5)
+        for left in range(5)
+        for mirror in (False, True)
+        for w in [framed[:, top : top + size, left : left + size]]
+    }
+    found = [[key for key, window in windows.items() if torch.equal(one, window)] for one in changed]
+    assert all(len(keys) == 1 for keys in found)
+    seen = {keys[0] for keys in found}
+    assert len(seen) == len(windows)  # every shift, mirrored and not
+    mirrored = sum(keys[0][2] for keys in found)
+    assert 160 < mirrored < 240
+
+
+def test_augmentation_is_part_of_what_a_seed_decides():
+    images, labels = torch.randn(40, 3, 8, 8), torch.arange(40) % 2
+
+    def trained(seed: int, **settings) -> torch.Tensor:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+        fit(module, images, labels, epochs=2, batch_size=16, seed=seed, optimiser=sgd(0.05), **settings)
+        return module[2].weight.detach()
+
+    plain, once = trained(0), trained(0, augment=crop_flip)
+    assert torch.equal(once, trained(0, augment=crop_flip))
+    assert not torch.equal(once, plain)
+    assert not torch.equal(once, trained(1, augment=crop_flip))
+
+
+def test_bf16_products_leave_weights_and_gradients_in_float32():
+    images, labels = torch.randn(64, 1, 8, 8), torch.arange(64) % 2
+    kinds, computed = set(), set()
+
+    def watch(module: nn.Module) -> None:
+        kinds.update(p.grad.dtype for p in module.parameters())
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+    module[0].register_forward_hook(lambda _m, _i, output: computed.add(output.dtype))
+    settings = {"epochs": 1, "batch_size": 32, "seed": 0, "optimiser": sgd(0.05), "after_backward": watch}
+    fit(module, images, labels, precision="bf16", **settings)
+    assert computed == {torch.bfloat16}
+    assert kinds == {torch.float32} == {p.dtype for p in module.parameters()}

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from joulemark.energy.accelerator import Accelerator
 from joulemark.nets.formats import Format
 from joulemark.nets.net import Net
+from joulemark.nets.resnet import Block
 from joulemark.nets.segments import Exit, Route, Segments, exactly_one
 from joulemark.workload import record
 
@@ -264,3 +266,35 @@ def test_parts_of_a_cascade_have_their_bits_too():
     assert {o.layer: o.weight_bits for o in work.operations if o.operator == "conv"} == {
         "one.stage1.conv": 8, "one.stage2.conv": 32, "two.stage1.conv": 32, "two.stage2.conv": 32,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("builder", "expected", "others"),
+    [
+        ("resnet20", 40_551_040, {"batch_norm", "relu", "add", "constant_pad_nd", "mean"}),
+        ("convnet", 12_298_240, {"batch_norm", "relu", "max_pool", "avg_pool2d"}),
+        ("alexnet", 28_247_296, {"batch_norm", "relu", "max_pool"}),
+        ("vgg", 53_053_952, {"batch_norm", "relu", "max_pool"}),
+    ],
+)
+def test_nets_of_ours_equal_the_flop_counter_and_are_modelled_whole(builder, expected, others):
+    module, x = Net.new(builder, (3, 32, 32), seed=0).module(), torch.randn(2, 3, 32, 32)
+    work = record(module, x)
+    assert sum(macs(work).values()) == counted(module, x, 1) == 2 * expected
+    assert work.unknown == {}
+    assert {o.operator for o in work.operations if not o.macs} == others
+    paths = {p for p, m in module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    assert set(macs(work)) == paths
+    report = Accelerator().estimate(work)
+    assert report.coverage == 1.0
+    assert {layer.layer for layer in report.layers} == paths  # a batch norm costs nothing: runtimes fold it
+
+
+def test_a_shortcut_of_slices_and_zero_channels_has_no_macs():
+    module = Block(4, 8, 2).eval()
+    work = record(module, torch.randn(3, 4, 6, 6))
+    by_operator = {o.operator: o for o in work.operations if o.layer == ""}
+    assert set(by_operator) == {"add", "constant_pad_nd"}
+    assert by_operator["constant_pad_nd"].input_shape == (4, 3, 3)
+    assert by_operator["constant_pad_nd"].output_shape == (8, 3, 3)
+    assert macs(work) == {"conv1": 3 * 8 * 9 * 4 * 9, "conv2": 3 * 8 * 9 * 8 * 9}

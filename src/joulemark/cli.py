@@ -45,13 +45,17 @@ def run(
         typer.Option(
             "-t",
             "--technique",
-            help="Run only this: a name, names joined by +, name:knob=value, or a .py file. Repeat it for several.",
+            help="Run only this: a name, names joined by +, name:knob=value, a .py file, or `baseline` for the baselines "
+            "alone. Repeat it for several.",
         ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Run seeds 0 to N-1 instead of the suite's.")
     ] = None,
     limit_images: Limit = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train baselines anew instead of taking those that come with the package.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")] = False,
     results: ResultsFolder = "runs",
     json: Json = False,
@@ -68,7 +72,7 @@ def run(
     from joulemark.benchmark.run import run as run_suite
     from joulemark.benchmark.session import Session
 
-    session = Session.open(chosen, results)
+    session = Session.open(chosen, results, fresh=fresh)
     chains = chains_of(chosen.techniques, files)
     if dry_run:
         lines = plan(session, chains)
@@ -123,7 +127,7 @@ def doctor(
     measurable = any(row["status"] == "available" for row in meters)
     if json:
         _print_json(
-            {"machine": machine, "meters": meters, "backends": listing.backends(), "checks": [vars(c) for c in checks],
+            {"machine": machine, "meters": meters, "backends": listing.backends(), "checks": checks,
              "versions": versions(), "joules_measurable": measurable}
         )  # fmt: skip
     else:
@@ -189,6 +193,107 @@ def board(
 
     chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
     _show_boards(chosen, results, hardware, json=json)
+
+
+@app.command()
+def free(
+    suite: SuiteName,
+    limit_images: Limit = None,
+    results: ResultsFolder = "runs",
+    json: Json = False,
+) -> None:
+    """Measure what costs nothing for a suite's baseline: runtime, threads, batch, layout, compilation, precision.
+
+    What is in --results already is kept; the baseline is trained first if it is not there.
+    """
+    from joulemark.benchmark.run import run_free
+    from joulemark.benchmark.session import Session
+    from joulemark.benchmark.suite import load_suite, narrowed
+    from joulemark.progress import listening
+    from joulemark.report.free import as_dict, build_free, free_table
+    from joulemark.report.load import load_results
+
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    session = Session.open(chosen, results)
+    try:
+        with listening(json=json) as listen:
+            run_free(session, listen)
+    except KeyboardInterrupt as stop:
+        typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(130) from stop
+    view = build_free(load_results(chosen, results, session.machine.hardware_class).free)
+    if json:
+        typer.echo(msgspec.json.encode(as_dict(view)).decode())  # the last of the lines
+    elif view is not None:
+        _console().print(free_table(view))
+
+
+@app.command()
+def audit(
+    net: Annotated[
+        str,
+        typer.Argument(
+            help="model.onnx, or package.module:function that returns a torch module. The latter imports and runs that "
+            "code, with all it may do: name only code that you trust."
+        ),
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of PNG and JPEG files, or a .npy of ready inputs; no labels needed.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, max=600, help="Time to spend.")] = 5.0,
+    shape: Annotated[
+        str | None, typer.Option(help="Shape of one input, channels first, where the net leaves it open: 3,224,224.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="Pixels, 0 to 255, are multiplied by this.")] = 1 / 255,
+    mean: Annotated[
+        str | None, typer.Option(help="Then subtracted, one number or one a channel: 0.485,0.456,0.406 if not given.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Then divided by: 0.229,0.224,0.225 if not given (grey: mean 0, std 1).")
+    ] = None,
+    bgr: Annotated[bool, typer.Option("--bgr", help="Blue first, as in Caffe.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the audit as a page, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Audit a net without labels or training: energy by layer, what this machine would give, and advice."""
+    from joulemark.audit.audit import audit as audited
+    from joulemark.audit.images import Preprocessing
+    from joulemark.audit.page import render_audit
+    from joulemark.audit.terminal import as_renderables
+
+    how = Preprocessing(scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std), bgr=bgr)
+    row = None if shape is None else tuple(int(size) for size in _numbers("--shape", shape) or ())
+    if row is not None and min(row, default=0) < 1:
+        raise Refused(f"--shape {shape}: give whole numbers of at least 1, as 3,224,224")
+    try:
+        found = audited(
+            net, images, how=how, shape=row, minutes=minutes, tell=lambda line: typer.echo(f"  {line}", err=True)
+        )
+    except KeyboardInterrupt as stop:
+        typer.echo("\njoulemark: stopped; an audit keeps nothing.", err=True)
+        raise typer.Exit(130) from stop
+    if output is not None:
+        try:
+            output.write_text(render_audit(found), encoding="utf-8")
+        except OSError as error:
+            raise Refused(f"cannot write {output}: {error.strerror}") from error
+    if json:
+        _print_json(found)
+        return
+    for part in as_renderables(found):
+        _console().print(part)
+    if output is not None:
+        _lines([f"Wrote {output}."])
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers separated by commas."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise Refused(f"{option} {text}: give numbers separated by commas") from error
 
 
 @app.command()
@@ -269,6 +374,72 @@ def explain(
     _console().print(as_text(known))
 
 
+@app.command()
+def check(
+    results: Annotated[str, typer.Argument(help="Folder (or fsspec URL) that holds the results.")] = "runs",
+    words: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-w", "--words", help="Also hold the words of this .md or .html against the results. Repeat it for several."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Judge every stored record again by the rules and name what is broken; exit code 1 if anything is."""
+    from joulemark.check.claims import stored_trials, unbacked_in
+    from joulemark.check.results import as_json, as_lines, check_results
+
+    checked, trials = check_results(results), stored_trials(results) if words else {}
+    claims = {path: unbacked_in(path, trials) for path in words or []}
+    if json:
+        _print_json({**as_json(checked), "words": {str(path): found for path, found in claims.items()}})
+    else:
+        _lines(as_lines(checked))
+        _lines(
+            [f"{path}:{one.line}: claims {one.claim}, but {one.problem}: {one.sentence}"
+             for path, found in claims.items() for one in found]
+        )  # fmt: skip
+    if checked.broken or any(claims.values()):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def measure(
+    command: Annotated[
+        list[str], typer.Argument(help="The command and its words; put -- before it.", metavar="-- COMMAND")
+    ],
+    repeat: Annotated[int, typer.Option(min=1, max=10_000, help="Run it so often; the first failure stops.")] = 1,
+    idle: Annotated[
+        float, typer.Option(min=0.0, max=3600.0, help="Measure so many idle seconds before, to state net joules too.")
+    ] = 0.0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the report as JSON to this file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, on standard error.")] = False,
+) -> None:
+    """Run a command and measure it: seconds, CPU seconds, memory, and joules where there is a counter.
+
+    The command keeps standard input and output; the report goes to standard error. The exit code is the command's:
+    128 + n if signal n ended it, 127 if it is not found, 126 if it cannot be run.
+    """
+    from joulemark.command import CannotRun, measure_command, report_lines
+
+    try:
+        measured = measure_command(command, repeat=repeat, idle_seconds=idle)
+    except CannotRun as error:
+        typer.echo(f"joulemark: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    text = msgspec.json.format(msgspec.json.encode(measured), indent=2).decode()
+    typer.echo(text if json else "\n".join(report_lines(measured)), err=True)
+    if output is not None:
+        try:
+            output.write_text(f"{text}\n", encoding="utf-8")
+        except OSError as error:
+            typer.echo(f"joulemark: cannot write {output}: {error.strerror}", err=True)
+            raise typer.Exit(measured.exit_code or 2) from error
+    raise typer.Exit(measured.exit_code)
+
+
 def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:
     """Names to run and files to load; a file on its own means all techniques in it."""
     files = [Path(name) for name in given if name.endswith(".py")]
@@ -292,8 +463,10 @@ def _stored(results: str, named: list[str]) -> list[Any]:
 
 def _show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = False) -> None:
     from joulemark.report.board import build_board
+    from joulemark.report.facts import unsteady
+    from joulemark.report.free import build_free, free_table
     from joulemark.report.load import load_results
-    from joulemark.report.terminal import as_dict, board_table
+    from joulemark.report.terminal import as_dict, board_table, other_sizes, paced_table
     from joulemark.report.verdicts import headline
 
     known = load_results(suite, results, hardware)
@@ -302,8 +475,16 @@ def _show_boards(suite: Any, results: str, hardware: str | None, *, json: bool =
         _print_json([as_dict(view) for view in views])
         return
     console = _console()
+    free = build_free(known.free)
+    if free is not None:
+        console.print(free_table(free))
     for view in views:
         console.print(board_table(view))
+    for table in (*other_sizes(known, max(suite.limits_points)), paced_table(known)):
+        if table is not None:
+            console.print(table)
+    for sentence in unsteady(known):
+        console.print(f"Unsteady. {sentence}", markup=False)
     for sentence in headline(known, views):
         console.print(sentence, markup=False)
     for path, reason in known.damaged:

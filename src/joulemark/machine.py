@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulemark.record import Machine
+from joulemark.record import Check, Conditions, Machine
 
 ROOT = Path("/")
 
@@ -38,12 +38,14 @@ _EXTENSION_NAMES = {"avx512f": "avx512", "sse4_2": "sse4", "asimd": "neon", "amx
 
 
 @dataclass(frozen=True)
-class Check:
-    """One condition of a quiet machine; ``ok`` is ``None`` if it cannot be seen here."""
+class Activity:
+    """What the machine has done up to now; two of them make :class:`joulemark.record.Conditions`."""
 
-    name: str
-    ok: bool | None
-    detail: str
+    seconds: float  # monotonic
+    own_cpu_seconds: float
+    busy_cpu_seconds: float | None
+    stolen_seconds: float | None
+    throttles: int | None
 
 
 def this_machine(root: Path = ROOT) -> Machine:
@@ -95,6 +97,40 @@ def quiet_checks(root: Path = ROOT) -> list[Check]:
         _check_battery(root),
         _check_virtual(root),
     ]
+
+
+def activity(root: Path = ROOT) -> Activity:
+    """Read the counters of CPU time and of slow-downs because of heat, as they stand now."""
+    total = (_read(root / "proc/stat") or "").partition("\n")[0].split()
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; guests are in user and nice already.
+    ticks = [int(field) / os.sysconf("SC_CLK_TCK") for field in total[1:9]] if total[:1] == ["cpu"] else []
+    heat = root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
+    counts = [_read(path) for path in heat]
+    known = [int(count) for count in counts if count is not None]
+    return Activity(
+        seconds=time.monotonic(),
+        own_cpu_seconds=time.process_time(),
+        busy_cpu_seconds=sum(ticks[:3]) + sum(ticks[5:7]) if len(ticks) >= 7 else None,
+        stolen_seconds=ticks[7] if len(ticks) == 8 else None,
+        throttles=sum(known) if known else None,
+    )
+
+
+def conditions(before: Activity, after: Activity) -> Conditions:
+    """Say what happened between two readings; what was unknown at either edge is ``None``."""
+
+    def rise(one: float | None, other: float | None) -> float | None:
+        return None if one is None or other is None else max(0.0, other - one)
+
+    throttles = rise(before.throttles, after.throttles)
+    return Conditions(
+        seconds=after.seconds - before.seconds,
+        cores=os.cpu_count() or 1,
+        own_cpu_seconds=after.own_cpu_seconds - before.own_cpu_seconds,
+        busy_cpu_seconds=rise(before.busy_cpu_seconds, after.busy_cpu_seconds),
+        stolen_seconds=rise(before.stolen_seconds, after.stolen_seconds),
+        throttles=None if throttles is None else int(throttles),
+    )
 
 
 def versions() -> dict[str, str]:

@@ -258,6 +258,7 @@ class Provenance(Record, frozen=True, kw_only=True):
     machine: Machine
     versions: dict[str, str]  # packages and Python
     load_average: float | None = None
+    checks: tuple[Check, ...] = ()  # of a quiet machine, just before a trial's windows
 
 
 class Made(Record, frozen=True, kw_only=True):
@@ -294,9 +295,10 @@ class Attempt(Record, frozen=True, kw_only=True):
     made: str  # key of the record of its making
     net: str | None  # hash of the saved net
     score: Score | None
-    execution: str  # on the first backend: "real" or "simulated"
+    backend: str | None = None  # the suite's first with real kernels for the net, or else its first
+    execution: str  # on that backend: "real" or "simulated"
     reason: str | None
-    seconds: Quantity  # per input, screening on the first backend
+    seconds: Quantity  # per input, screening on that backend
     joules: Quantity  # per input, measured while screening
     models: dict[str, Quantity]  # energy model -> modelled joules per input
     proxies: dict[str, float]
@@ -366,13 +368,18 @@ class FreeTrial(Record, frozen=True, kw_only=True):
     reason: str | None = None  # why it could not run
     ratio: Ratio | None = None  # baseline seconds / its seconds, per input
     seconds: Quantity  # per input
-    cpu_seconds: Quantity  # per input, all threads of this process: threads may buy seconds with them
-    baseline_cpu_seconds: Quantity  # per input, in the same blocks
+    cpu_ratio: Ratio | None = None  # the same of CPU-seconds: threads may buy seconds with them
+    cpu_seconds: Quantity  # per input, all threads of this process
     joules_ratio: Ratio | None = None
     joules: Quantity  # per input
     blocks: tuple[tuple[float, float, float], ...] = ()  # seconds per input: baseline, setting, baseline
-    order: tuple[str, ...] = ()  # what ran in each block, as shuffled
-    flags: tuple[str, ...] = ()
+    cpu_blocks: tuple[tuple[float, float, float], ...] = ()  # CPU-seconds per input
+    joules_blocks: tuple[tuple[float, float, float], ...] = ()  # joules per input; empty without a counter
+    turned: tuple[bool, ...] = ()  # blocks that ran inside out
+    order: tuple[str, ...] = ()  # what ran in each block of its group, as shuffled
+    order_seed: int | None = None
+    conditions: Conditions | None = None  # while its group was measured
+    flags: tuple[str, ...] = ()  # warnings about the machine
     ready_seconds: float | None = None  # to compile or export it, once
     agreement: Agreement | None = None  # with the baseline's outputs, on the validation images
     score: Score | None = None  # on the validation images

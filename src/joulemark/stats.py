@@ -192,8 +192,11 @@ def combine_ratios(ratios: Sequence[Ratio]) -> Ratio | None:
     counts too: the half-width is never below Student's t times the standard error over seeds or, of two seeds, which
     say too little for that, half their distance. ``None`` for no ratio.
     """
-    if not ratios:
-        return None
+    return _combined(tuple(ratios)) if ratios else None
+
+
+@functools.lru_cache(maxsize=1 << 15)  # a page asks for the same ratios on every board and limit
+def _combined(ratios: tuple[Ratio, ...]) -> Ratio:
     return _ratio(_log_moments(ratios), sum(ratio.count for ratio in ratios))
 
 

@@ -52,8 +52,8 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One question: this data, this split, this metric, this baseline.
 
     ``data_sha256`` is the digest of all images and labels in canonical order (see ``joulemark.data.splits``), checked
-    when they are read; "unknown" leaves the check to the reader. ``mean`` and ``deviation`` scale inputs: (pixel / 255 -
-    mean) / deviation, one entry a channel.
+    when they are read; "unknown" leaves the check to the reader. ``mean`` and ``deviation`` scale inputs:
+    (pixel / 255 - mean) / deviation, one entry a channel.
     """
 
     name: str

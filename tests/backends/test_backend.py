@@ -47,3 +47,12 @@ def test_what_lacks_part_of_the_contract_is_refused(monkeypatch):
 def test_onnx_runtime_says_what_to_install(monkeypatch):
     monkeypatch.setattr("joulemark.backends.onnx.find_spec", lambda name: None)
     assert OnnxRuntime().unavailable() == "install onnx and onnxscript: the exporter needs them"
+
+
+def test_variants_by_name():
+    made = backend("eager:channels_last, bf16")
+    assert (made.name, made.precision) == ("eager:bf16,channels_last", "bf16")
+    assert isinstance(made, Backend)
+    assert backend("onnxruntime:spin").name == "onnxruntime:spin"
+    with pytest.raises(ValueError, match=r"unknown option of backend 'eager': 'bf17': did you mean 'bf16'"):
+        backend("eager:bf17")

@@ -61,3 +61,25 @@ def test_what_is_simulated_has_its_reason(nets):
     assert "no sparse kernel" in Eager().simulated(nets["static"].replace(masks=mask))
     parts = {**nets["cascade"].parts, "large": nets["quantised"]}
     assert "no int8 kernel" in Eager().simulated(nets["cascade"].replace(parts=parts))
+
+
+@pytest.mark.parametrize("options", [("channels_last",), ("bf16",), ("bf16", "channels_last")])
+def test_variants_agree_within_their_precision(nets, options):
+    x = np.random.default_rng(0).standard_normal((5, 1, 28, 28), dtype=np.float32)
+    expected = Eager().compile(nets["static"], threads=1).run(x)
+    made = Eager(options)
+    found = made.compile(nets["static"], threads=1).run(x)
+    assert found.dtype == np.float32
+    assert made.precision == ("bf16" if "bf16" in options else "fp32")
+    close = 0.05 if "bf16" in options else 1e-5
+    np.testing.assert_allclose(found, expected, atol=close * np.abs(expected).max())
+    if "bf16" in options:
+        assert not np.array_equal(found, expected)
+
+
+def test_compiling_needs_a_compiler_and_a_static_net(nets, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "there is no C++ compiler" in Eager(["compile"]).unavailable()
+    assert Eager(["bf16"]).unavailable() is None
+    with pytest.raises(ValueError, match="this net is dynamic"):
+        Eager(["compile"]).compile(nets["dynamic"], threads=1)

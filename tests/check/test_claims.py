@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import baseline_trial
 
 from joulemark.check.claims import shown_strings, stored_trials, unbacked, unbacked_in, visible_words
 from joulemark.record import Kind, Quantity, Ratio
@@ -83,9 +84,7 @@ def test_mentions_and_other_words_pass(sentence):
 @pytest.fixture
 def trials():
     """A trial with joules from a counter, one that only models them and one that measured no gain."""
-    from synthetic import make_results
-
-    trial = make_results().trials[0]
+    trial = baseline_trial(0)
     joules = Quantity(value=1e-3, unit="J/input", kind=Kind.MEASURED, method="energy counter", scope="x", source="x")
 
     def with_joules(quantity, ratio=None):
@@ -132,6 +131,7 @@ def test_the_line_and_the_sentence_are_told():
     assert (one.line, one.sentence) == (3, "It saves 0.5 J of energy.")
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab. \n|`\"-#*<!>'“”"), max_size=60), st.text(st.sampled_from("xy ,."), max_size=20))
 def test_text_without_the_words_never_claims_and_a_paragraph_with_them_always_does(before, after):
     assert claims(before + after) == []
@@ -169,9 +169,15 @@ def test_our_own_words_claim_no_more_than_was_measured(path):
     assert unbacked_in(path, stored_trials(ROOT / "results")) == []
 
 
-def test_a_page_without_counters_claims_no_energy():
-    from synthetic import make_results
-
-    from joulemark.report.page import render_page
-
-    assert unbacked(visible_words(render_page(make_results())), {}) == []
+def test_reading_trials_changes_nothing_and_takes_sealed_ones_only(folder):
+    root, store = folder
+    good, edited, bare = sorted(path.stem for path in Path(store.folder, "trials").iterdir())[:3]
+    path = Path(store.folder, "trials", f"{edited}.json")
+    path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), "seed": 7}))
+    stated = msgspec.json.decode(Path(store.folder, "trials", f"{bare}.json").read_bytes())
+    Path(store.folder, "trials", f"{bare}.json").write_bytes(msgspec.json.encode({**stated, "seal": None}))
+    before = sorted(Path(root).rglob("*"))
+    found = stored_trials(root)
+    assert good in found
+    assert not {edited, bare} & set(found)
+    assert sorted(Path(root).rglob("*")) == before

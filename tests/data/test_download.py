@@ -101,7 +101,7 @@ def test_only_https_by_default(tmp_path, address):
 
 
 def test_a_redirection_to_another_scheme_is_refused(site, tmp_path):
-    with pytest.raises(ValueError, match="https://127.0.0.1:9/x is no address to download from"):
+    with pytest.raises(ValueError, match=r"https://127\.0\.0\.1:9/x is no address to download from"):
         get(site, "to-https", tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -81,7 +81,7 @@ def test_offline_it_says_what_where_and_what_to_do(given):
         ask()
     said = str(caught.value)
     for part in (
-        "a, b or whole.tar",
+        "a.gz, b.gz",
         str(given),
         str(cache_folder()),
         "https://example.org/a.gz",
@@ -93,7 +93,7 @@ def test_offline_it_says_what_where_and_what_to_do(given):
 
 def test_offline_without_a_folder_it_names_the_variable(given, monkeypatch):
     monkeypatch.delenv("JOULEMARK_DATA")
-    with pytest.raises(FileNotFoundError, match=r"no made data: a, b or whole.tar are not in .* set JOULEMARK_DATA to"):
+    with pytest.raises(FileNotFoundError, match=r"no made data: a.gz, b.gz .* are not in .* set JOULEMARK_DATA to"):
         ask()
 
 

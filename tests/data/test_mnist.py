@@ -28,7 +28,7 @@ def test_two_sets_of_the_same_names_are_kept_apart(given, write_idx):
 
 
 def test_without_files_or_network_it_says_what_to_do(given):
-    said = r"no mnist data: train-images-idx3-ubyte, .* \(JOULEMARK_DATA\) .*https://.* set JOULEMARK_DATA"
+    said = r"no mnist data: train-images-idx3-ubyte.gz, .* \(JOULEMARK_DATA\) .*https://.* set JOULEMARK_DATA"
     with pytest.raises(FileNotFoundError, match=said):
         mnist.read()
 

@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 from synthetic import FAST, SETTINGS, make_results
 
+from joulemark import testing
 from joulemark.explain import explanation
 from joulemark.explain.explanation import explain, paragraphs, reached
 from joulemark.explain.terminal import as_text
+from joulemark.nets.net import Net
 from joulemark.techniques.technique import load_technique
 
 MINE = '''
@@ -40,6 +42,14 @@ def drawn(known):
     console = Console(width=250, file=io.StringIO())
     console.print(as_text(known))
     return console.file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def untrained(monkeypatch):
+    """Nothing is trained: what backends say of a net does not depend on its weights."""
+    blank = Net.new("lenet", testing.TASK.input_shape, seed=0, width=0.2)
+    monkeypatch.setattr(testing, "baseline", lambda: blank)
+    monkeypatch.setattr(testing.WatchedBench, "fit", lambda self, net, **how: net)
 
 
 @pytest.fixture
@@ -92,9 +102,15 @@ def test_a_technique_that_fails_is_explained_and_said_to_fail(mine):
     assert "RuntimeError: no luck" in drawn(known)
 
 
+def test_a_technique_that_gives_no_net_is_said_to(mine):
+    mine.write_text(mine.read_text().replace("return net", "return 7"))
+    known = explain("mine", files=[mine.rename(mine.with_name("seven.py"))])
+    assert {one.reason for one in known.executions} == {"mine returned int, not a Net"}
+
+
 def test_a_claim_without_conditions_is_one_sentence(mine):
     mine.write_text(mine.read_text().replace("; itself; none", ""))
-    with pytest.raises(ValueError, match="^mine: a claim is written"):
+    with pytest.raises(ValueError, match=r"^mine: a claim is written"):
         explain("mine", files=[mine.rename(mine.with_name("claims.py"))])
 
 
@@ -120,14 +136,26 @@ def test_fixed_knobs_and_compositions_count_as_its_own():
     settings = tuple(replace(FAST, technique=name, tested=False) for name in names)
     results = make_results((SETTINGS[0], *settings))
     assert {row.technique for row in reached("int8", [results]) if row.status != "empty"} == set(names[:2])
+    assert {row.technique for row in reached(names[0], [results]) if row.status != "empty"} == {names[0]}
+
+
+def test_a_name_with_knobs_is_explained_with_them_and_a_composition_is_not(mine):
+    known = explain("mine:share=0.2", files=[mine])
+    assert known.name == "mine:share=0.2"
+    assert [(knob.default, knob.searched) for knob in known.knobs] == [(0.2, False), (False, False)]
+    with pytest.raises(ValueError, match="int8 is a composition: explain mine and int8 one by one"):
+        explain("mine+int8", files=[mine])
 
 
 def test_reached_rows_are_drawn(monkeypatch):
-    monkeypatch.setattr(explanation, "example", lambda technique: "not asked in this test")
+    def fail(technique):
+        raise explanation.AttemptError("not asked in this test")
+
+    monkeypatch.setattr(explanation, "example", fail)
     known = explanation.explain_technique(load_technique("conditional-deep-learning"), [make_results()])
     text = drawn(known)
     assert "2.00 (2.00 to 2.00)" in text
-    assert "quick, toy-cpu" in text
+    assert "suite quick on toy-cpu with at most 2 points" in text
     assert "unknown" in text
 
 
@@ -154,7 +182,9 @@ def test_other_words_are_explained_from_their_own_files(name, kind, word):
 
 
 def test_an_unknown_name_offers_the_nearest():
-    with pytest.raises(ValueError, match=r"unknown name 'magnitud': did you mean 'magnitude'\? Known: .*row-stationary"):
+    with pytest.raises(
+        ValueError, match=r"unknown name 'magnitud': did you mean 'magnitude'\? Known: .*row-stationary"
+    ):
         explain("magnitud")
 
 

@@ -119,3 +119,21 @@ def test_edits_that_do_not_fit_are_refused_in_one_sentence(net, edit, why):
 def test_grouped_convolution_is_refused():
     with pytest.raises(ValueError, match="grouped convolution"):
         replay(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), (keep("0", outputs=[0]),))
+
+
+def absorb(layer: str, norm: str) -> dict:
+    return {"edit": "absorb_batch_norm", "layer": layer, "norm": norm}
+
+
+def test_an_absorbed_batch_norm_does_nothing_and_leaves_room_for_its_shift():
+    made = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.ReLU())
+    replay(made, (absorb("0", "1"),))
+    assert isinstance(made[1], nn.Identity)
+    assert made[0].bias.tolist() == [0.0, 0.0]
+    assert set(made.state_dict()) == {"0.weight", "0.bias"}
+
+
+@pytest.mark.parametrize(("layer", "norm"), [("0", "2"), ("2", "1"), ("5", "1"), ("9", "1"), ("0", "9")])
+def test_only_a_batch_norm_is_absorbed_by_a_convolution(net, layer, norm):
+    with pytest.raises(ValueError, match=r"absorb_batch_norm: .* are no convolution and no batch norm"):
+        replay(net, (absorb(layer, norm),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import torch
 from hypothesis import given, settings
@@ -117,3 +118,21 @@ def test_formats_replace_named_layers_only():
 def test_formats_without_a_lowering_are_refused(path, form, why):
     with pytest.raises(ValueError, match=why):
         apply_formats(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), {path: form})
+
+
+def test_outputs_become_integers_where_that_is_said():
+    torch.manual_seed(0)
+    linear, x = nn.Linear(3, 4), torch.randn(20, 3).clamp(-1, 1)
+    ranged = Format(weight_bits=8, activation_bits=8, low=-1, high=1, output=(0.0, 0.51))
+    with torch.no_grad():
+        plain, rounded = (QuantisedLayer(linear, form)(x) for form in (int8(), ranged))
+    expected = (plain / 0.002).round().clamp(0, 255) * 0.002  # a range from 0 is a ReLU too
+    torch.testing.assert_close(rounded, expected, rtol=0, atol=1e-6)
+    assert float(plain.min()) < 0 == float(rounded.min())
+
+
+def test_an_unset_output_is_not_written():
+    """Nets saved before outputs had a range must keep their hash."""
+    assert b"output" not in msgspec.json.encode(int8())
+    ranged = Format(weight_bits=8, activation_bits=8, output=(-1.0, 2.0))
+    assert msgspec.json.decode(msgspec.json.encode(ranged), type=Format) == ranged

@@ -5,8 +5,9 @@ import msgspec
 import pytest
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules
 
-from joulemark.report.board import build_board
+from joulemark.report.board import build_board, other_views
 from joulemark.rules import BASELINE
+from joulemark.stats import paired_ratio
 
 
 def view_of(results, name, limit=2.0):
@@ -46,7 +47,7 @@ def test_ineligible_rows_stay_with_their_reason():
     view = view_of(make_results(), "seconds")
     reasons = {row.technique: (row.status, row.reason) for row in view.ineligible}
     assert reasons["unstructured-pruning"] == ("ineligible", "simulated: no kernel skips unstructured zeros")
-    assert reasons["binary-weights"][1].startswith("may lose 8.")
+    assert reasons["binary-weights"][1].startswith("loses at least 6.98 points (95 % bound; 8.00 seen)")
     assert reasons["binary-weights"][1].endswith("limit 2")
     assert reasons["squeezenet"] == ("failed", "failed: the loss became NaN in epoch 3")
     assert set(reasons) == {"unstructured-pruning", "binary-weights", "squeezenet"}
@@ -115,3 +116,59 @@ def test_nothing_at_all():
     view = view_of(msgspec.structs.replace(make_results(), attempts=[], trials=[], failures=[]), "seconds")
     assert view.rows == () and view.ineligible == ()
     assert view.note
+
+
+def with_reference(results):
+    """As if eager PyTorch ran the fp32 baseline twice as fast as the first backend does."""
+
+    def changed(timing):
+        references = tuple((first / 2, last / 2) for first, _, last in timing.blocks)
+        return msgspec.structs.replace(
+            timing,
+            reference="eager",
+            reference_blocks=references,
+            reference_seconds=msgspec.structs.replace(timing.baseline_seconds, value=BASELINE_SECONDS / 2),
+            reference_ratio=paired_ratio([(a, b[1], c) for (a, c), b in zip(references, timing.blocks, strict=True)]),
+        )
+
+    trials = [
+        msgspec.structs.replace(trial, timings=tuple(changed(timing) for timing in trial.timings))
+        for trial in results.trials
+    ]
+    return msgspec.structs.replace(results, trials=trials)
+
+
+def test_the_headline_divides_by_the_fastest_baseline_and_the_same_backend_stands_beside():
+    view = view_of(with_reference(make_results()), "seconds")
+    row = row_of(view, FAST.technique)
+    assert (row.ratio.value, row.same_backend.value) == pytest.approx((1.0, 2.0))
+    assert row.backend == "onnxruntime"
+    assert view.reference == ("eager",)
+    assert view.elsewhere(row)
+    assert view.baseline_cost == pytest.approx(BASELINE_SECONDS / 2)
+    assert row.cost == pytest.approx(BASELINE_SECONDS / 2)  # twice as fast as its own backend's baseline
+
+
+def test_older_records_divide_by_the_same_backend():
+    view = view_of(make_results(), "seconds")
+    assert view.reference == ()
+    assert not view.elsewhere(row_of(view, FAST.technique))
+
+
+def test_the_same_winners_at_the_other_batch_size():
+    results = make_results()
+    views = other_views(results, 2.0)
+    assert [(view.board.name, view.batch_size) for view in views] == [("seconds", 64)]
+    assert [row.technique for row in views[0].rows] == [FAST.technique, BASELINE]
+    assert views[0].baseline_cost == pytest.approx(BASELINE_SECONDS / 1.5)
+
+
+def test_warnings_of_a_trial_are_flags_of_its_row():
+    results = make_results()
+    trials = [
+        msgspec.structs.replace(trial, warnings=("load", "drift")) if trial.technique == FAST.technique else trial
+        for trial in results.trials
+    ]
+    results = msgspec.structs.replace(results, trials=trials)
+    assert "unsteady: load, drift" in row_of(view_of(results, "seconds"), FAST.technique).flags
+    assert "unsteady: load, drift" not in row_of(view_of(results, "row-stationary"), FAST.technique).flags

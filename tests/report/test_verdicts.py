@@ -41,6 +41,13 @@ def test_nothing_wins_in_words():
     assert "(3 tried: 3 not eligible, failed or untested)" in first
 
 
+def test_too_few_images_are_said_apart_from_a_loss():
+    few = Setting("few", 1.0, 2.0, (2.0, 2.0), 2.0, 38)  # 1.9 points seen of a limit of 2
+    results = make_results((*(s for s in SETTINGS if s.technique != FAST.technique), few))
+    first = headline(results, views_of(results))[0]
+    assert "(4 tried: 3 not eligible, failed or untested, 1 with too few validation images to decide)" in first
+
+
 @pytest.mark.parametrize("limit", [0.5, 2.0])
 def test_no_word_of_saved_energy_without_a_counter(limit):
     results = make_results()
@@ -52,7 +59,7 @@ def test_no_word_of_saved_energy_without_a_counter(limit):
 def test_measured_joules_come_first():
     results = with_joules(make_results())
     first = headline(results, views_of(results))[0]
-    assert "needs 2.00x fewer measured joules (95 % interval 1.93 to 2.07" in first
+    assert "needs 2.00x fewer measured joules (95 % interval 1.94 to 2.06" in first
 
 
 def test_undecided_row():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -102,3 +103,26 @@ def test_a_net_without_layers_is_refused(monkeypatch):
     monkeypatch.setattr(Net, "module", lambda self, **_: nn.Flatten())
     with pytest.raises(TechniqueError, match="no convolution or linear layer"):
         module_of_int8.int8(testing.baseline(), Calibration(torch.zeros(1, 1, 28, 28)), images=16)
+
+
+def test_batch_norm_is_folded_and_outputs_that_are_added_have_a_range_too():
+    net, images = Net.new("resnet", (3, 32, 32), seed=0, depth=8, width=0.25), torch.randn(32, 3, 32, 32)
+    quantised = int8(net, Calibration(images), images=32)
+    assert set(quantised.formats) == {
+        path for path, m in net.module().named_modules() if isinstance(m, nn.Conv2d | nn.Linear)
+    }
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in quantised.module().modules())
+    ranged = {path: form.output for path, form in quantised.formats.items() if form.output is not msgspec.UNSET}
+    assert set(ranged) == {"conv1", "layer1.0.conv2", "layer2.0.conv2", "layer3.0.conv2"}
+    module = net.module()
+    with torch.no_grad():
+        stem = module[:3](images)
+        block = module.get_submodule("layer1.0")
+        added = block.bn2(block.conv2(block.relu1(block.bn1(block.conv1(stem)))))
+    assert ranged["conv1"] == (0.0, pytest.approx(float(stem.max()), rel=1e-4))  # after ReLU: read by two
+    assert ranged["layer1.0.conv2"] == pytest.approx((float(added.min()), float(added.max())), rel=1e-4)
+
+
+def test_a_net_whose_convolutions_feed_each_other_keeps_its_outputs_in_float():
+    formats = int8(testing.baseline(), Calibration(torch.randn(32, 1, 28, 28)), images=32).formats
+    assert all(form.output is msgspec.UNSET for form in formats.values())

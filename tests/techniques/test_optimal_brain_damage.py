@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from joulemark.nets.folding import fold
 from joulemark.nets.net import Net
+from joulemark.nets.resnet import Block
 from joulemark.techniques import optimal_brain_damage as obd
 from joulemark.techniques.technique import TechniqueError
 
@@ -296,3 +298,85 @@ def test_the_loss_and_its_sample_are_counted_over_images_not_batches():
     b = obd.second_derivatives(net.module(), [(images, labels)])
     for name in a:
         torch.testing.assert_close(a[name], b[name])
+
+
+def backward(layers, x, h):
+    """One row's curvature ``h`` at the output of a chain taken back to its input ``x``, and that of its weights."""
+    values = [x]
+    for layer in layers:
+        values.append(layer(values[-1]))
+    found = []
+    for layer, inside in zip(reversed(layers), reversed(values[:-1]), strict=True):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            weight = layer.weight.detach()
+
+            def of_weight(w, layer=layer, inside=inside):
+                return torch.func.functional_call(layer, {"weight": w}, (inside,)).flatten()
+
+            j = torch.autograd.functional.jacobian(of_weight, weight).reshape(h.numel(), -1)
+            found.append((h @ j**2).view_as(weight))
+        j = torch.autograd.functional.jacobian(lambda v, layer=layer: layer(v).flatten(), inside.detach())
+        h = h @ j.reshape(h.numel(), -1) ** 2
+    return h, found[::-1]
+
+
+def test_a_residual_block_with_batch_norm_and_padded_shortcut_follows_the_recursion():
+    """Both ways into the sum carry its curvature; the shortcut is a slice and zero channels, so it has slope 1 or 0."""
+    torch.manual_seed(0)
+    block = Block(2, 5, 2).double()
+    for norm in (block.bn1, block.bn2):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.3, 2.0)
+        norm.weight.data.normal_()
+    first = nn.Conv2d(1, 2, 3, padding=1).double()
+    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3).double()]
+    net = nn.Sequential(first, block, *end).eval()
+    images = torch.randn(3, 1, 6, 6).double()
+    branch = [block.conv1, block.bn1, block.relu1, block.conv2, block.bn2]
+    rows = []
+    for image in images:
+        x = first(image[None])
+        shortcut = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 2))
+        total = nn.Sequential(*branch)(x) + shortcut
+        p = nn.Sequential(block.relu2, *end)(total).softmax(1)
+        h, (last,) = backward([block.relu2, *end], total, (p * (1 - p)).flatten())
+        through, inner = backward(branch, x, h)
+        beside = torch.zeros_like(x)
+        beside[:, :, ::2, ::2] = h.view_as(total)[:, 1:3]
+        _, (start,) = backward([first], image[None], through + beside.flatten())
+        rows.append([start, *inner, last])
+    got = obd.second_derivatives(net, [(images, torch.zeros(3, dtype=torch.int64))])
+    expected = [torch.stack(column).mean(0) for column in zip(*rows, strict=True)]
+    for name, h in zip(("0.weight", "1.conv1.weight", "1.conv2.weight", "4.weight"), expected, strict=True):
+        torch.testing.assert_close(got[name], h, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("builder", ["resnet20", "convnet", "alexnet", "vgg"])
+def test_nets_of_ours_are_pruned(builder):
+    net = Net.new(builder, (3, 32, 32), seed=0, width=0.25)
+    sample = [(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(4))]
+    pruned, predicted = obd.prune(net, sample, 0.3)
+    total = sum(mask.numel() for mask in pruned.masks.values())
+    assert set(pruned.masks) == {  # convolutions and linear layers, no batch norm
+        f"{path}.weight" for path, m in net.module().named_modules() if isinstance(m, nn.Conv2d | nn.Linear)
+    }
+    assert sum(int(mask.sum()) for mask in pruned.masks.values()) == round(0.3 * total)
+    assert predicted >= 0.0
+
+
+def test_folding_batch_norm_changes_no_saliency():
+    """s = h w^2 / 2 is the same whether a scale is in the batch norm or in the weight, so no fold is needed."""
+    net = Net.new("convnet", (3, 32, 32), seed=0, width=0.1)
+    module = net.module()
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_var.uniform_(0.3, 2.0)
+            norm.weight.data.uniform_(0.5, 1.5)
+    net = net.with_state(module)
+    sample = [(torch.randn(4, 3, 32, 32), torch.arange(4))]
+    saliencies = []
+    for one in (net, fold(net)):
+        h, weights = obd.second_derivatives(one.module(), sample), dict(one.module().named_parameters())
+        saliencies.append({n: v * weights[n].detach() ** 2 for n, v in h.items() if n.endswith("weight")})
+    for name in saliencies[0]:
+        torch.testing.assert_close(saliencies[0][name], saliencies[1][name], rtol=1e-3, atol=1e-9)

@@ -40,7 +40,12 @@ def test_every_section_is_read_in_any_order():
     assert paper.reference == 'A. Nobody, "Halves", NIPS 1900.'
     first, second = paper.claims
     assert first == Claim(
-        figure="2x faster", metric="LeNet, seconds", baseline="the whole", accuracy="none", mark="seen", where="abstract"
+        figure="2x faster",
+        metric="LeNet, seconds",
+        baseline="the whole",
+        accuracy="none",
+        mark="seen",
+        where="abstract",
     )
     assert (second.accuracy, second.mark, second.verified) == ("1 point; of 100", "recalled", False)
     assert first.verified

@@ -84,7 +84,7 @@ class EagerNet:
             rows = rows.contiguous(memory_format=self.layout)
         with torch.inference_mode(), gathered(self.module), self._precision():
             output: Tensor = self.call(rows)
-        return output.float().numpy()  # type: ignore[no-any-return]
+        return output.float().numpy()
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()

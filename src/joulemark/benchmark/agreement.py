@@ -52,4 +52,6 @@ def wilson(hits: int, tries: int) -> tuple[float, float]:
     share, z2 = hits / tries, NORMAL_97_5**2
     centre = (share + z2 / (2 * tries)) / (1 + z2 / tries)
     half = NORMAL_97_5 / (1 + z2 / tries) * math.sqrt(share * (1 - share) / tries + z2 / (4 * tries**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = centre - half if hits else 0.0  # exactly: rounding leaves a trace
+    high = centre + half if hits < tries else 1.0
+    return low, high

@@ -24,7 +24,7 @@ def attempt_key(session: Session, made: str) -> str:
     """Content key of the judgement of one made net: its making and everything that decides how it is judged."""
     suite = session.suite
     return content_key(
-        "attempt", made, suite.backends[0], suite.threads, suite.models, session.machine.hardware_class,
+        "attempt", made, suite.backends, suite.threads, suite.models, session.machine.hardware_class,
         suite.batch_sizes[0], suite.measuring.screening_seconds, session.code,
     )  # fmt: skip
 
@@ -35,20 +35,20 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
     ``baseline`` is the trained net of the same seed (``None``: this one is it) and ``baseline_seconds`` what it took
     per input when it was screened. Raises :class:`AttemptError` if the net does not run.
     """
-    first = session.backends[0]
     net = session.net(made.net)
     if net is None:
         raise AttemptError(
             f"the saved net {made.net} is missing or damaged: remove made/{made.key}.json to make it anew"
         )
+    home = session.home(net)
     try:
-        compiled = session.compiled(net, first)
+        compiled = session.compiled(net, home)
         score = score_of(compiled, session.splits["validation"], "validation")
         seconds, per_input = _screen(session, compiled, baseline, baseline_seconds)
         reports, known = modelled(session, net)
     except (ValueError, RuntimeError) as error:
-        raise AttemptError(f"its net does not run on {first.name}: {sentence(error)}") from error
-    reason = first.simulated(net)
+        raise AttemptError(f"its net does not run on {home.name}: {sentence(error)}") from error
+    reason = home.simulated(net)
     return Attempt(
         key=attempt_key(session, made.key),
         task=made.task,
@@ -59,6 +59,7 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
         made=made.key,
         net=made.net,
         score=score,
+        backend=home.name,
         execution="real" if reason is None else "simulated",
         reason=reason,
         seconds=seconds,
@@ -93,6 +94,7 @@ def _screen(
         window_seconds=suite.measuring.screening_seconds,
         joules_window_seconds=max(suite.measuring.screening_seconds, SHORTEST_UPDATES * updates),
         blocks=SCREENING_BLOCKS,
+        joules_blocks=SCREENING_BLOCKS,
     )
     images = session.splits["validation"].images[: suite.measuring.images]
     reference = compiled if baseline is None else session.compiled(baseline, session.backends[0])

@@ -1,7 +1,7 @@
 """Baselines that come with the package, so that nobody trains again what has been trained.
 
-    baselines/<task>/seed-<n>.json          the record of its making
-                    /seed-<n>.safetensors   the net
+    baselines/<task>/<key>.json             the record of its making
+                    /<hash>.safetensors     the net
 
 A published baseline belongs to one version of a task (data, splits, recipe) and one seed. It is used whatever the code
 has become since: the record says which code and machine made it, and ``joulemark run --fresh`` trains anew instead.
@@ -12,38 +12,53 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-import msgspec
-
 from joulemark.nets.net import Net
 from joulemark.record import Made
+from joulemark.store import opened, sealed
 from joulemark.task import Task
 
 
 def published(task: Task, seed: int) -> tuple[Made, Net] | None:
     """The published baseline of a task and seed, or ``None``.
 
-    Raises ``ValueError`` if its files are there but are not a net of this task.
+    Raises ``ValueError`` if a file in the task's folder is damaged, edited or another task's.
     """
     folder = files("joulemark") / "baselines" / folder_name(task)
-    stated, saved = folder / f"seed-{seed}.json", folder / f"seed-{seed}.safetensors"
-    if not (stated.is_file() and saved.is_file()):
+    if not folder.is_dir():
         return None
-    try:
-        made, net = msgspec.json.decode(stated.read_bytes(), type=Made), Net.from_bytes(saved.read_bytes())
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise ValueError(f"the published baseline {stated} cannot be read: {error}") from error
-    if (made.task_key, made.seed, made.net) != (task.key, seed, net.hash):
-        raise ValueError(f"the published baseline {stated} is not that of task {task.name!r}, seed {seed}: reinstall")
-    return made, net
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if not entry.name.endswith(".json"):
+            continue
+        try:
+            made = opened(entry.read_bytes(), Made, entry.name).record
+            if made.task_key != task.key:
+                raise ValueError(f"it is of task {made.task!r}, {made.task_key[:8]}")
+            if made.seed != seed:
+                continue
+            net = Net.from_bytes((folder / f"{made.net}.safetensors").read_bytes())
+            if net.hash != made.net:
+                raise ValueError(f"its net is {net.hash}, not {made.net}")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the published baseline {entry.name} of {task.name} is broken: {error}") from error
+        return made, net
+    return None
 
 
 def publish(made: Made, net: Net, task: Task, folder: Path) -> Path:
-    """Write a baseline as :func:`published` reads it, below ``folder``; returns the record's path."""
+    """Write a baseline as :func:`published` reads it, below ``folder``; returns the record's path.
+
+    An older baseline of the same seed is replaced.
+    """
     place = folder / folder_name(task)
     place.mkdir(parents=True, exist_ok=True)
-    (place / f"seed-{made.seed}.safetensors").write_bytes(net.to_bytes())
-    stated = place / f"seed-{made.seed}.json"
-    stated.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    for path in place.glob("*.json"):
+        older = opened(path.read_bytes(), Made, path.name).record
+        if older.seed == made.seed:
+            path.unlink()
+            (place / f"{older.net}.safetensors").unlink(missing_ok=True)
+    (place / f"{made.net}.safetensors").write_bytes(net.to_bytes())
+    stated = place / f"{made.key}.json"
+    stated.write_bytes(sealed(made))
     return stated
 
 

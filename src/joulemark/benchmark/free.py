@@ -7,6 +7,7 @@ for the asking.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -18,13 +19,22 @@ from joulemark.backends.backend import Backend, Configurable, Images, backend, b
 from joulemark.benchmark.agreement import agreement
 from joulemark.benchmark.fingerprint import code_digest
 from joulemark.benchmark.making import sentence
-from joulemark.benchmark.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
-from joulemark.benchmark.passes import Passes, cpu_quantity, outputs, whole_batches
+from joulemark.benchmark.measuring import (
+    Pair,
+    joules_quantity,
+    joules_ratio,
+    joules_values,
+    measure_pairs,
+    seconds_quantity,
+)
+from joulemark.benchmark.passes import cpu_quantity, outputs, whole_batches
 from joulemark.benchmark.session import Session
 from joulemark.data.splits import Split
+from joulemark.machine import activity, conditions
 from joulemark.nets.net import Net
 from joulemark.record import FreeTrial, Kind, Quantity, Score, content_key
 from joulemark.rules import pack_bits
+from joulemark.stability import disturbances
 from joulemark.stats import loss_bound, paired_ratio
 
 BATCH_SIZES = (1, 8, 64)
@@ -37,6 +47,10 @@ VARIANTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "eager": (("channels_last",), ("bf16",), ("bf16", "channels_last"), ("compile",)),
 }
 """Options that are tried together; of other backends each option is tried alone."""
+
+
+Tell = Callable[[str, int, int, float | None], None]
+"""Hears of each group: a title, settings measured, settings kept, seconds; no seconds yet when it starts."""
 
 
 class Setting(NamedTuple):
@@ -104,27 +118,34 @@ def free_key(session: Session, net: Net, setting: Setting) -> str:
     modules = ["joulemark.benchmark.free", *([type(made).__module__] if made else [])]
     return content_key(
         "free", net.hash, suite.task.key, suite.backends[0], suite.threads, suite.measuring, tuple(setting),
-        session.machine.hardware_class, code_digest(modules), session.code,
+        session.machine.hardware_class, _digest(*modules), session.code,
     )  # fmt: skip
 
 
-def measure_free(
-    session: Session, net: Net, seed: int, tell: Callable[[str, int, int], None], keep: Callable[[str], None]
-) -> None:
+@functools.cache
+def _digest(*modules: str) -> str:
+    return code_digest(modules)
+
+
+def measure_free(session: Session, net: Net, seed: int, tell: Tell, keep: Callable[[str], None]) -> None:
     """Measure and store every setting that is not stored yet; one that could not run is tried again.
 
-    ``tell`` hears of each group (title, settings measured, settings kept); ``keep`` hears of every key.
+    ``keep`` hears of every key.
     """
-    for group in _groups(settings(session), session.suite.measuring.order_seed):
+    everything = settings(session)
+    done = 0
+    for group in _groups(everything, session.suite.measuring.order_seed):
         stored = {one: session.store.free_trial(free_key(session, net, one)) for one in group}
         missing = [one for one, record in stored.items() if record is None or record.reason is not None]
-        title = f"free: {', '.join(one.title for one in group)}"
-        tell(title, 0, 0)
+        done += len(group)
+        title = f"what is free: {done} of {len(everything)} settings"
+        began = time.monotonic()
+        tell(title, 0, 0, None)
         for record in _measured(session, net, seed, missing):
             session.store.put(record)
         for one in group:
             keep(free_key(session, net, one))
-        tell(title, len(missing), len(group) - len(missing))
+        tell(title, len(missing), len(group) - len(missing), time.monotonic() - began)
 
 
 def _groups(everything: Sequence[Setting], order_seed: int) -> Iterator[list[Setting]]:
@@ -138,15 +159,12 @@ class _Ready(NamedTuple):
 
     setting: Setting
     pair: Pair
-    candidate: Passes
-    baseline: Passes
     seconds: float  # that making it ready took
 
 
 def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -> Iterator[FreeTrial]:
     """Measure a group of settings in shuffled blocks; those that cannot run come back with the reason."""
     ready: list[_Ready] = []
-    images = _images(session)
     for setting in group:
         made, reason = _opened(setting.variant)
         if made is not None and reason is None:
@@ -156,12 +174,19 @@ def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -
                 reason = f"it could not run: {sentence(error)}"
         if reason is not None:
             yield _blank(session, net, seed, setting, reason)
-    order = tuple(measure_pairs([one.pair for one in ready], images, session.suite.measuring, session.meters))
+    measuring = session.suite.measuring
+    order_seed = int(content_key(measuring.order_seed, [tuple(one) for one in group]), 16) % 2**32
+    before = activity()
+    pairs = [one.pair for one in ready]
+    order = tuple(measure_pairs(pairs, _images(session), measuring, session.meters, order_seed=order_seed))
+    seen = conditions(before, activity())
     for one in ready:
         try:
-            yield _trial(session, net, seed, one, order)
+            record = _trial(session, net, seed, one)
         except ValueError as error:  # outputs that are not finite
-            yield _blank(session, net, seed, one.setting, sentence(error))
+            record = _blank(session, net, seed, one.setting, sentence(error))
+        record = msgspec.structs.replace(record, order=order, order_seed=order_seed, conditions=seen)
+        yield msgspec.structs.replace(record, flags=tuple(disturbances(seen)))
 
 
 def _images(session: Session) -> Images:
@@ -175,31 +200,32 @@ def _ready(session: Session, net: Net, setting: Setting, made: Backend) -> _Read
     compiled = made.compile(net, threads=setting.threads)
     compiled.run(images[: setting.batch_size])  # what compiles on demand does so here
     seconds = time.perf_counter() - began
-    candidate = Passes(compiled, images, setting.batch_size)
-    baseline = Passes(session.compiled(net, session.backends[0]), images, 1)
-    pair = Pair(setting.title, baseline, candidate, len(images))
-    return _Ready(setting, pair, candidate, baseline, seconds)
+    baseline = session.compiled(net, session.backends[0])
+    return _Ready(
+        setting, Pair(setting.title, baseline, compiled, setting.batch_size, baseline_batch_size=1), seconds
+    )  # fmt: skip
 
 
-def _trial(session: Session, net: Net, seed: int, one: _Ready, order: tuple[str, ...]) -> FreeTrial:
-    split = session.splits["validation"]
+def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
+    split, pair = session.splits["validation"], one.pair
     size = one.setting.batch_size if "compile" in one.setting.options else SCORED_BATCH
-    reference = outputs(one.baseline.compiled, split.images, SCORED_BATCH)
-    logits = outputs(one.candidate.compiled, split.images, size)
+    reference = outputs(pair.baseline, split.images, SCORED_BATCH)
+    logits = outputs(pair.candidate, split.images, size)
     near = agreement(reference, logits)
     scores = [_score(array, split) for array in (reference, logits)]
     loss, bound = loss_bound(*(array.argmax(1)[None] == split.labels[None] for array in (reference, logits)))
-    pair = one.pair
     return msgspec.structs.replace(
         _blank(session, net, seed, one.setting, None),
         ratio=paired_ratio(pair.seconds),
         seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
-        cpu_seconds=one.candidate.cpu_quantity(),
-        baseline_cpu_seconds=one.baseline.cpu_quantity(),
+        cpu_ratio=paired_ratio(pair.cpu_seconds),
+        cpu_seconds=cpu_quantity([middle for _, middle, _ in pair.cpu_seconds]),
         joules_ratio=joules_ratio(pair.joules),
         joules=joules_quantity([middle for _, middle, _ in pair.joules]),
         blocks=tuple(pair.seconds),
-        order=order,
+        cpu_blocks=tuple(pair.cpu_seconds),
+        joules_blocks=tuple((a, b, c) for a, b, c in joules_values(pair.joules)),
+        turned=tuple(pair.turned),
         ready_seconds=one.seconds,
         agreement=near,
         score=scores[1],
@@ -240,7 +266,6 @@ def _blank(session: Session, net: Net, seed: int, setting: Setting, reason: str 
         reason=reason,
         seconds=unknown,
         cpu_seconds=cpu_quantity([], reason),
-        baseline_cpu_seconds=cpu_quantity([], reason),
         joules=joules,
         provenance=session.provenance(),
     )

@@ -1,12 +1,21 @@
-"""Measuring a net against the baseline: shuffled blocks of (baseline, candidate, baseline), the same real inputs."""
+"""Measuring a net against the baseline: many short shuffled blocks, the same real inputs in every window.
+
+A block is baseline, candidate, candidate, baseline, or turned inside out by the toss of a seeded coin. If the two nets
+cost the same, the coin alone decides the sign of a block's log ratio, so its distribution is symmetric about zero
+whatever the noise does, and what is robust (:func:`joulemark.stats.paired_ratio`) is also unbiased.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
+import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +29,13 @@ from joulemark.stats import bootstrap_median, paired_ratio
 WARM_UP_SECONDS = 2.0
 STEADY = 0.05
 """Warm-up ends when two passes in a row differ by less than this share, or after ``WARM_UP_SECONDS``."""
+
+FIRST_BATCHES = 2
+"""Batches run just before a window opens: the other nets of the block have emptied the caches."""
+
+SCREENING_ROUNDS = 5
+
+Images = NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,73 +52,167 @@ class Meters:
 
 @dataclasses.dataclass
 class Pair:
-    """One baseline and one candidate on one backend at one batch size, and what their blocks gave."""
+    """One baseline and one candidate at one batch size, and what their blocks gave.
+
+    ``reference`` is a second baseline, on another backend, that runs in the same blocks. The lists hold one entry a
+    block, in time order: what the first baseline window, the candidate (geometric mean of its two windows) and the
+    second baseline window took per input; ``references`` those of the reference's two windows.
+    """
 
     name: str
     baseline: Compiled
     candidate: Compiled
     batch_size: int
-    repeats: dict[int, int] = dataclasses.field(default_factory=dict)  # id of compiled -> passes in a window
+    reference: Compiled | None = None
+    baseline_batch_size: int | None = None  # if it is not the candidate's
     seconds: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)
+    cpu_seconds: list[tuple[float, float, float]] = dataclasses.field(default_factory=list)  # of this whole process
     joules: list[tuple[Quantity, Quantity, Quantity]] = dataclasses.field(default_factory=list)
+    references: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    reference_joules: list[tuple[Quantity, Quantity]] = dataclasses.field(default_factory=list)
+    turned: list[bool] = dataclasses.field(default_factory=list)  # candidate outside
+
+
+@dataclasses.dataclass(frozen=True)
+class Leg:
+    """One net of a pair with its batches and how many passes over them fill a window."""
+
+    net: Compiled
+    batches: Sequence[Images]
+    passes: int
+
+    @property
+    def inputs(self) -> int:
+        """Inputs in one window."""
+        return self.passes * sum(len(batch) for batch in self.batches)
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What one window took per input."""
+
+    seconds: float
+    cpu_seconds: float
+    joules: Quantity
 
 
 def measure_pairs(
-    pairs: Sequence[Pair], images: NDArray[np.float32], measuring: Measuring, meters: Meters
+    pairs: Sequence[Pair], images: Images, measuring: Measuring, meters: Meters, *, order_seed: int | None = None
 ) -> list[str]:
-    """Fill ``pairs`` with ``measuring.blocks`` blocks each, in an order shuffled by ``measuring.order_seed``.
+    """Fill ``pairs`` with blocks, in an order shuffled by ``order_seed`` (the suite's, unless given).
 
     A window makes whole passes over the same images in batches, so that a dynamic net meets the same inputs in every
-    window; how many passes is fixed beforehand from the time one takes. Returns the order in which pairs came.
+    window; how many passes is fixed beforehand from the time one takes. Where there is an energy counter windows are
+    ``joules_window_seconds`` long and ``joules_blocks`` many. Returns the order in which pairs came.
     """
     length = measuring.joules_window_seconds if meters.sources else measuring.window_seconds
-    for pair in pairs:
-        _prepare(pair, images, length)
-    order = [pair for pair in pairs for _ in range(measuring.blocks)]
-    np.random.default_rng(measuring.order_seed).shuffle(order)
-    for pair in order:
-        windows = [_window(pair, net, images, meters) for net in (pair.baseline, pair.candidate, pair.baseline)]
-        first, middle, last = (window.seconds.value or 0.0 for window in windows)
-        inputs = [pair.repeats[id(net)] * len(images) for net in (pair.baseline, pair.candidate, pair.baseline)]
-        pair.seconds.append((first / inputs[0], middle / inputs[1], last / inputs[2]))
-        per_input = [_per_input(window.joules, n) for window, n in zip(windows, inputs, strict=True)]
-        pair.joules.append((per_input[0], per_input[1], per_input[2]))
-    return [pair.name for pair in order]
+    blocks = measuring.joules_blocks if meters.sources else measuring.blocks
+    rng = np.random.default_rng(measuring.order_seed if order_seed is None else order_seed)
+    order = [(pair, _legs(pair, images, length)) for pair in pairs] * blocks
+    rng.shuffle(order)
+    with _no_collection():
+        for pair, legs in order:
+            _block(pair, legs, turned=bool(rng.integers(2)), meters=meters)
+    return [pair.name for pair, _ in order]
 
 
-def one_pass(net: Compiled, images: NDArray[np.float32], batch_size: int) -> Callable[[], None]:
-    """A function that sends all ``images`` through once, in batches cut beforehand."""
-    batches = [np.ascontiguousarray(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-
-    def go() -> None:
-        for batch in batches:
-            net.run(batch)
-
-    return go
-
-
-def _prepare(pair: Pair, images: NDArray[np.float32], length: float) -> None:
-    """Warm both nets up until steady and fix how many passes fill a window of ``length`` seconds."""
-    for net in (pair.baseline, pair.candidate):
-        go = one_pass(net, images, pair.batch_size)
-        previous, began = float("inf"), time.perf_counter()
-        while True:
+def screen(nets: Mapping[str, Compiled], images: Images, batch_size: int) -> dict[str, float]:
+    """Seconds per input of each net in a few passes that take turns: the least of them, since noise only adds."""
+    legs = {name: Leg(net, _batches(images, batch_size), 1) for name, net in nets.items()}
+    best = dict.fromkeys(legs, math.inf)
+    for _ in range(SCREENING_ROUNDS):
+        for name, leg in legs.items():
             start = time.perf_counter()
-            go()
-            taken = time.perf_counter() - start
-            steady = abs(taken - previous) < STEADY * previous
-            previous = taken
-            if steady or time.perf_counter() - began > WARM_UP_SECONDS:
-                break
-        pair.repeats[id(net)] = max(1, round(length / previous))
+            _go(leg)
+            best[name] = min(best[name], (time.perf_counter() - start) / leg.inputs)
+    return best
 
 
-def _window(pair: Pair, net: Compiled, images: NDArray[np.float32], meters: Meters) -> Window:
-    go, repeats = one_pass(net, images, pair.batch_size), pair.repeats[id(net)]
+def _legs(pair: Pair, images: Images, length: float) -> dict[str, Leg]:
+    """The nets of a pair, outermost first, warmed up, with the passes that fill a window of ``length`` seconds."""
+    nets = {"reference": pair.reference, "baseline": pair.baseline, "candidate": pair.candidate}
+    sizes = {"candidate": pair.batch_size}
+    legs = {}
+    for name, net in nets.items():
+        if net is not None:
+            batches = _batches(images, sizes.get(name, pair.baseline_batch_size or pair.batch_size))
+            leg = Leg(net, batches, 1)
+            legs[name] = dataclasses.replace(leg, passes=max(1, round(length / _warm_up(leg))))
+    return legs
+
+
+def _warm_up(leg: Leg) -> float:
+    """Run until steady; seconds of the last pass."""
+    previous, began = math.inf, time.perf_counter()
+    while True:
+        start = time.perf_counter()
+        _go(leg)
+        taken = time.perf_counter() - start
+        steady = abs(taken - previous) < STEADY * previous
+        previous = taken
+        if steady or time.perf_counter() - began > WARM_UP_SECONDS:
+            return taken
+
+
+def _batches(images: Images, batch_size: int) -> list[Images]:
+    return [np.ascontiguousarray(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+
+
+def _go(leg: Leg) -> None:
+    for _ in range(leg.passes):
+        for batch in leg.batches:
+            leg.net.run(batch)
+
+
+def _block(pair: Pair, legs: Mapping[str, Leg], *, turned: bool, meters: Meters) -> None:
+    """Run one block: the nets in turn and back again, from the other end if ``turned``."""
+    half = list(legs)[::-1] if turned else list(legs)
+    there = {name: _window(legs[name], meters) for name in half}
+    back = {name: _window(legs[name], meters) for name in half[::-1]}
+    first, middle, last = there["baseline"], (there["candidate"], back["candidate"]), back["baseline"]
+    pair.turned.append(turned)
+    pair.seconds.append((first.seconds, math.sqrt(middle[0].seconds * middle[1].seconds), last.seconds))
+    cpu_seconds = math.sqrt(middle[0].cpu_seconds * middle[1].cpu_seconds)
+    pair.cpu_seconds.append((first.cpu_seconds, cpu_seconds, last.cpu_seconds))
+    pair.joules.append((first.joules, _both(middle[0].joules, middle[1].joules), last.joules))
+    if "reference" in legs:
+        pair.references.append((there["reference"].seconds, back["reference"].seconds))
+        pair.reference_joules.append((there["reference"].joules, back["reference"].joules))
+
+
+def _window(leg: Leg, meters: Meters) -> Taken:
+    for batch in leg.batches[:FIRST_BATCHES]:
+        leg.net.run(batch)
     with meters.window() as window:
-        for _ in range(repeats):
-            go()
-    return window
+        cpu_seconds = time.process_time()
+        _go(leg)
+        cpu_seconds = time.process_time() - cpu_seconds
+    seconds = window.seconds.value or math.nan  # of a window that closed it is never unknown
+    return Taken(seconds / leg.inputs, cpu_seconds / leg.inputs, _per_input(window.joules, leg.inputs))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's collector of cycles out of the windows, where it would hit whichever net comes to its turn."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _both(one: Quantity, other: Quantity) -> Quantity:
+    """The geometric mean of two windows of one net; if one of them is unknown, that one."""
+    if not one.value or not other.value or min(one.value, other.value) < 0:
+        return one if not one.value else other
+    value = math.sqrt(one.value * other.value)
+    random = None if one.random is None or other.random is None else math.hypot(one.random, other.random) / 2
+    systematic = None if one.systematic is None else one.systematic / one.value * value
+    flags = tuple(dict.fromkeys((*one.flags, *other.flags)))
+    return msgspec.structs.replace(one, value=value, random=random, systematic=systematic, flags=flags)
 
 
 def _per_input(joules: Quantity, inputs: int) -> Quantity:
@@ -161,7 +271,13 @@ def joules_quantity(values: Sequence[Quantity]) -> Quantity:
     )  # fmt: skip
 
 
+def joules_values(rows: Sequence[Sequence[Quantity]]) -> list[list[float]]:
+    """The values of windows, row by row; none at all if one window has none."""
+    values = [[q.value for q in row if q.value is not None and q.value > 0] for row in rows]
+    complete = all(len(known) == len(row) for known, row in zip(values, rows, strict=True))
+    return values if complete else []
+
+
 def joules_ratio(blocks: Sequence[tuple[Quantity, Quantity, Quantity]]) -> Ratio | None:
     """Paired ratio of joules over blocks; ``None`` if any window has none."""
-    rows = [[q.value for q in block if q.value is not None and q.value > 0] for block in blocks]
-    return paired_ratio(rows) if all(len(row) == 3 for row in rows) else None
+    return paired_ratio(joules_values(blocks))

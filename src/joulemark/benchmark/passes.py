@@ -1,11 +1,8 @@
-"""Passes: what lets two nets be measured against each other at different batch sizes, with their CPU-seconds.
-
-Whoever measures sends all images in one call; each side cuts them into batches of its own, made beforehand.
-"""
+"""Passes over images in batches of one size, and the CPU-seconds they took."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,41 +12,14 @@ from joulemark.record import Kind, Quantity
 from joulemark.stats import bootstrap_median
 
 
-class Passes:
-    """A compiled net whose every ``run`` is one pass over the same images in batches of ``batch_size``.
-
-    ``cpu_seconds`` holds the CPU-seconds that all threads of this process took for each pass. They are read twice a
-    pass, not twice a batch, so that reading them costs the small batches nothing.
-    """
-
-    def __init__(self, compiled: Compiled, images: Images, batch_size: int) -> None:
-        starts = range(0, len(images), batch_size)
-        self.batches = [np.ascontiguousarray(images[start : start + batch_size]) for start in starts]
-        self.compiled = compiled
-        self.inputs = len(images)
-        self.cpu_seconds: list[float] = []
-
-    def run(self, images: Images) -> Images:
-        """Send all batches through; ``images`` are those given at construction. Returns the outputs of the last."""
-        began = time.process_time()
-        for batch in self.batches:
-            output = self.compiled.run(batch)
-        self.cpu_seconds.append(time.process_time() - began)
-        return output
-
-    def cpu_quantity(self) -> Quantity:
-        """Median CPU-seconds per input over the passes so far, with its bootstrap interval."""
-        return cpu_quantity([seconds / self.inputs for seconds in self.cpu_seconds])
-
-
-def cpu_quantity(values: list[float], reason: str | None = None) -> Quantity:
+def cpu_quantity(values: Sequence[float], reason: str | None = None) -> Quantity:
     """Median CPU-seconds per input with its bootstrap interval; unknown, with the ``reason``, without values."""
     low, high = bootstrap_median(values) if values else (None, None)
     return Quantity(
         value=float(np.median(values)) if values else None,
         unit="s/input",
         kind=Kind.MEASURED,
-        method="CPU clock of the process, median of passes",
+        method="CPU clock of the process, median of windows",
         scope="all threads of this process",
         source="time.process_time",
         low=low,

@@ -12,6 +12,7 @@ import msgspec
 
 from joulemark.benchmark.attempt import attempt_key, run_attempt
 from joulemark.benchmark.baselines import published
+from joulemark.benchmark.free import measure_free
 from joulemark.benchmark.making import AttemptError, chain_name, made_key, make_net, sentence
 from joulemark.benchmark.search import next_knobs
 from joulemark.benchmark.session import Session
@@ -81,6 +82,11 @@ def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:
     return _Run(session, chains, listen).all()
 
 
+def run_free(session: Session, listen: Listener) -> Outcome:
+    """Measure what costs nothing for a suite, and nothing else; what is stored is kept."""
+    return _Run(session, (), listen).free()
+
+
 def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     """What a run would do, one line a step, without doing it."""
     suite = session.suite
@@ -97,6 +103,8 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
         f"measure and test the baseline and the winners of {boards_count} boards, seeds {_listed(suite.seeds)}: "
         f"{suite.measuring.blocks} blocks each on {_listed(f'{name} batch {size}' for name, size in suite.scenarios)}"
     )
+    if suite.free:
+        lines.append("measure what costs nothing: runtimes, threads, batch sizes, layout, compilation, precision")
     return lines
 
 
@@ -134,15 +142,41 @@ class _Run:
         self.steps = self.made + self.kept + len(self.failed) + len(tested)
         for attempt in tested:
             self._trial(attempt)
+        if self.suite.free:
+            self._free()
+        return self._outcome()
+
+    def free(self) -> Outcome:
+        """The free board alone: of all baselines only the first seed's is trained, if it is not there."""
+        self._baseline(self.suite.seeds[0])
+        self._open_study()
+        self._free()
+        return self._outcome()
+
+    def _free(self) -> None:
+        """Measure what costs nothing with the baseline of the first seed."""
+        seed = self.suite.seeds[0]
+        keys: list[str] = []
+
+        def tell(title: str, made: int, kept: int, seconds: float | None) -> None:
+            self.made, self.kept = self.made + made, self.kept + kept
+            self._tell("started" if seconds is None else "finished" if made else "kept", "free", title, seconds=seconds)
+
+        def keep(key: str) -> None:
+            keys.append(key)
+            self._keep(msgspec.structs.replace(self.study, free=tuple(keys)))
+
+        measure_free(self.session, self.baselines[seed][1], seed, tell, keep)
+
+    def _outcome(self) -> Outcome:
         return Outcome(made=self.made, kept=self.kept, failed=tuple(self.failed), seconds=time.monotonic() - self.began)
 
     def _open_study(self) -> None:
         """Go on with the stored study, unless something that all its rows share has changed."""
         suite, session = self.suite, self.session
-        baselines = tuple(attempt.key for attempt, _ in self.baselines.values())
-        settings = content_key(
-            "study", msgspec.structs.replace(suite, techniques=()), session.code, session.machine.hardware_class
-        )
+        baselines = tuple(attempt_key(session, self._baseline_key(seed)) for seed in suite.seeds)
+        shared = msgspec.structs.replace(suite, techniques=(), free=False)
+        settings = content_key("study", shared, session.code, session.machine.hardware_class)
         stored = session.store.study(suite.name)
         if stored is None or (stored.settings, stored.baselines) != (settings, baselines):
             stored = Study(

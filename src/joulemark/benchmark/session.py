@@ -131,6 +131,10 @@ class Session:
         self._compiled[key] = self._compiled.pop(key)  # the most recently used is dropped last
         return self._compiled[key]
 
+    def home(self, net: Net) -> Backend:
+        """The backend that speaks for ``net``: the suite's first with real kernels for it, or else the first."""
+        return next((one for one in self.backends if one.simulated(net) is None), self.backends[0])
+
     def provenance(self) -> Provenance:
         """How to get a record made now again."""
         return Provenance(

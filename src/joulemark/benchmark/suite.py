@@ -42,14 +42,17 @@ class Budget(Record, frozen=True, kw_only=True):
 
 
 class Measuring(Record, frozen=True, kw_only=True):
-    """Lengths of windows in seconds and how many blocks of (baseline, candidate, baseline)."""
+    """Lengths of windows in seconds and how many blocks; a block holds two windows of each net."""
 
-    window_seconds: Rate
+    window_seconds: Rate  # at least; a window is whole passes over the images
     blocks: Annotated[int, msgspec.Meta(ge=3)]
     joules_window_seconds: Rate = 10.0  # where there is an energy counter
+    joules_blocks: Annotated[int, msgspec.Meta(ge=3)] = 3
     screening_seconds: Rate = 0.05
     images: Positive = 256  # validation images that a window cycles through
-    order_seed: int = 0
+    order_seed: int = 0  # with the trial's key, the seed of its order
+    paced: tuple[Rate, ...] = ()  # inputs per second of the paced scenario
+    paced_seconds: Rate = 10.0  # of one paced window; a slow pace gets as long as 20 inputs take
 
 
 class Suite(Record, frozen=True, kw_only=True):

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from joulemark.backends.backend import Compiled
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from joulemark.backends.backend import Backend, Compiled
 from joulemark.benchmark.attempt import score_of
 from joulemark.benchmark.making import AttemptError
-from joulemark.benchmark.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
+from joulemark.benchmark.measuring import (
+    Images,
+    Pair,
+    joules_quantity,
+    joules_ratio,
+    joules_values,
+    measure_pairs,
+    screen,
+    seconds_quantity,
+)
 from joulemark.benchmark.modelling import modelled
+from joulemark.benchmark.pacing import measure_pace
 from joulemark.benchmark.session import Session
+from joulemark.machine import activity, conditions, quiet_checks
 from joulemark.nets.net import Net
-from joulemark.record import Attempt, Timing, Trial, content_key
+from joulemark.record import Attempt, Paced, Timing, Trial, content_key
+from joulemark.stability import across, warnings
 from joulemark.stats import paired_ratio
+
+SCREENING_IMAGES = 64
 
 
 def trial_key(session: Session, attempt: Attempt, baseline: Attempt) -> str:
@@ -29,23 +47,24 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
     :class:`AttemptError` if a saved net is gone or damaged.
     """
     suite = session.suite
+    key = trial_key(session, attempt, baseline)
+    order_seed = int(content_key(suite.measuring.order_seed, key), 16) % 2**32
     nets = [_saved(session, one) for one in (baseline, attempt)]
-    pairs: list[Pair] = []
-    candidates: dict[str, Compiled] = {}
-    for backend in session.backends:
-        reference = session.compiled(nets[0], backend)
-        control = nets[0].hash == nets[1].hash  # A/A: the same net compiled a second time
-        candidate = backend.compile(nets[1], threads=suite.threads) if control else session.compiled(nets[1], backend)
-        candidates[backend.name] = candidate
-        sizes = [size for name, size in suite.scenarios if name == backend.name]
-        pairs += [Pair(f"{backend.name} batch {size}", reference, candidate, size) for size in sizes]
+    references = {one.name: session.compiled(nets[0], one) for one in session.backends}
+    candidates = {one.name: _candidate(session, nets, one) for one in session.backends}
     images = session.splits["validation"].images[: suite.measuring.images]
-    order = tuple(measure_pairs(pairs, images, suite.measuring, session.meters))
+    provenance = msgspec.structs.replace(session.provenance(), checks=tuple(quiet_checks()))
+    screenings = _screenings(session, references, images)
+    pairs = _pairs(session, references, candidates, screenings)
+    before = activity()
+    order = measure_pairs(pairs, images, suite.measuring, session.meters, order_seed=order_seed)
+    seen = conditions(before, activity())
+    paced = _paced(session, nets[1], references, candidates, screenings, order_seed)
     # Scored after the windows, on the very objects that were timed.
     scores = {name: score_of(compiled, session.splits["test"], "test") for name, compiled in candidates.items()}
     models, known = modelled(session, nets[1])
-    return Trial(
-        key=trial_key(session, attempt, baseline),
+    trial = Trial(
+        key=key,
         attempt=attempt.key,
         task=suite.task.name,
         task_key=suite.task.key,
@@ -55,12 +74,17 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
         seed=attempt.seed,
         net=nets[1].hash,
         scores=scores,
-        timings=tuple(_timings(session, nets[1], pairs, order)),
+        timings=tuple(_timings(session, nets[1], pairs, screenings)),
         models=models,
         proxies=known,
         notes=attempt.notes,
-        provenance=session.provenance(),
+        provenance=provenance,
+        paced=paced,
+        order=tuple(order),
+        order_seed=order_seed,
+        conditions=seen,
     )
+    return msgspec.structs.replace(trial, warnings=tuple(warnings(trial)))
 
 
 def _saved(session: Session, attempt: Attempt) -> Net:
@@ -70,27 +94,124 @@ def _saved(session: Session, attempt: Attempt) -> Net:
     return net
 
 
-def _timings(session: Session, net: Net, pairs: list[Pair], order: tuple[str, ...]) -> list[Timing]:
+def _candidate(session: Session, nets: Sequence[Net], backend: Backend) -> Compiled:
+    """The candidate on a backend; of the baseline's own trial the same net compiled a second time (A/A)."""
+    if nets[0].hash == nets[1].hash:
+        return backend.compile(nets[1], threads=session.suite.threads)
+    return session.compiled(nets[1], backend)
+
+
+def _screenings(session: Session, references: Mapping[str, Compiled], images: Images) -> dict[int, dict[str, float]]:
+    """Seconds per input of the fp32 baseline on every fp32 backend, by batch size: the least is the reference."""
+    fp32 = {one.name: references[one.name] for one in session.backends if one.precision == "fp32"}
+    sizes = {*session.suite.batch_sizes, *((1,) if session.suite.measuring.paced else ())}
+    return {size: screen(fp32, images[: max(size, SCREENING_IMAGES)], size) for size in sorted(sizes)}
+
+
+def _fastest(screening: Mapping[str, float]) -> str | None:
+    return min(screening, key=lambda name: screening[name], default=None)
+
+
+def _pairs(
+    session: Session,
+    references: Mapping[str, Compiled],
+    candidates: Mapping[str, Compiled],
+    screenings: Mapping[int, Mapping[str, float]],
+) -> list[Pair]:
+    pairs = []
+    for name, size in session.suite.scenarios:
+        fastest = _fastest(screenings[size])
+        reference = references[fastest] if fastest not in (None, name) else None
+        pairs.append(Pair(f"{name} batch {size}", references[name], candidates[name], size, reference))
+    return pairs
+
+
+def _timings(
+    session: Session, net: Net, pairs: Sequence[Pair], screenings: Mapping[int, Mapping[str, float]]
+) -> list[Timing]:
     made = []
     backends = {backend.name: backend for backend in session.backends}
-    for (name, batch_size), pair in zip(session.suite.scenarios, pairs, strict=True):
+    for (name, size), pair in zip(session.suite.scenarios, pairs, strict=True):
         backend = backends[name]
         reason = backend.simulated(net)
+        baseline = seconds_quantity([one for first, _, last in pair.seconds for one in (first, last)])
+        timing = Timing(
+            backend=backend.name,
+            batch_size=size,
+            threads=session.suite.threads,
+            precision=backend.precision,
+            execution="real" if reason is None else "simulated",
+            reason=reason,
+            seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
+            baseline_seconds=baseline,
+            ratio=paired_ratio(pair.seconds),
+            joules=joules_quantity([middle for _, middle, _ in pair.joules]),
+            joules_ratio=joules_ratio(pair.joules),
+            blocks=tuple(pair.seconds),
+            joules_blocks=tuple((a, b, c) for a, b, c in joules_values(pair.joules)),
+            turned=tuple(pair.turned),
+            screening=dict(screenings[size]),
+            reference=_fastest(screenings[size]),
+        )
+        made.append(_with_reference(timing, pair))
+    return made
+
+
+def _with_reference(timing: Timing, pair: Pair) -> Timing:
+    """The timing with its headline: the fastest baseline's windows, or its own backend's if that is the fastest."""
+    if timing.reference is None:
+        return timing
+    if pair.reference is None:
+        return msgspec.structs.replace(
+            timing,
+            reference_seconds=timing.baseline_seconds,
+            reference_ratio=timing.ratio,
+            reference_joules_ratio=timing.joules_ratio,
+        )
+    joules = tuple((first, last) for first, last in joules_values(pair.reference_joules))
+    known = joules and timing.joules_blocks
+    return msgspec.structs.replace(
+        timing,
+        reference_seconds=seconds_quantity([one for both in pair.references for one in both]),
+        reference_ratio=paired_ratio(across(pair.references, timing.blocks)),
+        reference_joules_ratio=paired_ratio(across(joules, timing.joules_blocks)) if known else None,
+        reference_blocks=tuple(pair.references),
+        reference_joules_blocks=joules if known else (),
+    )
+
+
+def _paced(
+    session: Session,
+    net: Net,
+    references: Mapping[str, Compiled],
+    candidates: Mapping[str, Compiled],
+    screenings: Mapping[int, Mapping[str, float]],
+    order_seed: int,
+) -> tuple[Paced, ...]:
+    """The paced scenario at every rate of the suite: the net on its own backend, the baseline on its fastest."""
+    measuring, home = session.suite.measuring, session.home(net)
+    made = []
+    for rate in measuring.paced:
+        reference = _fastest(screenings[1]) or home.name
+        images = session.splits["validation"].images[: measuring.images]
+        pace = measure_pace(
+            references[reference], candidates[home.name], images, rate, measuring.paced_seconds, session.meters,
+            order_seed=order_seed,
+        )  # fmt: skip
+        reason = home.simulated(net)
         made.append(
-            Timing(
-                backend=backend.name,
-                batch_size=batch_size,
+            Paced(
+                inputs_per_second=rate,
+                backend=home.name,
+                reference=reference,
                 threads=session.suite.threads,
-                precision=backend.precision,
                 execution="real" if reason is None else "simulated",
                 reason=reason,
-                seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
-                baseline_seconds=seconds_quantity([one for first, _, last in pair.seconds for one in (first, last)]),
-                ratio=paired_ratio(pair.seconds),
-                joules=joules_quantity([middle for _, middle, _ in pair.joules]),
-                joules_ratio=joules_ratio(pair.joules),
-                blocks=tuple(pair.seconds),
-                order=order,
+                window_seconds=pace.window_seconds,
+                candidate=pace.candidate,
+                baseline=pace.baseline,
+                idle_joules_per_hour=pace.idle_joules_per_hour,
+                busy_ratio=pace.busy_ratio,
             )
         )
-    return made
+    return tuple(made)

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from joulemark.record import Kind, Record, Trial
-from joulemark.store import Store, folders
+from joulemark.store import Store, folders, opened
 
 _ENERGY = r"(?:energy|joules?|electricity|power|watts?|battery)"
 _SAVE = r"(?:sav(?:e|es|ed|ing|ings)|spar(?:e|es|ed|ing)|conserv(?:e|es|ed|ing))"
@@ -109,9 +109,18 @@ def unbacked_in(path: Path, trials: Mapping[str, Trial]) -> list[Unbacked]:
 
 
 def stored_trials(results: str | Path) -> dict[str, Trial]:
-    """Every trial below ``results`` that can be read, by its key."""
-    stores = [Store(results, hardware_class=machine, task=task) for machine, task in folders(results)]
-    return {trial.key: trial for store in stores for trial in store.trials()}
+    """Every sealed trial below ``results``, by its key; nothing is changed there."""
+    found = {}
+    for hardware_class, task in folders(results):
+        store = Store(results, hardware_class=hardware_class, task=task)
+        for name in store.names("trials"):
+            try:
+                trial = opened(store.read(f"trials/{name}") or b"", Trial, name)
+            except ValueError:
+                continue  # `joulemark check` says what is wrong with it; it backs nothing
+            if trial.sealed:
+                found[trial.record.key] = trial.record
+    return found
 
 
 def visible_words(page: str) -> str:

@@ -29,6 +29,7 @@ from joulemark.record import (
     Trial,
 )
 from joulemark.rules import BASELINE
+from joulemark.stability import recomputed, warnings
 from joulemark.stats import paired_ratio
 
 AGREE = 1e-9
@@ -123,22 +124,19 @@ def _timing(timing: Timing) -> Iterator[str]:
     middles = [middle for _, middle, _ in timing.blocks]
     if middles and timing.seconds.value is not None and not _within(timing.seconds.value, middles):
         yield f"its seconds, {timing.seconds.value:g}, lie outside its own blocks"
-    yield from _recomputed("ratio", timing.ratio, timing.blocks)
-    if timing.joules_ratio is not None and timing.joules.value is None:
-        yield "has a ratio of joules without joules"
-    yield from _recomputed("joules_ratio", timing.joules_ratio, timing.joules_blocks)
-    own = timing.reference == timing.backend
-    seconds = timing.blocks if own else _against(timing.reference_blocks, timing.blocks)
-    joules = timing.joules_blocks if own else _against(timing.reference_joules_blocks, timing.joules_blocks)
-    yield from _recomputed("reference_ratio", timing.reference_ratio, seconds)
-    yield from _recomputed("reference_joules_ratio", timing.reference_joules_ratio, joules)
-
-
-def _against(
-    reference: Sequence[tuple[float, float]], blocks: Sequence[tuple[float, float, float]]
-) -> Sequence[tuple[float, float, float]]:
-    """Blocks with the windows of the headline's reference in place of the same backend's baseline."""
-    return [(first, middle, last) for (first, last), (_, middle, _) in zip(reference, blocks, strict=False)]
+    if timing.joules_ratio is not None and (timing.joules.value is None or not timing.joules_blocks):
+        yield "joules_ratio: has no joules or no raw blocks behind it"
+    rows = (timing.blocks, timing.joules_blocks, timing.reference_blocks, timing.reference_joules_blocks)
+    if any(one <= 0 for blocks in rows for block in blocks for one in block):
+        yield "a block is not positive"
+        return
+    try:
+        found = recomputed(timing)
+    except ValueError:
+        yield "has other numbers of blocks for itself and for its reference"
+        return
+    for name, ratio in found.items():
+        yield from _same_ratio(name, getattr(timing, name), ratio)
 
 
 def _within(value: float, values: Sequence[float]) -> bool:
@@ -146,12 +144,12 @@ def _within(value: float, values: Sequence[float]) -> bool:
     return min(values) - slack <= value <= max(values) + slack
 
 
-def _recomputed(name: str, stated: Ratio | None, blocks: Sequence[tuple[float, float, float]]) -> Iterator[str]:
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _same_ratio(name: str, stated: Ratio | None, found: Ratio | None) -> Iterator[str]:
     """A stored ratio against the one that its raw blocks give."""
-    if any(one <= 0 for block in blocks for one in block):
-        yield f"{name}: a block is not positive"
-        return
-    found = paired_ratio(blocks)
     if stated is None or found is None:
         if stated is not found:
             yield f"{name}: " + ("is missing, though its blocks give one" if found else "has too few blocks behind it")
@@ -232,6 +230,10 @@ def _trial(trial: Trial) -> Iterator[str]:
     yield from _proxies(trial.proxies)
     if {timing.backend for timing in trial.timings} != set(trial.scores):
         yield "is timed on other backends than it is tested on"
+    if not any(one <= 0 for timing in trial.timings for block in timing.blocks for one in block):
+        judged = tuple(warnings(trial))
+        if judged != trial.warnings:
+            yield f"warns of {_listed(trial.warnings)}; its own numbers warn of {_listed(judged)}"
     executed = trial.proxies.get("macs_per_input")
     for report in trial.models:
         macs = math.fsum(layer.macs for layer in report.layers)
@@ -246,8 +248,11 @@ def _free(free: FreeTrial) -> Iterator[str]:
     yield from _kinds({"joules": free.joules}, Kind.MEASURED, "J")
     if (free.reason is None) == (free.seconds.value is None):
         yield "has both seconds and a reason why it could not run, or neither"
-    yield from _recomputed("ratio", free.ratio, free.blocks)
-    yield from _recomputed("cpu_ratio", free.cpu_ratio, free.cpu_blocks)
+    if any(one <= 0 for block in (*free.blocks, *free.cpu_blocks) for one in block):
+        yield "a block is not positive"
+        return
+    yield from _same_ratio("ratio", free.ratio, paired_ratio(free.blocks))
+    yield from _same_ratio("cpu_ratio", free.cpu_ratio, paired_ratio(free.cpu_blocks))
 
 
 def _study(study: Study) -> Iterator[str]:

@@ -25,7 +25,8 @@ def obtain(
     if given and not Path(given).is_dir():
         raise FileNotFoundError(f"JOULEMARK_DATA is {given}, and there is no such folder")
     own = cache_folder() / data
-    for root, below in ((Path(given), folders), (own, ["."])) if given else ((own, ["."]),):
+    places = [(Path(given), folders)] if given else []
+    for root, below in (*places, (own, ["."])):
         if found := find(root, below, layouts):
             return found
     try:
@@ -36,8 +37,8 @@ def obtain(
         wanted = ", ".join(one.name for one in remotes)
         where = f"neither in {given} (JOULEMARK_DATA) nor" if given else "not"
         raise FileNotFoundError(
-            f"no {data} data: {wanted} (or what is in them) are {where} in {own}, and {remote.address} cannot be fetched ({error}): "
-            "get them there, and set JOULEMARK_DATA to the folder that holds them"
+            f"no {data} data: {wanted} (or what is in them) are {where} in {own}, and {remote.address} cannot be "
+            f"fetched ({error}): get them there, and set JOULEMARK_DATA to the folder that holds them"
         ) from error
     return [own / remote.name for remote in remotes]
 

@@ -19,7 +19,8 @@ import torch
 
 from joulemark import listing, testing
 from joulemark.backends.backend import backend, backend_names
-from joulemark.benchmark.making import TimeLimit, sentence, time_limit
+from joulemark.benchmark.making import AttemptError, TimeLimit, sentence, time_limit, usable
+from joulemark.benchmark.run import chains_of
 from joulemark.energy.model import energy_model, energy_model_names
 from joulemark.nets.net import Net, builders
 from joulemark.record import Ratio, Record, unknown_name
@@ -29,7 +30,7 @@ from joulemark.techniques.paper import Paper, read_paper
 from joulemark.techniques.technique import Technique, file_techniques, load_technique, technique_names
 
 METERS = {"rapl": "joulemark.meters.rapl", "nvml": "joulemark.meters.nvml"}
-EXAMPLE_SECONDS = 60.0
+EXAMPLE_SECONDS = 240.0
 """A technique that has not made its example by then is stopped."""
 
 
@@ -82,10 +83,15 @@ class Explanation(Record, frozen=True, kw_only=True):
 
 
 def explain(name: str, *, results: Sequence[Results] = (), files: Sequence[Path] = ()) -> Explanation:
-    """Explain the thing of that name; techniques in ``files`` are known too.
+    """Explain the thing of that name; techniques in ``files`` are known too, as is ``name:knob=value``.
 
     Raises ``ValueError`` for a name that nothing has, offering the nearest, and for a claim without its conditions.
     """
+    if "+" in name or ":" in name:  # as boards call compositions and techniques with fixed knobs
+        chain = chains_of([name], files)[0]
+        if len(chain) > 1:
+            raise ValueError(f"{name} is a composition: explain {' and '.join(one.name for one in chain)} one by one")
+        return explain_technique(chain[0], results)
     own = [one.name for path in files for one in file_techniques(path)]
     known: dict[str, Callable[[str], Explanation]] = {
         **dict.fromkeys(builders(), explain_net),
@@ -129,11 +135,13 @@ def explain_technique(technique: Technique, results: Sequence[Results] = ()) -> 
 
 def executions(technique: Technique) -> Iterator[Execution]:
     """Ask every backend about a net that the technique makes of a small trained LeNet, its knobs at their defaults."""
-    made = example(technique)
-    for name in sorted(backend_names()):
-        if isinstance(made, str):
-            yield Execution(backend=name, execution="unknown", reason=made)
-            continue
+    names = sorted(backend_names())
+    try:
+        made = example(technique)
+    except AttemptError as error:
+        yield from (Execution(backend=name, execution="unknown", reason=str(error)) for name in names)
+        return
+    for name in names:
         try:
             reason = backend(name).simulated(made)
         except ImportError as error:
@@ -142,16 +150,20 @@ def executions(technique: Technique) -> Iterator[Execution]:
         yield Execution(backend=name, execution="simulated" if reason else "real", reason=reason)
 
 
-def example(technique: Technique) -> Net | str:
-    """A net made on generated images as in the checks of :mod:`joulemark.testing`, or why there is none."""
+def example(technique: Technique) -> Net:
+    """A net made on generated images as in the checks of :mod:`joulemark.testing`; else :class:`AttemptError`."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the checks; on a busy machine several would wait for each other
     try:
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), time_limit(EXAMPLE_SECONDS):
-            return technique(testing.baseline(), testing.workbench(folder))
-    except TimeLimit:
-        return f"it did not make a small net within {EXAMPLE_SECONDS:.0f} s"
+            made = technique(testing.baseline(), testing.workbench(folder))
+        return usable(made, technique.name, testing.TASK.classes)
+    except TimeLimit as error:
+        raise AttemptError(f"it did not make a small net within {EXAMPLE_SECONDS:.0f} s") from error
+    except AttemptError:
+        raise
     except Exception as error:  # a technique is anybody's code
-        return f"it makes nothing of a small LeNet: {type(error).__name__}: {sentence(error)}"
+        raise AttemptError(f"it makes nothing of a small LeNet: {type(error).__name__}: {sentence(error)}") from error
     finally:
         torch.set_num_threads(threads)
 
@@ -159,7 +171,10 @@ def example(technique: Technique) -> Net | str:
 def reached(name: str, results: Sequence[Results]) -> Iterator[Reached]:
     """Every row of the technique on every board, with fixed knobs and in compositions too."""
     for known in results:
-        mine = {t for t in known.techniques if name in {part.partition(":")[0] for part in t.split("+")}}
+        parts = {
+            t: {name for part in t.split("+") for name in (part, part.partition(":")[0])} for t in known.techniques
+        }
+        mine = {t for t, names in parts.items() if name in names}
         for limit in known.limits_points if mine else ():
             for board in known.boards:
                 view = build_board(known, board, limit)
@@ -220,7 +235,7 @@ def of_module(
 
 
 def paragraphs(docstring: str | None) -> tuple[str, ...]:
-    """Paragraphs of a docstring, each one line; those that start indented keep their lines.
+    r"""Paragraphs of a docstring, each one line; those that start indented keep their lines.
 
     >>> paragraphs('''One
     ... sentence.
@@ -228,7 +243,7 @@ def paragraphs(docstring: str | None) -> tuple[str, ...]:
     ...     x = 1
     ...     y = 2
     ... ''')
-    ('One sentence.', '    x = 1\\n    y = 2')
+    ('One sentence.', '    x = 1\n    y = 2')
     """
     parts = [part.strip("\n") for part in inspect.cleandoc(docstring or "").split("\n\n") if part.strip()]
     return tuple(part if part.startswith(" ") else " ".join(part.split()) for part in parts)

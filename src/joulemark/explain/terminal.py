@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -75,15 +76,15 @@ def _claims(claims: Sequence[Claim]) -> Iterator[RenderableType]:
 def _reached(rows: Sequence[Reached]) -> Iterator[RenderableType]:
     if not rows:
         yield from _section("Reached here", [Text("No stored results of it: run a suite, or name their folder.")])
-        return
-    cells = (
-        (f"{one.suite}, {one.hardware_class}", f"{one.limit_points:g}", one.board, one.technique,
-         "" if one.ratio is None else f"{times(one.ratio.value)} ({interval(one.ratio)})",
-         one.remark or one.status)
-        for one in rows
-    )  # fmt: skip
-    columns = ("suite, machine", "limit", "board", "technique", "baseline / it (95 %)", "verdict")
-    yield from _section("Reached here (limit: points of accuracy that may be lost)", [_table(columns, cells)])
+    for (suite, machine, limit), some in groupby(rows, lambda one: (one.suite, one.hardware_class, one.limit_points)):
+        cells = (
+            (one.board, one.technique,
+             "" if one.ratio is None else f"{times(one.ratio.value)} ({interval(one.ratio)})",
+             one.remark or one.status)
+            for one in some
+        )  # fmt: skip
+        title = f"Reached in suite {suite} on {machine} with at most {limit:g} points lost"
+        yield from _section(title, [_table(("board", "technique", "baseline / it (95 %)", "verdict"), cells)])
 
 
 def _section(title: str, parts: Iterable[RenderableType]) -> Iterator[RenderableType]:

@@ -1,10 +1,10 @@
 """AlexNet in the form used for CIFAR-10: five convolutions, two hidden layers.
 
-Source: the AlexNet of BranchyNet's published code, ``networks/alex_cifar10.py`` of kunglab/branchynet (S. Teerapittayanon
-et al., ICPR 2016), after A. Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", NIPS
-2012. Poolings are 3 x 3 with stride 2, rounded up. Here batch norm after every convolution stands for the two local
-response normalisations, and dropout is left out: in some thirty epochs with crops and mirroring a net of this size
-fits too little rather than too much. At width 1:
+Source: the AlexNet of BranchyNet's published code, ``networks/alex_cifar10.py`` of kunglab/branchynet (S.
+Teerapittayanon et al., ICPR 2016), after A. Krizhevsky et al., "ImageNet classification with deep convolutional neural
+networks", NIPS 2012. Poolings are 3 x 3 with stride 2, rounded up. Here batch norm after every convolution stands for
+the two local response normalisations, and dropout is left out: in some thirty epochs with crops and mirroring a net of
+this size fits too little rather than too much. At width 1:
 
     child        layers                               output        parameters        MACs
     stage1       conv 5 x 5, norm, ReLU, max          32 x 16 x 16       2,464   2,457,600

@@ -74,4 +74,21 @@ def _cut(target: nn.Module, names: tuple[str, ...], keep: list[int] | None, axis
             target.register_buffer(name, cut)
 
 
+def absorb_batch_norm(module: nn.Module, *, layer: str, norm: str) -> None:
+    """Give convolution ``layer`` a bias, if it has none, and let ``norm``, the batch norm after it, do nothing.
+
+    Weights are not this edit's business: the state that is loaded afterwards holds them with the norm folded in
+    (:func:`joulemark.nets.folding.fold`).
+    """
+    layers = dict(module.named_modules())
+    convolution, batch_norm = layers.get(layer), layers.get(norm)
+    if not isinstance(convolution, nn.Conv2d) or not isinstance(batch_norm, nn.BatchNorm2d):
+        raise ValueError(f"absorb_batch_norm: {layer!r} and {norm!r} are no convolution and no batch norm of the net")
+    if convolution.bias is None:
+        convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))
+    parent, _, child = norm.rpartition(".")
+    setattr(module.get_submodule(parent), child, nn.Identity())
+
+
 EDITS["keep_channels"] = keep_channels
+EDITS["absorb_batch_norm"] = absorb_batch_norm

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +20,9 @@ class Format(Record, frozen=True, kw_only=True):
     """Number format of one layer. ``None`` bits mean float32.
 
     Integers: weights symmetric with one scale per output channel (scale = max |w| / (2^(bits-1) - 1)); activations
-    affine with one scale over [``low``, ``high``], the range seen in calibration widened to hold zero.
+    affine with one scale over [``low``, ``high``], the range seen in calibration widened to hold zero. ``output`` is
+    the range of what the layer puts out, for one whose outputs must be integers too; a range from 0 is a ReLU as well.
+    Unset it is not written, so that nets saved before it was thought of keep their hash.
     """
 
     kind: str = "int"  # "int" so far
@@ -28,10 +31,11 @@ class Format(Record, frozen=True, kw_only=True):
     gradient_bits: int | None = None
     low: float = 0.0
     high: float = 0.0
+    output: tuple[float, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class QuantisedLayer(nn.Module):
-    """A convolution or linear layer whose input and weights pass through 8-bit integers.
+    """A convolution or linear layer whose input and weights (and outputs, if so said) pass through 8-bit integers.
 
     Exported, this is the quantise-dequantise pattern that runtimes fuse into integer kernels; the bias stays float.
     """
@@ -41,16 +45,28 @@ class QuantisedLayer(nn.Module):
         self.layer, self.form = layer, form
         weight = layer.weight.detach()
         scale = (weight.abs().amax(dim=tuple(range(1, weight.dim()))) / 127.0).clamp(min=1e-12)
-        low, high = min(form.low, 0.0), max(form.high, 0.0)
-        step = max((high - low) / 255.0, 1e-12)
         self.register_buffer("weight_scale", scale)
         self.register_buffer("weight_zero", torch.zeros(len(scale), dtype=torch.int8))
-        self.register_buffer("input_scale", torch.tensor(step, dtype=torch.float32))
-        self.register_buffer("input_zero", torch.tensor(round(-low / step), dtype=torch.uint8))
+        self._range("input", form.low, form.high)
+        if form.output is not msgspec.UNSET:
+            self._range("output", *form.output)
+
+    def _range(self, side: str, low: float, high: float) -> None:
+        """Buffers with the scale and the integer of zero for values in [low, high], widened to hold zero."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        step = max((high - low) / 255.0, 1e-12)
+        self.register_buffer(f"{side}_scale", torch.tensor(step, dtype=torch.float32))
+        self.register_buffer(f"{side}_zero", torch.tensor(round(-low / step), dtype=torch.uint8))
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer on the quantised input and weights."""
-        x = quantize_dequantize(x, self.input_scale, self.input_zero, 0)
+        y = self._compute(quantize_dequantize(x, self.input_scale, self.input_zero, 0))
+        if self.form.output is msgspec.UNSET:
+            return y
+        out: Tensor = quantize_dequantize(y, self.output_scale, self.output_zero, 0)
+        return out
+
+    def _compute(self, x: Tensor) -> Tensor:
         if isinstance(self.layer, nn.Linear):
             # Product and sum, not linear(): ONNX Runtime has no integer kernel for a Gemm with a float bias.
             columns = quantize_dequantize(self.layer.weight.t(), self.weight_scale, self.weight_zero, 1)

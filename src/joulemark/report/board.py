@@ -13,15 +13,16 @@ from typing import TypeVar
 
 import msgspec
 
-from joulemark.record import Attempt, Failure, Ratio, Record, Trial
+from joulemark.record import Attempt, Failure, FreeTrial, Ratio, Record, Timing, Trial
 from joulemark.report.costs import (
     Loss,
     MakingTotal,
     baseline_cost,
     board_ratio,
+    home_timing,
     making_total,
     measure_loss,
-    timing_at,
+    own_ratio,
 )
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, places
@@ -45,6 +46,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     trials: Sequence[Trial]
     failures: Sequence[Failure] = ()
     damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
+    free: Sequence[FreeTrial] = ()  # what costs nothing
 
     @functools.cached_property
     def boards(self) -> tuple[Board, ...]:
@@ -85,23 +87,26 @@ def _grouped(pairs: Sequence[tuple[str, T]]) -> dict[str, list[T]]:
     return dict(groups)
 
 
-def build_board(results: Results, board: Board, limit_points: float) -> BoardView:
-    """Draw up one board at one accuracy limit from records.
+def build_board(results: Results, board: Board, limit_points: float, batch_size: int | None = None) -> BoardView:
+    """Draw up one board at one accuracy limit from records, at the first batch size or a given one.
 
-    The winners are chosen on validation exactly as the benchmark chose them; test scores only add a flag.
+    The winners are chosen on validation exactly as the benchmark chose them; test scores only add a flag. At another
+    batch size they are the same winners.
     """
     refuse_mixture(results)
-    backend, batch_size = results.backends[0], results.batch_sizes[0]
-    cost = baseline_cost(list(results.baselines.values()), board, backend, batch_size)
+    batch_size = batch_size or results.batch_sizes[0]
+    baselines = list(results.baselines.values())
+    cost = baseline_cost(baselines, board, batch_size)
     empty = why_nothing_known(results, board)
     ranked: list[Row] = []
     apart: list[Row] = []
     if empty is None:
         for technique in results.techniques:
-            row = technique_row(results, results.pool.get(technique, []), technique, board, limit_points)
+            pool = results.pool.get(technique, [])
+            row = technique_row(results, pool, technique, board, limit_points, batch_size)
             (ranked if row.status == "ranked" else apart).append(row)
-    rows = with_ranks(results, ranked, board, cost)
-    rows.append(baseline_row(results, cost))
+    rows = with_ranks(results, ranked, board, cost, batch_size)
+    rows.append(baseline_row(results, board, cost, batch_size))
     rows.sort(key=lambda row: (-(row.ratio.value if row.ratio else 0.0), row.status != "baseline", row.technique))
     apart.sort(key=lambda row: (row.status == "failed", row.validation.bound if row.validation else 0.0, row.technique))
     if empty is None and not ranked:
@@ -109,13 +114,24 @@ def build_board(results: Results, board: Board, limit_points: float) -> BoardVie
     return BoardView(
         board=board,
         limit_points=limit_points,
-        backend=backend,
+        backend=results.backends[0],
         batch_size=batch_size,
         baseline_cost=cost,
+        reference=references(results.trials, batch_size) if board.needs_real else (),
         rows=tuple(rows) if cost is not None or ranked else (),
         ineligible=tuple(apart),
         note=empty,
     )
+
+
+def other_views(results: Results, limit_points: float) -> list[BoardView]:
+    """The measured boards at every batch size but the first, those that have rows; the winners are those of the first.
+
+    A first batch size of 1 is latency, a larger one throughput.
+    """
+    measured = [board for board in results.boards if board.needs_real]
+    views = [build_board(results, board, limit_points, size) for size in results.batch_sizes[1:] for board in measured]
+    return [view for view in views if view.ranked]
 
 
 def refuse_mixture(results: Results) -> None:
@@ -141,14 +157,23 @@ def why_nothing_known(results: Results, board: Board) -> str | None:
     return f"Empty: joules were not measured here ({reason}). A model stands in for a measurement nowhere."
 
 
+def references(trials: Sequence[Trial], batch_size: int) -> tuple[str, ...]:
+    """Backends of the baselines that the headline divides by at a batch size: one, unless the screenings disagree.
+
+    None of them for older records, whose ratios are within one backend.
+    """
+    timings = [home_timing(trial, batch_size) for trial in trials]
+    return tuple(sorted({timing.reference for timing in timings if timing is not None and timing.reference}))
+
+
 def technique_row(
-    results: Results, pool: Sequence[Candidate], technique: str, board: Board, limit_points: float
+    results: Results, pool: Sequence[Candidate], technique: str, board: Board, limit_points: float, batch_size: int
 ) -> Row:
     """Show the winner of a technique if it has one, else its nearest setting with the reason."""
     making = making_total(results.attempts_of.get(technique, []), technique)
     chosen = winner(pool, technique, board, limit_points)
     if chosen is not None:
-        return winner_row(results, chosen, board, limit_points, making)
+        return winner_row(results, chosen, board, limit_points, making, batch_size)
     closest = nearest(pool, technique)
     if closest is None:
         failures = [failure for failure in results.failures if failure.technique == technique]
@@ -169,15 +194,18 @@ def technique_row(
     )
 
 
-def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: float, making: MakingTotal) -> Row:
+def winner_row(
+    results: Results, chosen: Candidate, board: Board, limit_points: float, making: MakingTotal, batch_size: int
+) -> Row:
     """Show a winner with what its trials say; untested, or if it turns out simulated, it is not ranked."""
-    backend, batch_size = results.backends[0], results.batch_sizes[0]
     pairs = trial_pairs(results, chosen.attempts)
-    ratios = {other.name: board_ratio(pairs, other, backend, batch_size) for other in results.boards}
+    ratios = {other.name: board_ratio(pairs, other, batch_size) for other in results.boards}
+    homes = [home_timing(candidate, batch_size) for _, candidate in pairs]
+    backend = next((timing.backend for timing in homes if timing is not None), results.backends[0])
     test = tested_loss(pairs, backend)
-    itself = [(baseline, baseline) for baseline in results.baselines.values()]
+    itself = [home_timing(baseline, batch_size) for baseline in results.baselines.values()]
     status, reason = "ranked", None
-    execution, why = executed(pairs, backend, batch_size) or ("real" if chosen.real else "simulated", chosen.reason)
+    execution, why = executed(homes) or ("real" if chosen.real else "simulated", chosen.reason)
     if ratios[board.name] is None:
         status = "untested"
         reason = "tested, but with too few blocks for an interval" if pairs else "chosen on validation, not tested yet"
@@ -189,6 +217,8 @@ def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: 
         knobs=chosen.knobs,
         seeds=tuple(candidate.seed for _, candidate in pairs) or chosen.seeds,
         ratio=ratios[board.name],
+        same_backend=own_ratio(homes, board) if board.needs_real else None,
+        backend=backend if board.needs_real else None,
         ratios={name: ratio for name, ratio in ratios.items() if ratio is not None},
         test=test,
         validation=validation_loss(chosen),
@@ -196,9 +226,12 @@ def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: 
         making=making,
         nets=tuple(candidate.net for _, candidate in pairs),
         trials=tuple(candidate.key for _, candidate in pairs),
-        flags=winner_flags(results, chosen, test, len(pairs), limit_points),
+        flags=(
+            *winner_flags(results, chosen, test, len(pairs), limit_points),
+            *(unsteady_flags([candidate for _, candidate in pairs]) if board.needs_real else ()),
+        ),
         reason=reason,
-        control=board_ratio(itself, board, backend, batch_size) if board.needs_real else None,
+        control=own_ratio(itself, board) if board.needs_real else None,
     )
 
 
@@ -216,6 +249,12 @@ def winner_flags(
     return (*flags, *failure_flags(results, chosen.technique))
 
 
+def unsteady_flags(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Name what made the machine unsteady while a row was measured; the page has the sentences."""
+    names = dict.fromkeys(name for trial in trials for name in trial.warnings)
+    return (f"unsteady: {', '.join(names)}",) if names else ()
+
+
 def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
     """How often a technique that otherwise finished did fail."""
     count = sum(failure.technique == technique for failure in results.failures)
@@ -230,9 +269,8 @@ def trial_pairs(results: Results, attempts: Sequence[str]) -> list[tuple[Trial, 
     return [(references[trial.seed], trial) for trial in sorted(chosen, key=lambda trial: trial.seed)]
 
 
-def executed(pairs: Sequence[tuple[Trial, Trial]], backend: str, batch_size: int) -> tuple[str, str | None] | None:
-    """How the trials really ran on a backend (one simulated seed makes the row simulated), and why not for real."""
-    timings = [timing_at(candidate, backend, batch_size) for _, candidate in pairs]
+def executed(timings: Sequence[Timing | None]) -> tuple[str, str | None] | None:
+    """How the trials really ran (one simulated seed makes the row simulated), and why not for real."""
     known = [timing for timing in timings if timing is not None]
     if not known:
         return None
@@ -256,14 +294,11 @@ def validation_loss(candidate: Candidate) -> Loss:
     )
 
 
-def with_ranks(results: Results, rows: Sequence[Row], board: Board, cost: float | None) -> list[Row]:
+def with_ranks(results: Results, rows: Sequence[Row], board: Board, cost: float | None, batch_size: int) -> list[Row]:
     """Rank rows against each other, ties where they cannot be told apart, and fill in absolute costs."""
     known = [(row, row.ratio) for row in rows if row.ratio is not None]
-    backend, batch_size = results.backends[0], results.batch_sizes[0]
     trials = {trial.key: trial for trial in results.trials}
-    ratios = [
-        by_seed(results.baselines, [trials[key] for key in row.trials], board, backend, batch_size) for row, _ in known
-    ]
+    ratios = [by_seed(results.baselines, [trials[key] for key in row.trials], board, batch_size) for row, _ in known]
     ranked = places(ratios, next((row.control for row, _ in known if row.control), None))
     return [
         msgspec.structs.replace(row, rank=place, cost=cost / ratio.value if cost is not None else None)
@@ -271,8 +306,8 @@ def with_ranks(results: Results, rows: Sequence[Row], board: Board, cost: float 
     ]
 
 
-def baseline_row(results: Results, cost: float | None) -> Row:
-    """Show the baseline itself: ratio 1 by definition, unranked."""
+def baseline_row(results: Results, board: Board, cost: float | None, batch_size: int) -> Row:
+    """Show the baseline itself, on its fastest backend: ratio 1 by definition, unranked."""
     trials = sorted(results.baselines.values(), key=lambda trial: trial.seed)
     return Row(
         technique=BASELINE,
@@ -281,6 +316,8 @@ def baseline_row(results: Results, cost: float | None) -> Row:
         seeds=tuple(trial.seed for trial in trials),
         ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(trials)),
         cost=cost,
+        backend=" or ".join(references(trials, batch_size)) or None if board.needs_real else None,
+        flags=unsteady_flags(trials) if board.needs_real else (),
         test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
         execution="real",
         making=making_total(results.attempts_of.get(BASELINE, []), BASELINE),

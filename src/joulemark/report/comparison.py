@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from joulemark.record import Ratio, Record, Trial, unknown_name
 from joulemark.report.board import Results, build_board
+from joulemark.report.costs import home_timing
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, margin_of
 from joulemark.report.words import backend_name, interval, points, times
@@ -84,13 +85,14 @@ def compare(
     why = " ".join(filter(None, reasons)) or why_not(view, *pair)
     if why is None and pair[0] is not None and pair[1] is not None:
         trials = [[trial for trial in results.trials if trial.key in row.trials] for row in pair if row is not None]
-        mine, other = (by_seed(results.baselines, ones, view.board, view.backend, view.batch_size) for ones in trials)
-        ratio = ratio_of_ratios(mine, other)
-        if ratio is not None:
-            gap = accuracy_gap(*trials, backend=view.backend)
+        mine, other = (by_seed(results.baselines, ones, view.board, view.batch_size) for ones in trials)
+        ratio, why = ratio_of_ratios(mine, other), unlike_denominators(view, *trials)
+        if ratio is None:
+            why = "they were not tested with a common seed."
+        elif why is None:
+            gap = accuracy_gap(*trials, backends=[_backend(view, pair[0]), _backend(view, pair[1])])
             verdict, sentence = judged(results, view, pair[0], pair[1], ratio, gap)
             return answer(verdict=verdict, sentence=sentence, ratio=ratio, accuracy=gap)
-        why = "they were not tested with a common seed."
     return answer(
         verdict="none",
         reason=why,
@@ -110,6 +112,30 @@ def why_not(view: BoardView, *rows: Row | None) -> str | None:
     return " ".join(reasons) or None
 
 
+def unlike_denominators(view: BoardView, first: Sequence[Trial], second: Sequence[Trial]) -> str | None:
+    """Say if two rows' ratios of one seed divide by the baseline on different backends; ``None`` if they do not.
+
+    A model has no backend, and the baseline's ratio to itself has any denominator.
+    """
+    if not view.board.needs_real:
+        return None
+    seen: dict[int, set[str]] = {}
+    for trial in (*first, *second):
+        timing = home_timing(trial, view.batch_size)
+        if timing is not None and trial.technique != BASELINE:
+            seen.setdefault(trial.seed, set()).add(timing.reference or timing.backend)
+    unlike = next((sorted(names) for names in seen.values() if len(names) > 1), None)
+    if unlike is None:
+        return None
+    listed = " and ".join(map(backend_name, unlike))
+    return f"their ratios divide by the fp32 baseline on different backends, {listed}: run the suite again."
+
+
+def _backend(view: BoardView, row: Row) -> str:
+    """The backend that a row's test accuracy is of."""
+    return view.backend if row.backend is None or row.status == "baseline" else row.backend
+
+
 def judged(
     results: Results, view: BoardView, first: Row, second: Row, ratio: Ratio, gap: AccuracyGap | None
 ) -> tuple[str, str]:
@@ -123,13 +149,15 @@ def judged(
     return verdict, f"{where}{cost}{_limit_clause(view, first, second)}{_accuracy_clause(first, second, gap)}."
 
 
-def accuracy_gap(first: Sequence[Trial], second: Sequence[Trial], *, backend: str) -> AccuracyGap | None:
+def accuracy_gap(first: Sequence[Trial], second: Sequence[Trial], *, backends: Sequence[str]) -> AccuracyGap | None:
     """Points that the first loses beside the second, paired over test images and seeds; ``None`` without common ones.
 
-    The test images are not looked at again: both nets' right and wrong answers are in their trials.
+    ``backends`` are those of the two. The test images are not looked at again: both nets' right and wrong answers are
+    in their trials.
     """
     scores = [
-        {trial.seed: trial.scores[backend] for trial in ones if backend in trial.scores} for ones in (first, second)
+        {trial.seed: trial.scores[backend] for trial in ones if backend in trial.scores}
+        for ones, backend in zip((first, second), backends, strict=True)
     ]
     seeds = sorted(scores[0].keys() & scores[1].keys())
     if not seeds:
@@ -141,7 +169,8 @@ def accuracy_gap(first: Sequence[Trial], second: Sequence[Trial], *, backend: st
 
 def _cost_clause(view: BoardView, first: Row, second: Row, ratio: Ratio, verdict: str, margin: float) -> str:
     modelled = view.board.cost.startswith("model:")
-    setting = f"{backend_name(view.backend)}, batch {view.batch_size}"
+    backends = dict.fromkeys(backend_name(_backend(view, row)) for row in (first, second) if row.status == "ranked")
+    setting = f"{' against '.join(backends)}, batch {view.batch_size}"
     if verdict == "undecided":
         what = {"seconds": "speed", "joules": "measured joules"}.get(view.board.cost, "modelled joules")
         text = f"`{first.technique}` and `{second.technique}` cannot be told apart in {what} "

@@ -61,6 +61,24 @@ def timing_at(trial: Trial, backend: str, batch_size: int) -> Timing | None:
     return next(matching, None)
 
 
+def home_timing(trial: Trial, batch_size: int) -> Timing | None:
+    """Find the timing that speaks for a trial: on the suite's first backend with real kernels, or else on its first."""
+    at_size = [timing for timing in trial.timings if timing.batch_size == batch_size]
+    return next((timing for timing in at_size if timing.execution == "real"), at_size[0] if at_size else None)
+
+
+def headline_ratio(timing: Timing, board: Board) -> Ratio | None:
+    """Ratio of a measured board: over the fastest fp32 baseline; of older records, over that of the same backend."""
+    if board.cost == "joules":
+        return timing.joules_ratio if timing.reference is None else timing.reference_joules_ratio
+    return timing.ratio if timing.reference is None else timing.reference_ratio
+
+
+def same_backend_ratio(timing: Timing, board: Board) -> Ratio | None:
+    """Ratio of a measured board over the fp32 baseline on the same backend."""
+    return timing.joules_ratio if board.cost == "joules" else timing.ratio
+
+
 def energy_of(trial: Trial, model: str) -> EnergyReport | None:
     """Find what one energy model says of a trial."""
     return next((report for report in trial.models if report.model == model), None)
@@ -79,20 +97,24 @@ def modelled_ratio(baseline: Trial, candidate: Trial, model: str) -> Ratio | Non
     return Ratio(value=ratio, low=ratio, high=ratio, count=1)
 
 
-def board_ratio(pairs: Sequence[tuple[Trial, Trial]], board: Board, backend: str, batch_size: int) -> Ratio | None:
+def seed_ratio(baseline: Trial, candidate: Trial, board: Board, batch_size: int) -> Ratio | None:
+    """Cost ratio of one seed on a board, as the board ranks it; ``None`` where it is unknown."""
+    if board.cost.startswith("model:"):
+        return modelled_ratio(baseline, candidate, board.cost.removeprefix("model:"))
+    timing = home_timing(candidate, batch_size)
+    return None if timing is None else headline_ratio(timing, board)
+
+
+def board_ratio(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> Ratio | None:
     """Cost ratio on a board over (baseline, candidate) trials of the same seeds; ``None`` where none is known."""
-    ratios = []
-    for baseline, candidate in pairs:
-        timing = timing_at(candidate, backend, batch_size)
-        if board.cost == "seconds":
-            ratio = timing.ratio if timing is not None else None
-        elif board.cost == "joules":
-            ratio = timing.joules_ratio if timing is not None else None
-        else:
-            ratio = modelled_ratio(baseline, candidate, board.cost.removeprefix("model:"))
-        if ratio is not None:
-            ratios.append(ratio)
-    return combine_ratios(ratios)
+    ratios = [seed_ratio(baseline, candidate, board, batch_size) for baseline, candidate in pairs]
+    return combine_ratios([ratio for ratio in ratios if ratio is not None])
+
+
+def own_ratio(timings: Iterable[Timing | None], board: Board) -> Ratio | None:
+    """Ratio over the fp32 baseline on the same backend, timings of several seeds; of a baseline, the A/A control."""
+    ratios = [same_backend_ratio(timing, board) for timing in timings if timing is not None]
+    return combine_ratios([ratio for ratio in ratios if ratio is not None])
 
 
 def proxy_ratio(pairs: Sequence[tuple[Trial, Trial]], proxy: str) -> float | None:
@@ -102,15 +124,27 @@ def proxy_ratio(pairs: Sequence[tuple[Trial, Trial]], proxy: str) -> float | Non
     return float(np.exp(np.mean(logs))) if logs and len(logs) == len(values) else None
 
 
-def baseline_cost(trials: Sequence[Trial], board: Board, backend: str, batch_size: int) -> float | None:
-    """Mean cost per input of the baseline's own trials on a board."""
+def baseline_cost(trials: Sequence[Trial], board: Board, batch_size: int) -> float | None:
+    """Mean cost per input of the baseline's own trials on a board: on its fastest backend, where that is measured."""
     values: list[float | None] = []
     for trial in trials:
-        timing = timing_at(trial, backend, batch_size)
+        timing = home_timing(trial, batch_size)
         if board.cost.startswith("model:"):
             report = energy_of(trial, board.cost.removeprefix("model:"))
             values.append(report.joules.value if report is not None else None)
         elif timing is not None:
-            values.append(timing.joules.value if board.cost == "joules" else timing.seconds.value)
+            values.append(denominator(timing, board))
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def denominator(timing: Timing, board: Board) -> float | None:
+    """Cost per input that the headline of a measured board divides by, in seconds or joules."""
+    elsewhere = timing.reference not in (None, timing.backend)
+    if board.cost == "seconds":
+        quantity = timing.reference_seconds if elsewhere else timing.seconds
+        return None if quantity is None else quantity.value
+    if not elsewhere:
+        return timing.joules.value
+    joules = [value for both in timing.reference_joules_blocks for value in both]
+    return float(np.median(joules)) if joules else None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from joulemark.record import Timing
-from joulemark.report.board import Results
-from joulemark.report.costs import energy_of, timing_at
-from joulemark.report.words import backend_name, with_prefix
+from joulemark.report.board import Results, references
+from joulemark.report.costs import energy_of, home_timing, timing_at
+from joulemark.report.rows import BoardView
+from joulemark.report.words import backend_name, sentence_case, with_prefix
 from joulemark.rules import BASELINE
+from joulemark.stability import half_width, warnings
 from joulemark.stats import combine_ratios
 
 
@@ -33,7 +36,7 @@ def measured(results: Results) -> list[str]:
         shape = f"{min(blocks)}" if min(blocks) == max(blocks) else f"{min(blocks)} to {max(blocks)}"
         facts.append(
             f"Seconds per input of the compiled net, in {shape} shuffled blocks of baseline, candidate, baseline; "
-            "the ratio is paired within a block, its 95 % interval is Student's t over blocks."
+            "the ratio is paired within a block, and its 95 % interval is that of the midmean over blocks."
         )
     images = {score.images for trial in results.trials for score in trial.scores.values()}
     if images:
@@ -79,35 +82,71 @@ def not_measured(results: Results) -> list[str]:
 
 
 def baseline_speeds(results: Results) -> list[str]:
-    """How fast the fp32 baseline itself is on every backend, with a warning if the first is not the fastest."""
+    """How fast the fp32 baseline itself is on every backend, and which of them the headline divides by."""
     facts = []
     for batch_size in results.batch_sizes:
-        speeds = {}
-        for backend in results.backends:
-            timings = [timing_at(trial, backend, batch_size) for trial in results.baselines.values()]
-            values = [t.seconds.value for t in timings if t is not None and t.seconds.value is not None]
-            if values:
-                speeds[backend] = float(np.mean(values))
-        if not speeds:
-            continue
-        listed = ", ".join(f"{backend_name(name)} {with_prefix(value, 's')}" for name, value in speeds.items())
-        text = f"Baseline at batch {batch_size}, per input: {listed}."
-        fastest = min(speeds, key=lambda name: speeds[name])
-        if fastest != results.backends[0]:
-            text += f" {backend_name(fastest)} runs the fp32 baseline fastest; ratios here are within one backend."
-        facts.append(text)
+        speeds = {name: baseline_speed(results, name, batch_size) for name in results.backends}
+        listed = ", ".join(
+            f"{backend_name(name)} {with_prefix(value, 's')}" for name, value in speeds.items() if value is not None
+        )
+        if listed:
+            fastest = references(results.trials, batch_size)
+            text = f" The headline divides by {named(fastest)}." if fastest else ""
+            facts.append(f"Baseline at batch {batch_size}, per input: {listed}.{text}")
+    return facts
+
+
+def baseline_speed(results: Results, backend: str, batch_size: int) -> float | None:
+    """Seconds per input of the fp32 baseline: of its windows, or of the screening where it has none."""
+    timings = [timing_at(trial, backend, batch_size) for trial in results.baselines.values()]
+    values = [t.seconds.value for t in timings if t is not None and t.seconds.value is not None]
+    if not values:
+        homes = [home_timing(trial, batch_size) for trial in results.baselines.values()]
+        values = [t.screening[backend] for t in homes if t is not None and backend in t.screening]
+    return float(np.mean(values)) if values else None
+
+
+def denominator(view: BoardView) -> str:
+    """Say in words what the ratios of a measured board divide by; empty for a model."""
+    if not view.board.needs_real:
+        return ""
+    what = "joules" if view.board.cost == "joules" else "seconds"
+    if not view.reference:
+        return f"{what} of the fp32 baseline over {what} of the row, both on the same backend, batch {view.batch_size}"
+    text = f"{what} of the fp32 baseline on {named(view.reference)} over {what} of the row, batch {view.batch_size}"
+    if any(view.elsewhere(row) for row in view.ranked):
+        text += "; the ratio to the baseline on the row's own backend stands below it"
+    return text
+
+
+def named(backends: Sequence[str]) -> str:
+    """Name the fastest backend, or those that were the fastest in turn."""
+    names = " or ".join(backend_name(name) for name in backends)
+    return f"{names}, the fastest fp32 backend here" if len(backends) == 1 else f"{names}, whichever was faster"
+
+
+def unsteady(results: Results) -> list[str]:
+    """Say what made the machine unsteady while trials were measured: how many trials, and the words of one."""
+    trials = [trial for trial in results.trials if trial.warnings]
+    judged = [(trial, warnings(trial)) for trial in trials]
+    facts = []
+    for name in dict.fromkeys(name for trial in trials for name in trial.warnings):
+        told = [(trial, found[name]) for trial, found in judged if name in found]
+        if told:
+            trial, sentence = told[-1]
+            count = f"{len(told)} of {len(results.trials)} trials"
+            facts.append(f"{sentence_case(name)} ({count}): {sentence} ({trial.technique}, seed {trial.seed}).")
     return facts
 
 
 def control(results: Results) -> list[str]:
     """Say how well the protocol tells the baseline from itself: the A/A control, which bounds what can be resolved."""
-    first = [timing_at(t, results.backends[0], results.batch_sizes[0]) for t in results.baselines.values()]
+    first = [home_timing(trial, results.batch_sizes[0]) for trial in results.baselines.values()]
     ratio = combine_ratios([timing.ratio for timing in first if timing is not None and timing.ratio is not None])
     if ratio is None:
         return []
-    half = 50.0 * (ratio.high - ratio.low) / ratio.value
     verdict = "" if ratio.low <= 1.0 <= ratio.high else " It does not hold 1: distrust small differences here."
-    return [f"A/A control, the baseline against itself: {ratio.value:.3f} ± {half:.1f} %.{verdict}"]
+    return [f"A/A control, the baseline against itself: {ratio.value:.3f} ± {half_width(ratio):.1%}.{verdict}"]
 
 
 def provenance(results: Results) -> list[tuple[str, str]]:
@@ -122,6 +161,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         for key, value in trial.notes.items()
         if isinstance(value, str | int | float)  # tables of a technique's inner steps stay in the raw records
     ]
+    checks = [f"{c.name}: {c.detail}" for o in origins for c in o.checks if c.ok is False]
     flags = [flag for timing in all_timings(results) for flag in timing.seconds.flags]
     lines: list[tuple[str, list[str]]] = [
         ("Command", [results.command]),
@@ -139,6 +179,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
             [", ".join(f"{k} {v}" for k, v in {"joulemark": o.joulemark, **o.versions}.items()) for o in origins],
         ),
         ("Load average", [f"{min(loads):.2f} to {max(loads):.2f}"] if loads else ["unknown"]),
+        ("Not quiet", checks),
         ("Precision, threads", [f"{t.backend}: {t.precision}, {t.threads} threads" for t in all_timings(results)]),
         ("Notes", notes),
         ("Flags", flags),

@@ -83,6 +83,7 @@ def _read(suite: Declared, root: str | Path, place: Place) -> Results | None:
     keys = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
     attempts = [attempt for attempt in map(store.attempt, keys) if attempt is not None]
     trials = [trial for trial in map(store.trial, study.trials) if trial is not None]
+    free = [trial for trial in map(store.free_trial, study.free) if trial is not None]
     failures = [failure for failure in store.failures() if failure.technique in study.attempts]
     return Results(
         suite_name=suite.name,
@@ -97,6 +98,7 @@ def _read(suite: Declared, root: str | Path, place: Place) -> Results | None:
         trials=trials,
         failures=failures,
         damaged=[(one.path, one.reason) for one in store.damaged],
+        free=free,
     )
 
 

@@ -21,8 +21,10 @@ import plotly.offline
 from markupsafe import Markup, escape
 
 from joulemark.report import facts, figures, layers, marks, style, words
-from joulemark.report.board import Results, build_board, trial_pairs
-from joulemark.report.costs import board_ratio, proxy_ratio, timing_at
+from joulemark.report.board import Results, build_board, other_views, trial_pairs
+from joulemark.report.costs import own_ratio, proxy_ratio, timing_at
+from joulemark.report.free import build_free
+from joulemark.report.pace import paced_rows
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.verdicts import best_rows, headline, row_verdict
 from joulemark.stats import kendall_tau
@@ -58,6 +60,8 @@ def render_page(results: Results) -> str:
             figures=drawn,
             raw=msgspec.to_builtins({"trials": list(results.trials), "failures": list(results.failures)}),
             strips=strips(results),
+            free=build_free(results.free),
+            paced=paced_rows(results),
             facts=facts,
             label=facts.label(results),
             library=Markup(library),  # noqa: S704 - plotly's own script, checked by its hash in the policy
@@ -123,6 +127,7 @@ def limit_context(results: Results, limit: float, index: int, drawn: dict[str, A
         "best": best_of(views),
         "scatter": scatter,
         "boards": [(view, marks.whiskers([row.ratio for row in view.rows])) for view in views],
+        "sizes": [(view, marks.whiskers([row.ratio for row in view.rows])) for view in other_views(results, limit)],
         "settings": settings_table(results, views),
         "promises": promise_context(results, views, index, drawn),
         "layers": layer_context(results, views, index, drawn),
@@ -159,7 +164,7 @@ def settings_table(results: Results, views: list[BoardView]) -> list[tuple[Row, 
             for size in results.batch_sizes:
                 timings = [timing for _, trial in pairs if (timing := timing_at(trial, backend, size)) is not None]
                 real = bool(timings) and all(timing.execution == "real" for timing in timings)
-                cells.append((board_ratio(pairs, seconds, backend, size), real))
+                cells.append((own_ratio(timings, seconds), real))
         lines.append((row, cells))
     return lines
 

@@ -19,7 +19,9 @@ class Row(Record, frozen=True, kw_only=True):
     knobs: dict[str, Any]
     seeds: tuple[int, ...] = ()
     rank: tuple[int, int] | None = None  # best and worst place; equal unless tied
-    ratio: Ratio | None = None  # baseline cost / this cost
+    ratio: Ratio | None = None  # baseline cost / this cost; measured boards: of the fastest fp32 baseline
+    same_backend: Ratio | None = None  # measured boards: over the baseline on the row's own backend
+    backend: str | None = None  # measured boards: where it ran
     cost: float | None = None  # per input
     ratios: dict[str, Ratio] = msgspec.field(default_factory=dict)
     test: Loss | None = None
@@ -63,6 +65,7 @@ class BoardView(Record, frozen=True, kw_only=True):
     backend: str
     batch_size: int
     baseline_cost: float | None
+    reference: tuple[str, ...] = ()  # measured boards: backends of the baselines that ratios divide by
     rows: tuple[Row, ...]
     ineligible: tuple[Row, ...]
     note: str | None = None  # why it is empty
@@ -71,6 +74,10 @@ class BoardView(Record, frozen=True, kw_only=True):
     def unit(self) -> str:
         """Unit of its costs."""
         return "s" if self.board.cost == "seconds" else "J"
+
+    def elsewhere(self, row: Row) -> bool:
+        """Whether a row ran on another backend than the baseline that its ratio divides by."""
+        return row.same_backend is not None and bool(self.reference) and row.backend not in self.reference
 
     @property
     def ranked(self) -> tuple[Row, ...]:

@@ -9,6 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from joulemark.report.board import Results, other_views
+from joulemark.report.facts import denominator
+from joulemark.report.pace import paced_rows
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.verdicts import row_verdict
 from joulemark.report.words import backend_name, count, duration, interval, knobs, points, times, with_prefix
@@ -22,7 +25,7 @@ def board_table(view: BoardView) -> Table | Text:
     title = f"{view.board.title} · at most {view.limit_points:g} points lost"
     if not view.rows and not view.ineligible:
         return Text.assemble((f"{title}\n", "italic"), view.note or "", "\n")
-    caption = view.note or f"{backend_name(view.backend)}, batch {view.batch_size}; x: baseline cost / this cost"
+    caption = view.note or f"x: {denominator(view) or 'modelled joules of the fp32 baseline / of the row'}"
     table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("technique", overflow="fold", min_width=16)
@@ -41,12 +44,56 @@ def board_table(view: BoardView) -> Table | Text:
     return table
 
 
+def other_sizes(results: Results, limit_points: float) -> list[Table]:
+    """Draw the measured winners at every other batch size: the ratio and what it costs, no more."""
+    tables = []
+    for view in other_views(results, limit_points):
+        title = f"{view.board.title} at batch {view.batch_size}, the same nets"
+        table = Table(
+            "technique", "x cheaper", "per input", "executed",
+            title=escape(title), caption=escape(f"x: {denominator(view)}"),
+            title_justify="left", caption_justify="left",
+        )  # fmt: skip
+        for row in view.rows:
+            drawn = cells(view, row)
+            table.add_row(drawn[1], drawn[2], drawn[3], drawn[5])
+        tables.append(table)
+    return tables
+
+
+def paced_table(results: Results) -> Table | None:
+    """Draw the paced scenario, never mixed with the saturated one; ``None`` where there is none."""
+    rows = paced_rows(results)
+    if not rows:
+        return None
+    table = Table(
+        "inputs/s", "technique", "latency, 95 %", "missed", "busy s/h (baseline)", "CPU s/h", "J/h",
+        title="paced: single inputs at a fixed rate, idle included", title_justify="left",
+        caption="busy: seconds of an hour in which the net runs; J/h: gross, of the whole machine part that is metered",
+        caption_justify="left",
+    )  # fmt: skip
+    for row in rows:
+        name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
+        table.add_row(
+            f"{row.inputs_per_second:g}",
+            escape(name),
+            f"{with_prefix(row.latency_seconds, 's')}, {with_prefix(row.latency_95_seconds, 's')}",
+            f"{row.missed} of {row.inputs}",
+            f"{row.busy_seconds_per_hour:.3g} ({row.baseline_busy_seconds_per_hour:.3g})",
+            f"{row.cpu_seconds_per_hour:.3g}",
+            "unknown" if row.joules_per_hour is None else f"{row.joules_per_hour:.4g}",
+        )
+    return table
+
+
 def cells(view: BoardView, row: Row) -> tuple[str, ...]:
     """Write the cells of one row, names escaped so that brackets in them are not markup."""
     name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
     ratio = "" if row.ratio is None else times(row.ratio.value)
     if row.ratio is not None and row.status == "ranked":
         ratio += f"\n{interval(row.ratio)}"
+    if row.same_backend is not None and view.elsewhere(row):
+        ratio += f"\n(own backend {times(row.same_backend.value)})"
     loss = ""
     if row.test is not None and row.status != "baseline":
         loss = f"{points(row.test.points)}\n≤ {points(row.test.bound)}"
@@ -60,7 +107,7 @@ def cells(view: BoardView, row: Row) -> tuple[str, ...]:
         ratio,
         "" if row.cost is None else with_prefix(row.cost, view.unit),
         loss,
-        row.execution or "",
+        " on ".join(filter(None, (row.execution, row.backend and backend_name(row.backend)))),
         making,
         escape("; ".join(remarks)),
     )

@@ -56,7 +56,9 @@ def gain(view: BoardView, row: Row) -> str:
     """Say what a winner gains, in the words that its board has earned."""
     if row.ratio is None:
         raise ValueError(f"{row.technique} has no ratio: it cannot have won {view.board.name}")
-    setting = f"{backend_name(view.backend)}, batch {view.batch_size}"
+    setting = f"{backend_name(row.backend or view.backend)}, batch {view.batch_size}"
+    if view.elsewhere(row):
+        setting += f", against {' or '.join(map(backend_name, view.reference))}, the fastest fp32 backend"
     if view.board.cost == "seconds":
         return f"is {times(row.ratio.value)}x faster (95 % interval {interval(row.ratio)}; {setting})"
     if view.board.cost == "joules":
@@ -102,16 +104,25 @@ def nothing_wins(view: BoardView) -> str:
     tried = len(view.ranked) + len(view.ineligible)
     word = {"seconds": "faster here than the baseline", "joules": "cheaper in measured joules than the baseline"}
     what = word.get(view.board.cost, "cheaper than the baseline")
+    open_ = sum(cannot_decide(view, row) for row in view.ineligible)
     undecided = sum(row.verdict == "undecided" for row in view.ranked)
     dearer = sum(row.verdict == "dearer" for row in view.ranked)
     parts = [
-        (len(view.ineligible), "not eligible, failed or untested"),
+        (len(view.ineligible) - open_, "not eligible, failed or untested"),
+        (open_, "with too few validation images to decide"),
         (undecided, "not to be told apart from it"),
         (dearer, "certainly slower" if view.board.cost == "seconds" else "certainly dearer"),
     ]
     why = ", ".join(f"{number} {words}" for number, words in parts if number)
     limit = f"within {view.limit_points:g} points of accuracy"
     return f"nothing is {what} {limit} ({tried} tried{': ' + why if why else ''})."
+
+
+def cannot_decide(view: BoardView, row: Row) -> bool:
+    """Whether the validation images neither prove nor exclude that a row keeps within the limit."""
+    loss = row.validation
+    simulated = view.board.needs_real and row.execution == "simulated"
+    return loss is not None and not simulated and loss.best <= view.limit_points < loss.bound
 
 
 def row_verdict(view: BoardView, row: Row) -> str | None:

@@ -22,9 +22,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
+from joulemark.nets.flow import loose
+from joulemark.nets.folding import fold
 from joulemark.nets.formats import Format
 from joulemark.nets.net import Net
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
@@ -40,20 +43,26 @@ from joulemark.techniques.technique import Range, TechniqueError, Workbench, tec
 def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000)] = 256) -> Net:
     """Quantise every convolution and linear layer to 8-bit weights and activations; nothing is retrained.
 
-    Activation ranges are the least and the greatest input that each layer sees for ``images`` calibration images, on
-    the path they really take (the workbench holds a few hundred at most). A layer that none of them reaches has no
-    range and stays in float. Raises :class:`TechniqueError` if there is no layer to quantise.
+    Batch norms are folded into convolutions first. Activation ranges are the least and the greatest input that each
+    layer sees for ``images`` calibration images, on the path they really take (the workbench holds a few hundred at
+    most). A convolution whose outputs are added to others or averaged has them in integers too, with their own range:
+    without that no runtime computes it in integers. A layer that no image reaches has no range and stays in float.
+    Raises :class:`TechniqueError` if there is no layer to quantise.
     """
+    net = fold(net)
     module = net.module(formats=False)
-    ranges: dict[str, tuple[float, float]] = {}
+    outside = loose(module, net.input_shape)
+    inputs: dict[str, tuple[float, float]] = {}
+    outputs: dict[str, tuple[float, float]] = {}
 
-    def watch(name: str, x: Tensor) -> None:
-        low, high = ranges.get(name, (0.0, 0.0))  # zero stays representable: padding and ReLU need it exact
-        ranges[name] = (min(low, float(x.min())), max(high, float(x.max())))
+    def watch(name: str, x: Tensor, y: Tensor) -> None:
+        _widen(inputs, name, x)
+        if name in outside:
+            _widen(outputs, name, y.relu() if outside[name] else y)
 
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_pre_hook(lambda _, inputs, name=name: watch(name, inputs[0]))
+            layer.register_forward_hook(lambda _, x, y, name=name: watch(name, x[0], y))
     seen = 0
     with torch.no_grad():
         for batch, _ in bench.batches("calibration"):
@@ -61,9 +70,16 @@ def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000
             seen += len(batch)
             if seen >= images:
                 break
-    if not ranges:
+    if not inputs:
         raise TechniqueError("int8 found no convolution or linear layer to quantise")
     formats = {
-        name: Format(weight_bits=8, activation_bits=8, low=low, high=high) for name, (low, high) in ranges.items()
+        name: Format(weight_bits=8, activation_bits=8, low=low, high=high, output=outputs.get(name, msgspec.UNSET))
+        for name, (low, high) in inputs.items()
     }
     return net.replace(formats=formats)
+
+
+def _widen(ranges: dict[str, tuple[float, float]], name: str, x: Tensor) -> None:
+    """Widen the range of ``name`` to hold ``x``; zero stays representable, padding and ReLU need it exact."""
+    low, high = ranges.get(name, (0.0, 0.0))
+    ranges[name] = (min(low, float(x.min())), max(high, float(x.max())))

@@ -88,7 +88,8 @@ def read_claim(text: str) -> Claim:
     parts = match["text"].split("; ", 3) if match else []
     if match is None or len(parts) < 4 or (match["mark"] == "seen") != (match["where"] is not None):
         raise ValueError(
-            f"a claim is written 'figure; metric; baseline; accuracy [seen: where]' (or [recalled], [derived]), not {line!r}"
+            "a claim is written 'figure; metric; baseline; accuracy [seen: where]' (or [recalled], [derived]), not "
+            f"{line!r}"
         )
     figure, metric, baseline, accuracy = parts
     return Claim(

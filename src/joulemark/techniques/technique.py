@@ -209,7 +209,9 @@ def technique(
             for extra in getattr(hints.get(key), "__metadata__", ())
             if isinstance(extra, Range)
         }
-        words = {key: typing.get_args(hints[key]) for key in knobs if typing.get_origin(hints.get(key)) is typing.Literal}
+        words = {
+            key: typing.get_args(hints[key]) for key in knobs if typing.get_origin(hints.get(key)) is typing.Literal
+        }
         if knob is not None and knob not in ranges:
             raise TechniqueError(f"{name}: the searched knob {knob!r} needs a Range in its type")
         made = Technique(

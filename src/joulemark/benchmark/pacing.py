@@ -1,0 +1,142 @@
+"""The paced scenario: single inputs at fixed times, idle in between, as a device in the field meets them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemark.backends.backend import Compiled
+from joulemark.benchmark.measuring import Meters
+from joulemark.record import PacedSide, Quantity
+
+HOUR = 3600.0
+FEWEST_INPUTS = 20
+WARM_UP_INPUTS = 5
+
+Images = NDArray[np.float32]
+
+
+@dataclasses.dataclass
+class Visit:
+    """One window of one net."""
+
+    seconds: float
+    latencies: list[float]  # seconds from the time an input was due to its answer
+    missed: int
+    busy_seconds: float
+    cpu_seconds: float
+    joules: Quantity
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """What came of one baseline and one candidate at one rate."""
+
+    window_seconds: float
+    candidate: PacedSide
+    baseline: PacedSide
+    idle_joules_per_hour: Quantity
+
+    @property
+    def busy_ratio(self) -> float:
+        """Busy seconds of the baseline over those of the candidate."""
+        return self.baseline.busy_seconds_per_hour / self.candidate.busy_seconds_per_hour
+
+
+def measure_pace(
+    baseline: Compiled,
+    candidate: Compiled,
+    images: Images,
+    inputs_per_second: float,
+    seconds: float,
+    meters: Meters,
+    *,
+    order_seed: int,
+) -> Pace:
+    """Send inputs at a fixed rate to baseline, candidate, candidate, baseline, or to the candidate first.
+
+    A window lasts ``seconds``, or as long as 20 inputs take if that is longer. Before the four windows comes one with
+    nothing running, if there is an energy counter.
+    """
+    count = max(FEWEST_INPUTS, round(seconds * inputs_per_second))
+    length = count / inputs_per_second
+    idle = _idle(length if meters.sources else 0.0, meters)
+    turn = ("candidate", "baseline") if np.random.default_rng(order_seed).integers(2) else ("baseline", "candidate")
+    visits: dict[str, list[Visit]] = {"baseline": [], "candidate": []}
+    for name in (*turn, *turn[::-1]):
+        net = baseline if name == "baseline" else candidate
+        visits[name].append(_visit(net, images, inputs_per_second, count, meters))
+    return Pace(length, _side(visits["candidate"]), _side(visits["baseline"]), _hourly([idle], length))
+
+
+def _visit(net: Compiled, images: Images, inputs_per_second: float, count: int, meters: Meters) -> Visit:
+    """One window: input i is due i / rate after the start; one that is late is sent as soon as the net is free."""
+    singles = [np.ascontiguousarray(images[i : i + 1]) for i in range(len(images))]
+    for single in singles[:WARM_UP_INPUTS]:
+        net.run(single)
+    latencies, missed, busy = [], 0, 0.0
+    with meters.window() as window:
+        cpu_seconds, start = time.process_time(), time.perf_counter()
+        for number in range(count):
+            due = start + number / inputs_per_second
+            _sleep_until(due)
+            sent = time.perf_counter()
+            net.run(singles[number % len(singles)])
+            answered = time.perf_counter()
+            busy += answered - sent
+            latencies.append(answered - due)
+            missed += answered > due + 1.0 / inputs_per_second
+        _sleep_until(start + count / inputs_per_second)
+        seconds = time.perf_counter() - start
+        cpu_seconds = time.process_time() - cpu_seconds
+    return Visit(seconds, latencies, missed, busy, cpu_seconds, window.joules)
+
+
+def _sleep_until(moment: float) -> None:
+    """Sleep, never spin: what wakes late counts as latency, what spins would not be idle."""
+    left = moment - time.perf_counter()
+    if left > 0:
+        time.sleep(left)
+
+
+def _idle(seconds: float, meters: Meters) -> Quantity:
+    with meters.window() as window:
+        time.sleep(seconds)
+    return window.joules
+
+
+def _side(visits: Sequence[Visit]) -> PacedSide:
+    seconds = sum(visit.seconds for visit in visits)
+    latencies = np.array([latency for visit in visits for latency in visit.latencies])
+    return PacedSide(
+        inputs=len(latencies),
+        latency_seconds=float(np.median(latencies)),
+        latency_95_seconds=float(np.quantile(latencies, 0.95)),
+        missed=sum(visit.missed for visit in visits),
+        busy_seconds_per_hour=HOUR * sum(visit.busy_seconds for visit in visits) / seconds,
+        cpu_seconds_per_hour=HOUR * sum(visit.cpu_seconds for visit in visits) / seconds,
+        joules_per_hour=_hourly([visit.joules for visit in visits], seconds),
+    )
+
+
+def _hourly(windows: Sequence[Quantity], seconds: float) -> Quantity:
+    """Joules an hour from windows that last ``seconds`` together; unknown if one of them is."""
+    first = windows[0]
+    values = [window.value for window in windows if window.value is not None]
+    known = len(values) == len(windows)
+    lost = next((window.reason for window in windows if window.reason is not None), None)
+    return Quantity(
+        value=HOUR * sum(values) / seconds if known else None,
+        unit="J/h",
+        kind=first.kind,
+        method=f"{first.method}, gross" if known else first.method,
+        scope=first.scope,
+        source=first.source,
+        count=len(windows),
+        flags=tuple(dict.fromkeys(flag for window in windows for flag in window.flags)),
+        reason=None if known else lost or "a window has no joules",
+    )

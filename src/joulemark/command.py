@@ -1,0 +1,282 @@
+"""Any command, measured: wall seconds, CPU seconds, peak memory, and joules where this machine has a counter.
+
+Counters see the whole machine, so the joules are gross: what else runs, and what it costs to be on, is in them. With an
+idle window before, the idle power times the seconds is taken off and stands beside it as net.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from joulemark.meters.probe import probe
+from joulemark.meters.source import Source, Unavailable
+from joulemark.meters.window import Window
+from joulemark.record import Kind, Quantity, Record
+
+NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
+"""Exit codes of POSIX shells: no such command, a file that cannot be run, and what is added to a signal's number."""
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class CannotRun(ValueError):  # noqa: N818  (an answer, not a fault)
+    """The command could not be started; ``exit_code`` is what a shell would answer."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One run of the command."""
+
+    exit_code: int  # 128 + n if signal n ended it
+    seconds: Quantity
+    cpu_seconds: Quantity
+    peak_memory_bytes: Quantity
+    joules: Quantity  # gross
+    net_joules: Quantity
+
+
+class Measured(Record, frozen=True, kw_only=True):
+    """All runs of a command and their medians, with 95 % intervals from six runs on."""
+
+    command: tuple[str, ...]
+    exit_code: int  # of the first run that failed, else 0
+    repeat: int  # runs asked for; a failure or a signal ends them early
+    runs: tuple[Run, ...]
+    median: dict[str, Quantity]
+    idle: dict[str, Quantity]  # "seconds" and "joules" of the window before; empty if not asked for
+
+
+def measure_command(command: Sequence[str], *, repeat: int = 1, idle_seconds: float = 0.0) -> Measured:
+    """Run a command (no shell) ``repeat`` times; its input and output are this process's own.
+
+    Raises :class:`CannotRun` if it cannot be started.
+    """
+    sources, unavailable = probe()
+    try:
+        idle = _idle(sources, unavailable, idle_seconds) if idle_seconds > 0 else {}
+        runs: list[Run] = []
+        while len(runs) < repeat and not (runs and runs[-1].exit_code):
+            runs.append(_run(command, sources, unavailable, idle))
+    finally:
+        for source in sources:
+            source.close()
+    fields = [name for name in Run.__struct_fields__ if name != "exit_code"]
+    return Measured(
+        command=tuple(command),
+        exit_code=runs[-1].exit_code,
+        repeat=repeat,
+        runs=tuple(runs),
+        median={name: median_of([getattr(run, name) for run in runs]) for name in fields},
+        idle=idle,
+    )
+
+
+def _idle(sources: Sequence[Source], unavailable: Sequence[Unavailable], seconds: float) -> dict[str, Quantity]:
+    with Window(sources, unavailable=unavailable) as window:
+        if sources:  # without a counter there is nothing to wait for
+            time.sleep(seconds)
+    return {"seconds": window.seconds, "joules": window.joules}
+
+
+def _run(
+    command: Sequence[str],
+    sources: Sequence[Source],
+    unavailable: Sequence[Unavailable],
+    idle: dict[str, Quantity],
+) -> Run:
+    with Window(sources, unavailable=unavailable) as window:
+        status, usage = _wait(command)
+    code = os.waitstatus_to_exitcode(status)
+    return Run(
+        exit_code=code if code >= 0 else SIGNALLED - code,
+        seconds=window.seconds,
+        cpu_seconds=_quantity(
+            usage.ru_utime + usage.ru_stime, "s", "kernel accounting, user and system", "wait4(2)",
+            "the command and the descendants that were waited for",
+        ),
+        peak_memory_bytes=_peak(usage),
+        joules=window.joules,
+        net_joules=net_of(window.joules, window.seconds, idle),
+    )  # fmt: skip
+
+
+def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage]:
+    """Start a command, pass signals on to it, and return its wait status and resources once it has ended."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int) -> None:
+        for running in children:
+            running.send_signal(number)
+
+    with _forwarding(pass_on):
+        try:
+            child = subprocess.Popen(list(command))  # noqa: S603  (running the given command is the task)
+        except FileNotFoundError as error:
+            raise CannotRun(f"command not found: {command[0]}", NOT_FOUND) from error
+        except OSError as error:
+            raise CannotRun(f"cannot run {command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
+        children.append(child)
+        _, status, usage = os.wait4(child.pid, 0)
+        children.clear()
+        child.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait again
+    return status, usage
+
+
+@contextmanager
+def _forwarding(send: Callable[[int], object]) -> Iterator[None]:
+    """Send signals that would end this process to the command instead, which decides what they mean.
+
+    Ctrl-C on a terminal reaches every process of its foreground group, so there the command has it already.
+    """
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        if number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
+            send(number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_foreground() -> bool:
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False  # no terminal
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)
+
+
+def _peak(usage: resource.struct_rusage) -> Quantity:
+    """Largest resident memory of one process of the command's tree.
+
+    Linux counts a child's peak from the moment it was forked, with this process's memory still in it, so a smaller
+    command's own peak is not known.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak, own = usage.ru_maxrss * unit, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    known = sys.platform == "darwin" or peak > own
+    reason = None if known else f"at most {peak / 1e6:.0f} MB, which is what the measuring process itself holds"
+    method, scope = "kernel accounting", "largest resident set of one process of the tree"
+    return _quantity(float(peak) if known else None, "B", method, "wait4(2)", scope, reason=reason)
+
+
+def _quantity(
+    value: float | None, unit: str, method: str, source: str, scope: str, *, reason: str | None = None
+) -> Quantity:
+    return Quantity(
+        value=value, unit=unit, kind=Kind.MEASURED, method=method, scope=scope, source=source, reason=reason
+    )
+
+
+def net_of(joules: Quantity, seconds: Quantity, idle: dict[str, Quantity]) -> Quantity:
+    """Gross joules less the idle power times the seconds; unknown, with the reason, where one of them is.
+
+    Phase errors of both windows are independent; the gain of a counter scales gross and idle alike, hence the net.
+    """
+
+    def net(value: float | None, random: float | None, systematic: float | None, reason: str | None) -> Quantity:
+        return Quantity(
+            value=value, unit="J", kind=Kind.MEASURED, method="energy counter, less idle power times seconds",
+            scope=joules.scope, source=joules.source, random=random, systematic=systematic, flags=joules.flags,
+            reason=reason,
+        )  # fmt: skip
+
+    if not idle:
+        return net(None, None, None, "no idle window was asked for (--idle SECONDS)")
+    rest, length = idle["joules"], idle["seconds"]
+    if joules.value is None or rest.value is None or not length.value or seconds.value is None:
+        return net(None, None, None, joules.reason or rest.reason or "a window has no seconds")
+    share = seconds.value / length.value
+    value = joules.value - rest.value * share
+    random = math.hypot(joules.random or 0.0, (rest.random or 0.0) * share)
+    gain = joules.systematic / joules.value if joules.systematic is not None and joules.value else None
+    return net(value, random, abs(value) * gain if gain is not None else None, None)
+
+
+def median_of(values: Sequence[Quantity]) -> Quantity:
+    """Median of one quantity over runs with the interval of :func:`median_interval`; unknown if one run's is."""
+    first = values[0]
+    flags = tuple(dict.fromkeys(flag for one in values for flag in one.flags))
+    known = [one.value for one in values if one.value is not None]
+    if len(known) < len(values):
+        reason = next(one.reason for one in values if one.value is None)
+        return _copy(first, value=None, flags=flags, reason=reason)
+    if len(values) == 1:
+        return first
+    low, high = median_interval(known) or (None, None)
+    method = f"{first.method}; median of {len(known)} runs"
+    return _copy(
+        first, value=statistics.median(known), low=low, high=high, flags=flags, method=method, count=len(known)
+    )
+
+
+def _copy(quantity: Quantity, **changes: Any) -> Quantity:
+    kept = {name: getattr(quantity, name) for name in ("unit", "kind", "method", "scope", "source")}
+    return Quantity(**{**kept, **changes})
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Interval that holds the median with at least 95 %, whatever the distribution; ``None`` below six values.
+
+    From the k-th smallest to the k-th largest with 1 - 2 P(Binomial(n, 1/2) < k) >= 0.95 (David and Nagaraja, Order
+    Statistics, 3rd edition 2003, section 7.1).
+
+    >>> median_interval([5, 1, 4, 2, 6, 3])
+    (1, 6)
+    """
+    count, tail, k = len(values), 0.0, 0
+    while 2 * (tail + math.comb(count, k) / 2**count) <= 0.05:
+        tail += math.comb(count, k) / 2**count
+        k += 1
+    ordered = sorted(values)
+    return (ordered[k - 1], ordered[count - k]) if k else None
+
+
+def report_lines(measured: Measured) -> list[str]:
+    """The report for a person: one line a quantity, what is unknown with its reason."""
+    count = len(measured.runs)
+    runs = "" if measured.repeat == 1 else f", {count} of {measured.repeat} runs, medians"
+    lines = [f"joulemark: {shlex.join(measured.command)} (exit code {measured.exit_code}{runs})"]
+    names = {
+        "seconds": "seconds",
+        "cpu_seconds": "CPU seconds",
+        "peak_memory_bytes": "peak memory",
+        "joules": "joules (gross)",
+        "net_joules": "joules (net)",
+    }
+    for name, title in names.items():
+        if name == "net_joules" and not measured.idle:
+            continue
+        lines.append(f"  {title:<15} {_told(measured.median[name])}")
+    return lines
+
+
+def _told(quantity: Quantity) -> str:
+    if quantity.value is None:
+        return f"unknown: {quantity.reason}"
+    scale, unit = (1e-6, "MB") if quantity.unit == "B" else (1.0, quantity.unit)
+    text = f"{quantity.value * scale:.4g} {unit}"
+    if quantity.low is not None and quantity.high is not None:
+        text += f" (95 % interval {quantity.low * scale:.4g} to {quantity.high * scale:.4g})"
+    return text + (f" [{', '.join(quantity.flags)}]" if quantity.flags else "")

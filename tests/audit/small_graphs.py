@@ -1,0 +1,49 @@
+"""Small nets as modules and files, for the audit's tests."""
+
+from __future__ import annotations
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+SHAPE = (3, 12, 12)
+
+
+def build() -> nn.Module:
+    """A net with every kind of layer that is counted; the same weights every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 5),
+        )  # fmt: skip
+    module.INPUT_SHAPE = SHAPE
+    return module.eval()
+
+
+def build_nothing() -> int:
+    return 1
+
+
+def build_badly() -> nn.Module:
+    raise KeyError("no weights")
+
+
+def write(path, nodes, *, inputs, outputs, constants=()) -> str:
+    """An ONNX file of these nodes; the name of the file."""
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        list(constants),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, path)
+    return str(path)
+
+
+def relu(path, shape, *, op="Relu") -> str:
+    """A file that only applies one operator."""
+    return write(path, [helper.make_node(op, ["x"], ["y"])], inputs={"x": shape}, outputs={"y": shape})

@@ -1,0 +1,84 @@
+"""The paced scenario on a clock of its own: nets that take a known time, sleeps that last exactly as long as asked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from joulemark.benchmark import pacing
+from joulemark.benchmark.measuring import Meters
+from joulemark.benchmark.pacing import measure_pace
+from joulemark.meters.source import Unavailable
+
+IMAGES = np.zeros((3, 1, 2, 2), np.float32)
+NO_METERS = Meters((), (Unavailable("rapl", reason="there is none", fix="none"),))
+
+
+class Clock:
+    """Time that passes only when a net runs or somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = self.busy = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+
+class Worker:
+    """A net that takes ``seconds`` and keeps the moments at which it was called."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self.clock, self.seconds, self.called = clock, seconds, []
+
+    def run(self, images):
+        assert images.shape == (1, 1, 2, 2)
+        self.called.append(self.clock.now)
+        self.clock.now += self.seconds
+        self.clock.busy += self.seconds
+        return images
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    made = Clock()
+    fake = SimpleNamespace(perf_counter=lambda: made.now, process_time=lambda: made.busy, sleep=made.sleep)
+    monkeypatch.setattr(pacing, "time", fake)
+    return made
+
+
+def test_a_pace_by_hand(clock):
+    baseline, candidate = Worker(clock, 0.004), Worker(clock, 0.001)
+    pace = measure_pace(baseline, candidate, IMAGES, 50.0, 0.4, NO_METERS, order_seed=0)
+    assert pace.window_seconds == pytest.approx(0.4)
+    assert pace.candidate.inputs == pace.baseline.inputs == 2 * 20
+    assert (pace.candidate.missed, pace.baseline.missed) == (0, 0)
+    assert pace.baseline.latency_seconds == pytest.approx(0.004)
+    assert pace.candidate.latency_95_seconds == pytest.approx(0.001)
+    assert pace.baseline.busy_seconds_per_hour == pytest.approx(720)  # 4 ms of every 20 ms
+    assert pace.candidate.cpu_seconds_per_hour == pytest.approx(180)
+    assert pace.busy_ratio == pytest.approx(4.0)
+    assert np.diff(candidate.called[3:23]) == pytest.approx(0.02)  # three warm it up, then one every 20 ms
+    assert pace.candidate.joules_per_hour.value is None
+    assert "there is none" in pace.candidate.joules_per_hour.reason
+    assert pace.idle_joules_per_hour.value is None
+
+
+def test_a_net_that_is_too_slow_misses_and_is_still_sent_every_input(clock):
+    pace = measure_pace(Worker(clock, 0.0), Worker(clock, 0.004), IMAGES, 500.0, 0.01, NO_METERS, order_seed=1)
+    assert pace.window_seconds == pytest.approx(0.04)  # twenty inputs at least
+    assert pace.candidate.inputs == 40
+    assert pace.candidate.missed >= 38  # the first is answered just as the next is due; each later one 2 ms later still
+    assert pace.candidate.latency_seconds == pytest.approx(0.004 + 9.5 * 0.002)
+    assert pace.candidate.busy_seconds_per_hour == pytest.approx(3600)
+
+
+def test_the_seed_decides_who_comes_first(clock):
+    starts = set()
+    for seed in range(6):
+        baseline, candidate = Worker(clock, 0.0), Worker(clock, 0.001)
+        measure_pace(baseline, candidate, IMAGES, 1000.0, 0.001, NO_METERS, order_seed=seed)
+        starts.add(baseline.called[0] < candidate.called[0])
+    assert starts == {True, False}

@@ -1,0 +1,79 @@
+"""The free board's view: ranks with ties, what a reader must know, the page."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from joulemark.record import FreeTrial, Kind, Machine, Provenance, Quantity, Ratio
+from joulemark.report.free import as_dict, build_free
+from joulemark.report.page import environment
+
+
+def quantity(value, unit="s/input", reason=None):
+    return Quantity(value=value, unit=unit, kind=Kind.MEASURED, method="m", scope="s", source="s", reason=reason)
+
+
+def trial(key, ratio=None, *, cpu=1.0, joules=None, **changes) -> FreeTrial:
+    machine = Machine(
+        hardware_class="test-2core", processor="p", cores=2, memory_bytes=None, accelerator=None, system="s",
+        virtual=None, governor=None,
+    )  # fmt: skip
+    origin = Provenance(
+        joulemark="0", commit=None, command="c", started="2026-01-01T00:00:00+00:00", machine=machine, versions={}
+    )
+    known = {
+        "task": "t", "task_key": "k", "hardware_class": "test-2core", "seed": 0, "net": "n", "backend": "eager",
+        "options": (), "threads": 1, "batch_size": 1, "precision": "fp32", "control": False,
+        "ratio": ratio and Ratio(value=ratio, low=ratio / 1.1, high=ratio * 1.1, count=8),
+        "seconds": quantity(1e-3 / ratio if ratio else None), "cpu_seconds": quantity(1e-3),
+        "cpu_ratio": Ratio(value=cpu, low=cpu / 1.01, high=cpu * 1.01, count=8) if ratio else None,
+        "joules": quantity(joules, "J/input", None if joules else "no counter"),
+        "joules_ratio": joules and Ratio(value=joules, low=joules, high=joules, count=3),
+    }  # fmt: skip
+    return FreeTrial(key=key, provenance=origin, **{**known, **changes})
+
+
+def test_rows_are_ranked_with_ties_and_what_could_not_run_stands_below():
+    view = build_free([
+        trial("a", 1.0, control=True), trial("b", 3.0), trial("c", 2.9), trial("d", reason="no compiler"),
+    ])  # fmt: skip
+    assert [row.rank for row in view.rows] == [(1, 2), (1, 2), (3, 3), None]
+    assert view.rows[-1].note == "not measured: no compiler"
+    assert view.cost == "seconds"
+    assert "joules were not measured (no counter)" in view.lines[-1]
+
+
+def test_notes_say_what_a_ratio_hides():
+    view = build_free([
+        trial("a", 1.0, control=True),
+        trial("b", 2.0, batch_size=64, threads=2, cpu=0.5),
+        trial("c", 0.8, precision="bf16", options=("bf16",)),
+    ])  # fmt: skip
+    notes = {row.setting + str(row.batch_size): row.note for row in view.rows}
+    assert "A/A control" in notes["eager PyTorch1"]
+    assert "throughput, not latency" in notes["eager PyTorch64"]
+    assert "2.00 times the CPU-seconds" in notes["eager PyTorch64"]
+    assert "no bf16 matrix unit" in notes["eager PyTorch, bf16 autocast1"]
+
+
+def test_joules_rank_where_all_have_them():
+    view = build_free([trial("a", 1.0, control=True, joules=1.0), trial("b", 2.0, joules=0.5)])
+    assert view.cost == "joules"
+    assert view.rows[0].control
+
+
+def test_boards_of_several_nets_are_refused_and_none_is_none():
+    with pytest.raises(ValueError, match="cannot compare several nets"):
+        build_free([trial("a", 1.0), trial("b", 1.0, net="other")])
+    assert build_free([]) is None
+    assert as_dict(None) is None
+
+
+def test_the_page_section_escapes():
+    hostile = trial("a", reason="<script>alert(1)</script>")
+    drawn = environment().get_template("free.html").render(free=build_free([trial("b", 1.0, control=True), hostile]))
+    assert "<script" not in drawn
+    assert "What is free" in drawn
+    assert environment().get_template("free.html").render(free=None).strip() == ""
+    assert msgspec.json.encode(as_dict(build_free([trial("b", 1.0)])))

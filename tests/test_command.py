@@ -1,0 +1,242 @@
+"""`joulemark measure -- COMMAND`: exit codes, signals, streams, and arithmetic against a counter of known watts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulemark import command
+from joulemark.command import CannotRun, measure_command, median_interval, median_of, net_of, report_lines
+from joulemark.meters.source import Unavailable, timed
+from joulemark.record import Kind, Quantity
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(0.15)"]
+
+
+def joulemark(*words: str, **given) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "joulemark.cli", "measure", *words], capture_output=True, text=True, timeout=60, **given
+    )
+
+
+class Steady:
+    """A counter that has drawn exactly so many watts since ever, in microjoules."""
+
+    name, scope, unit_joules, modulus, max_watts = "steady", "toy package", 1e-6, None, 1000.0
+    update_seconds, gain_uncertainty, citation = 1e-3, 0.05, "made up"
+
+    def __init__(self, watts: float) -> None:
+        self.watts, self.closed = watts, False
+
+    def read(self):
+        return timed(lambda: int(time.perf_counter() * self.watts * 1e6))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def steady(monkeypatch) -> Steady:
+    source = Steady(40.0)
+    monkeypatch.setattr(command, "probe", lambda: ([source], []))
+    return source
+
+
+@pytest.fixture
+def no_counter(monkeypatch) -> None:
+    monkeypatch.setattr(command, "probe", lambda: ([], [Unavailable("rapl", "a virtual machine", "none")]))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["true"], 0),
+        (["false"], 1),
+        (["sh", "-c", "exit 42"], 42),
+        (["sh", "-c", "kill -TERM $$"], 128 + signal.SIGTERM),
+        (["sh", "-c", "kill -KILL $$"], 128 + signal.SIGKILL),
+    ],
+)
+def test_the_exit_code_is_the_commands_as_a_shell_gives_it(no_counter, words, code):
+    assert measure_command(words).exit_code == code
+    assert subprocess.run(["sh", "-c", '"$@"', "sh", *words]).returncode == code  # what a shell says
+
+
+@pytest.mark.parametrize(("word", "code"), [("no-such-command-anywhere", 127), ("/", 126)])
+def test_what_cannot_be_run_gets_one_sentence_and_the_code_of_a_shell(word, code):
+    done = joulemark("--", word)
+    assert done.returncode == code
+    assert word in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_streams_belong_to_the_command_and_the_report_goes_to_standard_error(tmp_path):
+    done = joulemark("-o", str(tmp_path / "report.json"), "--", "sh", "-c", "cat; echo loud >&2", input="in\n")
+    assert done.stdout == "in\n"
+    assert done.stderr.startswith("loud\njoulemark: sh -c")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["exit_code"] == 0
+    assert report["command"] == ["sh", "-c", "cat; echo loud >&2"]
+    for quantity in report["median"].values():
+        assert quantity["value"] is not None or quantity["reason"]
+
+
+def test_the_commands_own_options_are_not_ours():
+    done = joulemark("--json", "echo", "--repeat", "--json", "-o")
+    assert done.stdout == "--repeat --json -o\n"
+    assert json.loads(done.stderr)["repeat"] == 1
+
+
+def test_a_report_that_cannot_be_written_is_said_and_the_exit_code_kept(tmp_path):
+    done = joulemark("-o", str(tmp_path / "no" / "where"), "true")
+    assert done.returncode == 2
+    assert "cannot write" in done.stderr
+    assert joulemark("-o", str(tmp_path / "no" / "where"), "sh", "-c", "exit 5").returncode == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_the_command_and_its_exit_code_comes_back(number):
+    program = (
+        "import signal, sys, time\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit(7))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(30)\n"
+    )
+    ours = subprocess.Popen(
+        [sys.executable, "-m", "joulemark.cli", "measure", "--repeat", "3", "--", sys.executable, "-c", program],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert ours.stdout.readline() == "ready\n"
+    ours.send_signal(number)  # to our process alone, as `kill` does
+    out, err = ours.communicate(timeout=20)
+    assert ours.returncode == 7
+    assert out == ""  # no second run
+    assert "exit code 7, 1 of 3 runs" in err
+
+
+def test_handlers_of_signals_are_given_back(no_counter):
+    before = [signal.getsignal(number) for number in command.FORWARDED]
+    measure_command(["true"])
+    with pytest.raises(CannotRun, match="command not found: nowhere-at-all"):
+        measure_command(["nowhere-at-all"])
+    assert [signal.getsignal(number) for number in command.FORWARDED] == before
+
+
+def test_seconds_and_cpu_seconds_are_those_of_the_command(no_counter):
+    began = time.perf_counter()
+    (run,) = measure_command(SLEEP).runs
+    assert 0.15 <= run.seconds.value <= time.perf_counter() - began
+    assert run.cpu_seconds.value < 0.15 + run.seconds.value
+    busy = "import time\nwhile time.process_time() < 0.4: pass"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
+    (run,) = measure_command([sys.executable, "-c", child]).runs  # work of a grandchild counts
+    assert run.cpu_seconds.value >= 0.4
+
+
+def test_memory_above_our_own_is_known_and_below_is_not(no_counter):
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 50_000_000
+    (run,) = measure_command([sys.executable, "-c", f"x = b'x' * {more}"]).runs
+    assert more < run.peak_memory_bytes.value < more + 50_000_000
+    (run,) = measure_command(["true"]).runs
+    assert run.peak_memory_bytes.value is None
+    assert "at most" in run.peak_memory_bytes.reason
+
+
+def test_joules_are_watts_times_seconds_gross_and_nothing_is_left_net_of_steady_power(steady):
+    measured = measure_command(SLEEP, idle_seconds=0.2)
+    (run,) = measured.runs
+    assert run.joules.value == pytest.approx(40.0 * run.seconds.value, rel=0.02)
+    assert run.net_joules.value == pytest.approx(0.0, abs=0.02 * run.joules.value)
+    assert steady.closed
+    text = "\n".join(report_lines(measured))
+    assert "joules (gross)" in text
+    assert "joules (net)" in text
+
+
+def test_without_a_counter_joules_are_unknown_with_the_reason_and_nobody_waits(no_counter):
+    began = time.monotonic()
+    measured = measure_command(["true"], idle_seconds=30.0)
+    assert time.monotonic() - began < 5
+    for name in ("joules", "net_joules"):
+        assert measured.median[name].value is None
+        assert "rapl: a virtual machine" in measured.median[name].reason
+    assert not any(word in "\n".join(report_lines(measured)) for word in ("kWh", "saves", "CO2"))
+
+
+def joules(value: float | None, **more) -> Quantity:
+    reason = None if value is not None else "the counter was reset"
+    return Quantity(
+        value=value, unit="J", kind=Kind.MEASURED, method="energy counter", scope="x", source="x", reason=reason, **more
+    )
+
+
+def seconds(value: float) -> Quantity:
+    return Quantity(value=value, unit="s", kind=Kind.MEASURED, method="clock", scope="x", source="x")
+
+
+def test_net_joules_by_hand():
+    idle = {"seconds": seconds(2.0), "joules": joules(20.0, random=0.3, systematic=1.0)}
+    net = net_of(joules(100.0, random=0.4, systematic=5.0), seconds(4.0), idle)  # 100 - 10 W * 4 s
+    assert net.value == pytest.approx(60.0)
+    assert net.random == pytest.approx(math.hypot(0.4, 0.6))
+    assert net.systematic == pytest.approx(3.0)  # 5 % of it
+    assert net_of(joules(None), seconds(4.0), idle).reason == "the counter was reset"
+    assert net_of(joules(1.0), seconds(4.0), {**idle, "joules": joules(None)}).reason == "the counter was reset"
+    assert "--idle" in net_of(joules(1.0), seconds(1.0), {}).reason
+
+
+def test_a_median_over_runs_is_unknown_if_one_run_is():
+    assert median_of([joules(1.0), joules(None), joules(3.0)]).value is None
+    middle = median_of([joules(float(value)) for value in (3, 1, 2)])
+    assert (middle.value, middle.low, middle.count) == (2.0, None, 3)
+    flagged = median_of([joules(1.0, flags=("wrapped",)), joules(2.0)])
+    assert flagged.flags == ("wrapped",)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_the_interval_of_the_median_holds_it_and_has_no_direction(values):
+    found = median_interval(values)
+    if len(values) < 6:
+        assert found is None
+        return
+    low, high = found
+    assert low <= statistics.median_low(values) <= statistics.median_high(values) <= high
+    assert median_interval([-value for value in values]) == (-high, -low)
+
+
+@pytest.mark.parametrize(
+    ("count", "k"), [(6, 1), (8, 1), (9, 2), (10, 2), (12, 3), (15, 4), (20, 6), (25, 8), (50, 18)]
+)
+def test_the_interval_of_the_median_has_the_ranks_of_the_tables(count, k):
+    """Ranks of the sign test's 95 % interval, Conover, Practical Nonparametric Statistics, by summing the binomial."""
+    assert median_interval(list(range(1, count + 1))) == (k, count - k + 1)
+    covered = sum(math.comb(count, i) for i in range(k, count - k + 1)) / 2**count
+    narrower = sum(math.comb(count, i) for i in range(k + 1, count - k)) / 2**count
+    assert narrower < 0.95 <= covered
+
+
+def test_repeats_give_one_run_each_and_an_interval_from_six(no_counter):
+    measured = measure_command(["true"], repeat=6)
+    assert len(measured.runs) == 6
+    middle = measured.median["seconds"]
+    assert middle.low <= middle.value <= middle.high
+    assert middle.low == min(run.seconds.value for run in measured.runs)
+    assert "6 of 6 runs, medians" in report_lines(measured)[0]
+
+
+def test_no_process_of_ours_is_left(no_counter):
+    measure_command(["true"], repeat=2)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
