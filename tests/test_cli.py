@@ -28,7 +28,11 @@ def refused(*words: str, cwd: Path | None = None) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("verb", ["run", "list", "doctor", "profile", "board", "compare", "report", "explain", "check", "measure"])
+VERBS = ["run", "free", "publish", "board", "compare", "report", "explain", "check"]
+VERBS += ["list", "doctor", "profile", "audit", "measure"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb):
     done = joulemark(verb, "--help")
     assert done.returncode == 0

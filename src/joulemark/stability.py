@@ -23,7 +23,7 @@ DRIFT_SHARE = 0.05
 """How much the baseline may change between the first and the last third of a trial's blocks."""
 
 CONTROL_HALF_WIDTH = {"cpu": 0.02, "cuda": 0.005}
-"""Half-width of the A/A control's ratio, by the kind of processor (DESIGN.md, protocol)."""
+"""Half-width of the A/A control's ratio, by the kind of processor (docs/how-we-measure.md)."""
 
 BASELINE = "baseline"
 

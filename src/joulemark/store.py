@@ -129,6 +129,10 @@ class Store:
         """The study of a suite by its name, or ``None``."""
         return self._get(f"studies/{suite}.json", Study)
 
+    def all_made(self) -> list[Made]:
+        """How every net was made, as far as that can be read."""
+        return self._all("made", Made)
+
     def attempts(self) -> list[Attempt]:
         """All attempts that can be read."""
         return self._all("attempts", Attempt)

@@ -5,8 +5,8 @@ import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmark import baselines
-from joulemark.benchmark.baselines import folder_name, publish, published
-from joulemark.benchmark.making import make_net, made_key
+from joulemark.benchmark.baselines import folder_name, publish, publish_trained, published
+from joulemark.benchmark.making import made_key, make_net
 from joulemark.benchmark.run import chains_of, run
 from joulemark.benchmark.session import Session
 from joulemark.nets.net import Net
@@ -74,6 +74,15 @@ def test_a_published_baseline_that_is_not_one_is_refused(trained, package, spoil
         saved.write_bytes(Net.new("lenet", (1, 28, 28), seed=3, width=0.3).to_bytes())
     with pytest.raises(ValueError, match=rf"the published baseline {made.key}.json of tiny is broken: "):
         published(task, 0)
+
+
+def test_of_several_baselines_in_a_store_the_last_is_published(trained, package):
+    session, made = trained
+    later = msgspec.structs.replace(made.provenance, started="2999-01-01T00:00:00+00:00")
+    session.store.put(msgspec.structs.replace(made, key="later", provenance=later))
+    session.store.put(msgspec.structs.replace(made, key="other", technique="int8"))
+    session.store.put(msgspec.structs.replace(made, key="seed1", seed=1))  # none of the suite's seeds
+    assert [path.stem for path in publish_trained(session, package)] == ["later"]
 
 
 def test_publishing_again_replaces_the_seed_and_no_other(trained, package):

@@ -161,7 +161,7 @@ def texts() -> list[Path]:
     """What people read of this repository: prose, and the strings and templates of the report."""
     prose = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "CITATION.cff"]
     shown = [*ROOT.glob("src/joulemark/**/*.html"), *ROOT.glob("src/joulemark/report/*.py")]
-    return sorted([*prose, *shown, ROOT / "src/joulemark/cli.py"])
+    return sorted([*prose, *shown, *(ROOT / "src/joulemark/cli").glob("*.py")])
 
 
 @pytest.mark.parametrize("path", texts(), ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -18,7 +18,9 @@ def advice(tried: Sequence[Tried], layers: Sequence[LayerEnergy], *, images: str
     single = [one for one in quickest if one.batch_size == size and one.precision == "fp32"]
     batched = [one for one in quickest if one.batch_size > size and one.precision == "fp32"]
     sentences = [_best(single, "In float32 the quickest answer comes from")]
-    if not single:
+    if not measured:
+        sentences = ["Nothing but the baseline itself was measured, so nothing can be said of other ways to run it."]
+    elif not single:
         sentences = ["In float32 nothing that was tried answers faster than ONNX Runtime on one thread."]
     sentences += [_best(batched, "If inputs can wait for each other, the highest throughput comes from")]
     for precision, name in (("int8", "Eight-bit integers"), ("bf16", "bf16")):

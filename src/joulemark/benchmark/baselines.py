@@ -12,8 +12,10 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from joulemark.benchmark.session import Session
 from joulemark.nets.net import Net
 from joulemark.record import Made
+from joulemark.rules import BASELINE
 from joulemark.store import opened, sealed
 from joulemark.task import Task
 
@@ -60,6 +62,14 @@ def publish(made: Made, net: Net, task: Task, folder: Path) -> Path:
     stated = place / f"{made.key}.json"
     stated.write_bytes(sealed(made))
     return stated
+
+
+def publish_trained(session: Session, folder: Path) -> list[Path]:
+    """Publish the baselines that a session's store holds, of each of the suite's seeds the one made last."""
+    made = [one for one in session.store.all_made() if one.technique == BASELINE and one.seed in session.suite.seeds]
+    latest = {one.seed: one for one in sorted(made, key=lambda one: one.provenance.started)}
+    nets = [(one, session.net(one.net)) for one in latest.values()]
+    return [publish(one, net, session.suite.task, folder) for one, net in nets if net is not None]
 
 
 def folder_name(task: Task) -> str:

@@ -122,7 +122,7 @@ def denominator(view: BoardView) -> str:
 def named(backends: Sequence[str]) -> str:
     """Name the fastest backend, or those that were the fastest in turn."""
     names = " or ".join(backend_name(name) for name in backends)
-    return f"{names}, the fastest fp32 backend here" if len(backends) == 1 else f"{names}, whichever was faster"
+    return f"{names} (the fastest fp32 backend here)" if len(backends) == 1 else f"{names}, whichever was faster"
 
 
 def unsteady(results: Results) -> list[str]:

@@ -69,14 +69,14 @@ def paced_table(results: Results) -> Table | None:
     table = Table(
         "inputs/s", "technique", "latency, 95 %", "missed", "busy s/h (baseline)", "CPU s/h", "J/h",
         title="paced: single inputs at a fixed rate, idle included", title_justify="left",
-        caption="busy: seconds of an hour in which the net runs; J/h: gross, of the whole machine part that is metered",
+        caption="busy: seconds of an hour in which the net runs; J/h: gross, of all that the counters cover",
         caption_justify="left",
     )  # fmt: skip
     for row in rows:
         name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
         table.add_row(
             f"{row.inputs_per_second:g}",
-            escape(name),
+            escape(name if row.execution == "real" else f"{name}\nsimulated"),
             f"{with_prefix(row.latency_seconds, 's')}, {with_prefix(row.latency_95_seconds, 's')}",
             f"{row.missed} of {row.inputs}",
             f"{row.busy_seconds_per_hour:.3g} ({row.baseline_busy_seconds_per_hour:.3g})",

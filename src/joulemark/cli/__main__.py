@@ -1,0 +1,5 @@
+"""``python -m joulemark.cli``."""
+
+from joulemark.cli import main
+
+main()

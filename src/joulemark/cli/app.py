@@ -1,0 +1,94 @@
+"""The application: options that verbs share, and how they print."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Make convolutional networks use less energy, and prove it: techniques, meters, models, one fair comparison.",
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+ResultsFolder = Annotated[str, typer.Option("--results", help="Folder (or fsspec URL) that holds the results.")]
+SuiteName = Annotated[str, typer.Argument(help="A suite's name (`joulemark list suites`) or the path of a .toml file.")]
+Hardware = Annotated[str | None, typer.Option(help="Hardware class to show, if the results are of several.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=10, help="At most so many images of each split: a smoke run, kept apart from real results."),
+]
+
+
+class Refused(Exception):  # noqa: N818  (an answer, not a fault)
+    """The command cannot do what was asked; the message is one sentence."""
+
+
+def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = False) -> None:
+    """Print the boards of a suite, one for each question and limit, with what is free above them."""
+    from joulemark.report.board import build_board
+    from joulemark.report.facts import unsteady
+    from joulemark.report.free import build_free, free_table
+    from joulemark.report.load import load_results
+    from joulemark.report.terminal import as_dict, board_table, other_sizes, paced_table
+    from joulemark.report.verdicts import headline
+
+    known = load_results(suite, results, hardware)
+    views = [build_board(known, one, limit) for limit in suite.limits_points for one in known.boards]
+    if json:
+        print_json([as_dict(view) for view in views])
+        return
+    screen = console()
+    free = build_free(known.free)
+    if free is not None:
+        screen.print(free_table(free))
+    for view in views:
+        screen.print(board_table(view))
+    for table in (*other_sizes(known, max(suite.limits_points)), paced_table(known)):
+        if table is not None:
+            screen.print(table)
+    for sentence in unsteady(known):
+        screen.print(f"Unsteady. {sentence}", markup=False)
+    for sentence in headline(known, views):
+        screen.print(sentence, markup=False)
+    for path, reason in known.damaged:
+        typer.echo(f"joulemark: {path} could not be read and was set aside: {reason}", err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_lines(lines: list[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        typer.echo(line)
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Print rows as a table; the keys of the first are its columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(rows[0] if rows else ()):
+        table.add_column(column, overflow="fold", no_wrap=position == 0)
+    for row in rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    console().print(table)
+
+
+def console() -> Console:
+    """A terminal as wide as it is; a file or pipe gets lines that a person can still read."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)

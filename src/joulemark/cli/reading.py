@@ -1,0 +1,152 @@
+"""Verbs that read results: board, compare, report, explain, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from joulemark.cli.app import (
+    Hardware,
+    Json,
+    Limit,
+    Refused,
+    ResultsFolder,
+    SuiteName,
+    app,
+    console,
+    print_json,
+    print_lines,
+    show_boards,
+)
+
+
+@app.command()
+def board(
+    suite: SuiteName,
+    results: ResultsFolder = "runs",
+    hardware: Hardware = None,
+    limit_images: Limit = None,
+    json: Json = False,
+) -> None:
+    """Show the boards of a suite: who is ranked where, who is not, and why."""
+    from joulemark.benchmark.suite import load_suite, narrowed
+
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    show_boards(chosen, results, hardware, json=json)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A technique of the suite, or `baseline`.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    suite: Annotated[str, typer.Option(help="A suite's name or the path of a .toml file.")] = "quick",
+    board: Annotated[str, typer.Option(help="seconds, joules, or an energy model of the suite.")] = "seconds",
+    limit: Annotated[
+        float | None, typer.Option(help="Accuracy limit in points, one of the suite's; the largest if not given.")
+    ] = None,
+    results: ResultsFolder = "runs",
+    hardware: Hardware = None,
+    limit_images: Limit = None,
+    json: Json = False,
+) -> None:
+    """Say in one sentence which of two techniques costs less, with figures, or why there is no verdict."""
+    from joulemark.benchmark.suite import load_suite, narrowed
+    from joulemark.report.comparison import compare as judge
+    from joulemark.report.load import load_results, place_of, why_elsewhere
+
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    here = place_of(chosen, results, hardware)
+    answer = judge(
+        load_results(chosen, results, hardware), first, second, board=board, limit_points=limit,
+        elsewhere=lambda name: why_elsewhere(chosen, results, here, name),
+    )  # fmt: skip
+    print_json(answer) if json else print_lines([answer.sentence])
+
+
+@app.command()
+def report(
+    suite: SuiteName = "quick",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("report.html"),
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    results: ResultsFolder = "runs",
+    hardware: Hardware = None,
+    limit_images: Limit = None,
+    json: Json = False,
+) -> None:
+    """Write the results of a suite as one page: a self-contained file that needs no network."""
+    from joulemark.benchmark.suite import load_suite, narrowed
+    from joulemark.report.load import load_results
+    from joulemark.report.page import render_page
+
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    page = render_page(load_results(chosen, results, hardware))
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"cannot write {output}: {error.strerror}") from error
+    if open_:
+        typer.launch(output.resolve().as_uri())
+    print_json({"page": str(output), "bytes": len(page.encode())}) if json else print_lines([f"Wrote {output}."])
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="A technique, energy model, backend, meter or net (`joulemark list`).")],
+    technique: Annotated[
+        list[Path] | None, typer.Option("-t", "--technique", help="A .py file whose techniques are known too.")
+    ] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option("--suite", help="Show results of this .toml file too, not of ours alone.")
+    ] = None,
+    results: ResultsFolder = "runs",
+    json: Json = False,
+) -> None:
+    """Explain a technique: idea, equations, knobs, real or simulated, claims, file, what it reached here."""
+    from joulemark.explain.explanation import explain as explained
+
+    known = explained(name, results=_stored(results, suite or []), files=technique or [])
+    if json:
+        print_json(known)
+        return
+    from joulemark.explain.terminal import as_text
+
+    console().print(as_text(known))
+
+
+@app.command()
+def check(
+    results: Annotated[str, typer.Argument(help="Folder (or fsspec URL) that holds the results.")] = "runs",
+    words: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-w", "--words", help="Also hold the words of this .md or .html against the results. Repeat it for several."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Judge every stored record again by the rules and name what is broken; exit code 1 if anything is."""
+    from joulemark.check.claims import stored_trials, unbacked_in
+    from joulemark.check.results import as_json, as_lines, check_results
+
+    checked, trials = check_results(results), stored_trials(results) if words else {}
+    claims = {path: unbacked_in(path, trials) for path in words or []}
+    if json:
+        print_json({**as_json(checked), "words": {str(path): found for path, found in claims.items()}})
+    else:
+        print_lines(as_lines(checked))
+        print_lines(
+            [f"{path}:{one.line}: claims {one.claim}, but {one.problem}: {one.sentence}"
+             for path, found in claims.items() for one in found]
+        )  # fmt: skip
+    if checked.broken or any(claims.values()):
+        raise typer.Exit(1)
+
+
+def _stored(results: str, named: list[str]) -> list[Any]:
+    """Results of our suites and of the .toml files named, on every machine that has some."""
+    from joulemark.benchmark.suite import load_suite, shipped_suites
+    from joulemark.report.load import load_all
+
+    return [known for name in (*shipped_suites(), *named) for known in load_all(load_suite(name), results)]

@@ -1,0 +1,147 @@
+"""Verbs that make results: run, free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from joulemark.cli.app import (
+    Json,
+    Limit,
+    Refused,
+    ResultsFolder,
+    SuiteName,
+    app,
+    console,
+    print_json,
+    print_lines,
+    show_boards,
+)
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-t",
+            "--technique",
+            help="Run only this: a name, names joined by +, name:knob=value, a .py file, or `baseline` (the baselines "
+            "alone). Repeat it for several.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Run seeds 0 to N-1 instead of the suite's.")
+    ] = None,
+    limit_images: Limit = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train baselines anew instead of taking those that come with the package.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")] = False,
+    results: ResultsFolder = "runs",
+    json: Json = False,
+) -> None:
+    """Run a suite: baselines, techniques, the choice on validation images, measuring, one test.
+
+    A run that was stopped goes on where it was; a finished one does nothing. Results are in --results.
+    """
+    from joulemark.benchmark.suite import load_suite, narrowed
+
+    names, files = _techniques(technique or [])
+    chosen = narrowed(load_suite(suite), techniques=names, seeds=seeds, limit_images=limit_images)
+    from joulemark.benchmark.run import chains_of, plan
+    from joulemark.benchmark.run import run as run_suite
+    from joulemark.benchmark.session import Session
+
+    session = Session.open(chosen, results, fresh=fresh)
+    chains = chains_of(chosen.techniques, files)
+    if dry_run:
+        lines = plan(session, chains)
+        print_json(lines) if json else print_lines(lines)
+        return
+    from joulemark.progress import listening
+
+    try:
+        with listening(json=json) as listen:
+            outcome = run_suite(session, chains, listen)
+    except KeyboardInterrupt as stop:
+        typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(130) from stop
+    if json:
+        typer.echo(msgspec.json.encode(outcome).decode())  # the last of the lines
+    else:
+        show_boards(chosen, results, session.machine.hardware_class)
+        print_lines([f"{outcome.made} steps made, {outcome.kept} kept from before, in {outcome.seconds:.0f} s. "
+                f"Results: {session.store.folder}"])  # fmt: skip
+    for reason in outcome.failed:
+        typer.echo(f"joulemark: {reason}", err=True)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def free(
+    suite: SuiteName,
+    limit_images: Limit = None,
+    results: ResultsFolder = "runs",
+    json: Json = False,
+) -> None:
+    """Measure what costs nothing for a suite's baseline: runtime, threads, batch, layout, compilation, precision.
+
+    What is in --results already is kept; the baseline is trained first if it is not there.
+    """
+    from joulemark.benchmark.run import run_free
+    from joulemark.benchmark.session import Session
+    from joulemark.benchmark.suite import load_suite, narrowed
+    from joulemark.progress import listening
+    from joulemark.report.free import as_dict, build_free, free_table
+    from joulemark.report.load import load_results
+
+    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    session = Session.open(chosen, results)
+    try:
+        with listening(json=json) as listen:
+            run_free(session, listen)
+    except KeyboardInterrupt as stop:
+        typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(130) from stop
+    view = build_free(load_results(chosen, results, session.machine.hardware_class).free)
+    if json:
+        typer.echo(msgspec.json.encode(as_dict(view)).decode())  # the last of the lines
+    elif view is not None:
+        console().print(free_table(view))
+
+
+@app.command()
+def publish(
+    suite: SuiteName,
+    to: Annotated[Path, typer.Option("--to", help="Folder to write to; ours is src/joulemark/baselines.")],
+    results: ResultsFolder = "runs",
+    json: Json = False,
+) -> None:
+    """Write the trained baselines of a suite where the package keeps those that nobody has to train again."""
+    from joulemark.benchmark.baselines import publish_trained
+    from joulemark.benchmark.session import Session
+    from joulemark.benchmark.suite import load_suite
+
+    written = [str(path) for path in publish_trained(Session.open(load_suite(suite), results), to)]
+    if not written:
+        raise Refused(f"no baseline of suite {suite!r} was trained in {results}: `joulemark run {suite} -t baseline`")
+    print_json(written) if json else print_lines([f"Wrote {path} and its net." for path in written])
+
+
+def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:
+    """Names to run and files to load; a file on its own means all techniques in it."""
+    files = [Path(name) for name in given if name.endswith(".py")]
+    names = [name for name in given if not name.endswith(".py")]
+    if files:
+        from joulemark.techniques.technique import file_techniques
+
+        inside = [one.name for path in files for one in file_techniques(path)]
+        mentioned = {part.partition(":")[0] for name in names for part in name.split("+")}
+        names += [name for name in inside if name not in mentioned]
+    return tuple(names), files
