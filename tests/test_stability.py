@@ -49,9 +49,9 @@ def test_a_quiet_trial_has_no_warnings_and_an_old_one_cannot_have():
     ("changes", "expected"),
     [
         ({"busy_cpu_seconds": 10.9}, {}),  # 1.9 of 20 CPU-seconds are not ours: 9.5 %
-        ({"busy_cpu_seconds": 11.2}, {"load": "other programs used 11% of the machine's CPU time"}),
+        ({"busy_cpu_seconds": 11.2}, {"load": "other programs used 11 % of the machine's CPU time"}),
         ({"stolen_seconds": 0.2}, {}),
-        ({"stolen_seconds": 0.5}, {"stolen time": "the hypervisor took 2.5% of the machine's CPU time away"}),
+        ({"stolen_seconds": 0.5}, {"stolen time": "the hypervisor took 2.5 % of the machine's CPU time away"}),
         ({"throttles": 1}, {"heat": "a core was slowed down because of heat once"}),
         ({"throttles": 3}, {"heat": "a core was slowed down because of heat 3 times"}),
         ({"busy_cpu_seconds": None, "stolen_seconds": None, "throttles": None}, {}),  # nothing can be seen here
@@ -61,7 +61,7 @@ def test_disturbances_at_their_limits(changes, expected):
     assert disturbances(msgspec.structs.replace(QUIET, **changes)) == expected
 
 
-@pytest.mark.parametrize(("factor", "word"), [(1.04, None), (1.06, "6% slower"), (0.93, "7% faster")])
+@pytest.mark.parametrize(("factor", "word"), [(1.04, None), (1.06, "6 % slower"), (0.93, "7 % faster")])
 def test_drift_from_the_first_third_to_the_last(factor, word):
     blocks = tuple((1.0, 0.5, 1.0) if place < 8 else (factor, 0.5, factor) for place in range(12))
     sentence = warnings(trial(timing(), timing(blocks=blocks))).get("drift")

@@ -44,9 +44,9 @@ def disturbances(seen: Conditions | None) -> dict[str, str]:
     others = 0.0 if seen.busy_cpu_seconds is None else (seen.busy_cpu_seconds - seen.own_cpu_seconds) / whole
     stolen = 0.0 if seen.stolen_seconds is None else seen.stolen_seconds / whole
     if others > OTHERS_SHARE:
-        found["load"] = f"other programs used {others:.0%} of the machine's CPU time"
+        found["load"] = f"other programs used {100 * others:.0f} % of the machine's CPU time"
     if stolen > STOLEN_SHARE:
-        found["stolen time"] = f"the hypervisor took {stolen:.1%} of the machine's CPU time away"
+        found["stolen time"] = f"the hypervisor took {100 * stolen:.1f} % of the machine's CPU time away"
     if seen.throttles:
         times = "once" if seen.throttles == 1 else f"{seen.throttles} times"
         found["heat"] = f"a core was slowed down because of heat {times}"
@@ -60,7 +60,7 @@ def drift(trial: Trial) -> str | None:
     if abs(worst) <= DRIFT_SHARE:
         return None
     way = "slower" if worst > 0 else "faster"
-    return f"the baseline became {abs(worst):.0%} {way} from the first blocks to the last"
+    return f"the baseline became {100 * abs(worst):.0f} % {way} from the first blocks to the last"
 
 
 def control_wide(trial: Trial) -> str | None:
@@ -68,7 +68,7 @@ def control_wide(trial: Trial) -> str | None:
     ratio, limit = _control(trial)
     if ratio is None or half_width(ratio) <= limit:
         return None
-    return f"the baseline against itself is known to {half_width(ratio):.1%} only, not to {limit:.1%}"
+    return f"the baseline against itself is known to {100 * half_width(ratio):.1f} % only, not to {100 * limit:.1f} %"
 
 
 def control_off(trial: Trial) -> str | None:

@@ -146,7 +146,7 @@ def control(results: Results) -> list[str]:
     if ratio is None:
         return []
     verdict = "" if ratio.low <= 1.0 <= ratio.high else " It does not hold 1: distrust small differences here."
-    return [f"A/A control, the baseline against itself: {ratio.value:.3f} ± {half_width(ratio):.1%}.{verdict}"]
+    return [f"A/A control, the baseline against itself: {ratio.value:.3f} ± {100 * half_width(ratio):.1f} %.{verdict}"]
 
 
 def provenance(results: Results) -> list[tuple[str, str]]:
