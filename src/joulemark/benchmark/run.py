@@ -101,7 +101,7 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     boards_count = len(boards(suite.models)) * len(suite.limits_points)
     lines.append(
         f"measure and test the baseline and the winners of {boards_count} boards, seeds {_listed(suite.seeds)}: "
-        f"{suite.measuring.blocks} blocks each on {_listed(f'{name} batch {size}' for name, size in suite.scenarios)}"
+        f"{suite.measuring.blocks} blocks each, batch {_listed(suite.batch_sizes)}, on {_listed(suite.backends)}"
     )
     if suite.free:
         lines.append("measure what costs nothing: runtimes, threads, batch sizes, layout, compilation, precision")

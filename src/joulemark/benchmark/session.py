@@ -135,6 +135,16 @@ class Session:
         """The backend that speaks for ``net``: the suite's first with real kernels for it, or else the first."""
         return next((one for one in self.backends if one.simulated(net) is None), self.backends[0])
 
+    def scenarios(self, net: Net) -> list[tuple[Backend, int]]:
+        """Where ``net`` is measured: its home backend at every batch size, others with real kernels where asked."""
+        home, suite = self.home(net), self.suite
+        return [
+            (one, size)
+            for one in self.backends
+            for size in suite.batch_sizes
+            if one is home or (size not in suite.home_only and one.simulated(net) is None)
+        ]
+
     def provenance(self) -> Provenance:
         """How to get a record made now again."""
         return Provenance(

@@ -64,23 +64,13 @@ class Suite(Record, frozen=True, kw_only=True):
     limits_points: Annotated[tuple[Points, ...], msgspec.Meta(min_length=1)]
     backends: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]  # the first one is the headline's
     batch_sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
-    first_backend_only: tuple[Positive, ...] = ()  # batch sizes that the other backends are not measured at
+    home_only: tuple[Positive, ...] = ()  # batch sizes at which a net is measured on its home backend alone
     models: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
     threads: Positive = 1
     free: bool = False  # measure what costs nothing (runtime, threads, batch, layout, precision) as the last step
     budget: Budget
     measuring: Measuring
     task: Task
-
-    @property
-    def scenarios(self) -> list[tuple[str, int]]:
-        """Every backend and batch size that is measured, the headline's first."""
-        return [
-            (backend, batch_size)
-            for backend in self.backends
-            for batch_size in self.batch_sizes
-            if backend == self.backends[0] or batch_size not in self.first_backend_only
-        ]
 
 
 class SuiteError(ValueError):

@@ -35,7 +35,7 @@ def trial_key(session: Session, attempt: Attempt, baseline: Attempt) -> str:
     """Content key of a trial: the attempt, its baseline and how they are measured."""
     suite = session.suite
     return content_key(
-        "trial", attempt.key, baseline.key, suite.scenarios, suite.threads, suite.models,
+        "trial", attempt.key, baseline.key, suite.batch_sizes, suite.home_only, suite.threads, suite.models,
         suite.measuring, attempt.net, baseline.net, session.code,
     )  # fmt: skip
 
@@ -51,11 +51,14 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
     order_seed = int(content_key(suite.measuring.order_seed, key), 16) % 2**32
     nets = [_saved(session, one) for one in (baseline, attempt)]
     references = {one.name: session.compiled(nets[0], one) for one in session.backends}
-    candidates = {one.name: _candidate(session, nets, one) for one in session.backends}
+    scenarios = session.scenarios(nets[1])
+    control = attempt.key == baseline.key
+    tested = session.backends if control else [one for one in session.backends if one in [b for b, _ in scenarios]]
+    candidates = {one.name: _candidate(session, nets, one) for one in tested}
     images = session.splits["validation"].images[: suite.measuring.images]
     provenance = msgspec.structs.replace(session.provenance(), checks=tuple(quiet_checks()))
     screenings = _screenings(session, references, images)
-    pairs = _pairs(session, references, candidates, screenings)
+    pairs = [_pair(one.name, size, references, candidates, screenings[size]) for one, size in scenarios]
     before = activity()
     order = measure_pairs(pairs, images, suite.measuring, session.meters, order_seed=order_seed)
     seen = conditions(before, activity())
@@ -74,7 +77,10 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
         seed=attempt.seed,
         net=nets[1].hash,
         scores=scores,
-        timings=tuple(_timings(session, nets[1], pairs, screenings)),
+        timings=tuple(
+            _timing(nets[1], backend, pair, suite.threads, screenings[pair.batch_size])
+            for (backend, _), pair in zip(scenarios, pairs, strict=True)
+        ),
         models=models,
         proxies=known,
         notes=attempt.notes,
@@ -112,49 +118,39 @@ def _fastest(screening: Mapping[str, float]) -> str | None:
     return min(screening, key=lambda name: screening[name], default=None)
 
 
-def _pairs(
-    session: Session,
+def _pair(
+    name: str,
+    batch_size: int,
     references: Mapping[str, Compiled],
     candidates: Mapping[str, Compiled],
-    screenings: Mapping[int, Mapping[str, float]],
-) -> list[Pair]:
-    pairs = []
-    for name, size in session.suite.scenarios:
-        fastest = _fastest(screenings[size])
-        reference = references[fastest] if fastest not in (None, name) else None
-        pairs.append(Pair(f"{name} batch {size}", references[name], candidates[name], size, reference))
-    return pairs
+    screening: Mapping[str, float],
+) -> Pair:
+    fastest = _fastest(screening)
+    reference = references[fastest] if fastest not in (None, name) else None
+    return Pair(f"{name} batch {batch_size}", references[name], candidates[name], batch_size, reference)
 
 
-def _timings(
-    session: Session, net: Net, pairs: Sequence[Pair], screenings: Mapping[int, Mapping[str, float]]
-) -> list[Timing]:
-    made = []
-    backends = {backend.name: backend for backend in session.backends}
-    for (name, size), pair in zip(session.suite.scenarios, pairs, strict=True):
-        backend = backends[name]
-        reason = backend.simulated(net)
-        baseline = seconds_quantity([one for first, _, last in pair.seconds for one in (first, last)])
-        timing = Timing(
-            backend=backend.name,
-            batch_size=size,
-            threads=session.suite.threads,
-            precision=backend.precision,
-            execution="real" if reason is None else "simulated",
-            reason=reason,
-            seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
-            baseline_seconds=baseline,
-            ratio=paired_ratio(pair.seconds),
-            joules=joules_quantity([middle for _, middle, _ in pair.joules]),
-            joules_ratio=joules_ratio(pair.joules),
-            blocks=tuple(pair.seconds),
-            joules_blocks=tuple((a, b, c) for a, b, c in joules_values(pair.joules)),
-            turned=tuple(pair.turned),
-            screening=dict(screenings[size]),
-            reference=_fastest(screenings[size]),
-        )
-        made.append(_with_reference(timing, pair))
-    return made
+def _timing(net: Net, backend: Backend, pair: Pair, threads: int, screening: Mapping[str, float]) -> Timing:
+    reason = backend.simulated(net)
+    timing = Timing(
+        backend=backend.name,
+        batch_size=pair.batch_size,
+        threads=threads,
+        precision=backend.precision,
+        execution="real" if reason is None else "simulated",
+        reason=reason,
+        seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
+        baseline_seconds=seconds_quantity([one for first, _, last in pair.seconds for one in (first, last)]),
+        ratio=paired_ratio(pair.seconds),
+        joules=joules_quantity([middle for _, middle, _ in pair.joules]),
+        joules_ratio=joules_ratio(pair.joules),
+        blocks=tuple(pair.seconds),
+        joules_blocks=tuple((a, b, c) for a, b, c in joules_values(pair.joules)),
+        turned=tuple(pair.turned),
+        screening=dict(screening),
+        reference=_fastest(screening),
+    )
+    return _with_reference(timing, pair)
 
 
 def _with_reference(timing: Timing, pair: Pair) -> Timing:
