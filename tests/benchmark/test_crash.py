@@ -24,7 +24,7 @@ SHORTER = {
     "trained_attempts = 3": "trained_attempts = 2",
     "scratch_epochs = 9": "scratch_epochs = 2",
     "window_seconds = 0.03": "window_seconds = 0.01",
-    "blocks = 20": "blocks = 4",
+    "blocks = 40": "blocks = 4",
     "screening_seconds = 0.05": "screening_seconds = 0.01",
     "seeds = [0, 1]": "seeds = [0]",
     'backends = ["onnxruntime", "eager"]': 'backends = ["eager"]',

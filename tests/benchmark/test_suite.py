@@ -29,7 +29,7 @@ def test_quick_is_what_the_readme_says():
         ("mean = [0.1307]", "mean = []", "one entry for each of the 1 channels"),
         ("deviation = [0.3081]", "deviation = [0.0]", "deviation must be greater than 0"),
         ("input_shape = [1, 28, 28]", "input_shape = [1, 0]", "at least 1"),
-        ("blocks = 20", "blocks = 2", ">= 3"),
+        ("blocks = 40", "blocks = 2", ">= 3"),
         ("threads = 1", "threads = 1\ncolour = 2", "unknown field `colour`"),
         (
             "scratch_epochs = 9",

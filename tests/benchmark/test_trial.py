@@ -20,7 +20,7 @@ def trials(open_session, heard, monkeypatch):
     monkeypatch.setattr(
         trial_module, "screen", lambda nets, images, size: {name: 1.0 / (1 + len(name)) for name in nets}
     )
-    suite = tiny_suite(techniques=("small-dense",), backends=("eager", "onnxruntime"))
+    suite = tiny_suite(techniques=("small-dense",), backends=("eager", "onnxruntime"), home_only=())
     measuring = msgspec.structs.replace(suite.measuring, blocks=8, paced=(200.0,), paced_seconds=0.01)
     session = open_session(msgspec.structs.replace(suite, measuring=measuring))
     assert run(session, chains_of(suite.techniques), heard).failed == ()
