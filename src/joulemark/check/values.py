@@ -228,8 +228,8 @@ def _trial(trial: Trial) -> Iterator[str]:
     yield from _keys(key=trial.key, attempt=trial.attempt, net=trial.net)
     yield from _splits(trial.scores.values(), "test")
     yield from _proxies(trial.proxies)
-    if {timing.backend for timing in trial.timings} != set(trial.scores):
-        yield "is timed on other backends than it is tested on"
+    if untested := sorted({timing.backend for timing in trial.timings} - set(trial.scores)):
+        yield f"is timed on {untested[0]}, where it was not tested"
     if not any(one <= 0 for timing in trial.timings for block in timing.blocks for one in block):
         judged = tuple(warnings(trial))
         if judged != trial.warnings:
