@@ -193,6 +193,8 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatc
     assert versions() == {
         "python": platform.python_version(),
         "joulemark": "1.0+joulemark",
+        "onnx": "1.0+onnx",
+        "onnxscript": "1.0+onnxscript",
         "torch": "1.0+torch",
         "numpy": "1.0+numpy",
     }

@@ -28,7 +28,7 @@ BUSY_SHARE = 0.1
 
 SAMPLE_SECONDS = 0.2
 
-PACKAGES = ("joulemark", "torch", "numpy", "onnxruntime")
+PACKAGES = ("joulemark", "torch", "numpy", "onnx", "onnxruntime", "onnxscript")
 
 _VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd", "HygonGenuine": "hygon"}
 

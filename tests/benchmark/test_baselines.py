@@ -1,12 +1,16 @@
 """Published baselines are used, checked and can be passed over."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmark import baselines
+from joulemark.benchmark.attempt import attempt_key
 from joulemark.benchmark.baselines import folder_name, publish, publish_trained, published
 from joulemark.benchmark.making import made_key, make_net
+from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.run import chains_of, run
 from joulemark.benchmark.session import Session
 from joulemark.nets.net import Net
@@ -108,3 +112,26 @@ def test_a_net_is_not_made_again_when_only_its_judging_changes(open_session, hea
     assert heard.titles("finished")
     assert set(after) > set(before)
     assert set(after.values()) == set(before.values())
+
+
+def test_another_counter_measures_everything_again(open_session):
+    without, with_one = open_session(), open_session()
+    with_one.__dict__["meters"] = Meters([SimpleNamespace(name="rapl package-0", scope="package 0")], [])
+    assert attempt_key(without, "made") == attempt_key(open_session(), "made")
+    assert attempt_key(without, "made") != attempt_key(with_one, "made")
+    assert made_key(without, (), {}, 0, None) == made_key(with_one, (), {}, 0, None)  # no net is made again for it
+
+
+def test_a_composition_pays_for_what_it_shares_with_nobody(open_session, heard, tmp_path):
+    first = tmp_path / "first.py"
+    first.write_text(
+        "import joulemark\n\n"
+        "@joulemark.technique('first', paper='none', family='test')\n"
+        "def first(net, bench):\n"
+        '    """Trains a shared part."""\n'
+        "    return bench.remember('part', lambda: bench.fit(net, epochs=1), shared=True)\n"
+    )
+    session = open_session()
+    run(session, chains_of(["first", "first+int8"], [first]), heard)
+    passes = {one.technique: one.making.image_passes for one in session.store.all_made()}
+    assert passes["first+int8"] >= passes["first"] == len(session.splits["train"].labels)

@@ -25,7 +25,8 @@ def attempt_key(session: Session, made: str) -> str:
     suite = session.suite
     return content_key(
         "attempt", made, suite.backends, suite.threads, suite.models, session.machine.hardware_class,
-        suite.batch_sizes[0], suite.measuring.screening_seconds, session.code,
+        suite.batch_sizes[0], suite.measuring.screening_seconds, suite.measuring.images, session.counters,
+        session.code,
     )  # fmt: skip
 
 

@@ -53,14 +53,15 @@ def publish(made: Made, net: Net, task: Task, folder: Path) -> Path:
     """
     place = folder / folder_name(task)
     place.mkdir(parents=True, exist_ok=True)
-    for path in place.glob("*.json"):
-        older = opened(path.read_bytes(), Made, path.name).record
-        if older.seed == made.seed:
-            path.unlink()
-            (place / f"{older.net}.safetensors").unlink(missing_ok=True)
     (place / f"{made.net}.safetensors").write_bytes(net.to_bytes())
     stated = place / f"{made.key}.json"
     stated.write_bytes(sealed(made))
+    for path in place.glob("*.json"):
+        older = opened(path.read_bytes(), Made, path.name).record
+        if older.seed == made.seed and older.key != made.key:
+            path.unlink()
+            if older.net != made.net:
+                (place / f"{older.net}.safetensors").unlink(missing_ok=True)
     return stated
 
 

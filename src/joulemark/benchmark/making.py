@@ -124,8 +124,10 @@ def _make(
         mine = f"{one.name}."
         settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
         minutes = session.suite.budget.minutes
-        # What other knob settings may share depends on this technique, the net that comes in and the seed, no more.
-        bench.shared = f"shared-{content_key(one.name, one.source, net.hash, bench.seed, bench.epochs)}"
+        # What other knob settings of the chain may share depends on this technique, its code, the net that comes in and
+        # the seed. Another chain shares nothing: its row has to show what it costs by itself.
+        around = (chain_name(chain), one.name, one.source, session.making_code([one]))
+        bench.shared = f"shared-{content_key(*around, net.hash, bench.seed, bench.epochs)}"
         try:
             with time_limit(minutes * 60.0):
                 returned = one(net, bench, **(settings if len(chain) > 1 else dict(knobs)))

@@ -176,7 +176,7 @@ class _Run:
         suite, session = self.suite, self.session
         baselines = tuple(attempt_key(session, self._baseline_key(seed)) for seed in suite.seeds)
         shared = msgspec.structs.replace(suite, techniques=(), free=False)
-        settings = content_key("study", shared, session.code, session.machine.hardware_class)
+        settings = content_key("study", shared, session.code, session.machine.hardware_class, session.counters)
         stored = session.store.study(suite.name)
         if stored is None or (stored.settings, stored.baselines) != (settings, baselines):
             stored = Study(

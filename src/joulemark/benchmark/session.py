@@ -85,7 +85,7 @@ class Session:
         return content_key(
             code_digest(["joulemark.benchmark.workbench", *techniques, *self._asked, *self._judges]),
             self._constants,
-            self._runtimes("numpy", "onnxruntime", "torch"),
+            self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
         )
 
     @cached_property
@@ -94,7 +94,7 @@ class Session:
         return content_key(
             code_digest(["joulemark.benchmark.attempt", "joulemark.benchmark.trial", *self._asked, *self._judges]),
             self._constants,
-            self._runtimes("numpy", "onnxruntime", "torch"),
+            self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
         )
 
     @property
@@ -116,6 +116,11 @@ class Session:
 
     def _runtimes(self, *names: str) -> list[str | None]:
         return [versions().get(name) for name in names]
+
+    @property
+    def counters(self) -> list[tuple[str, str]]:
+        """Name and scope of every energy counter: with another one, everything is measured again."""
+        return [(source.name, source.scope) for source in self.meters.sources]
 
     @cached_property
     def _commit(self) -> str | None:

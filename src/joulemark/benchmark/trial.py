@@ -36,7 +36,7 @@ def trial_key(session: Session, attempt: Attempt, baseline: Attempt) -> str:
     suite = session.suite
     return content_key(
         "trial", attempt.key, baseline.key, suite.batch_sizes, suite.home_only, suite.threads, suite.models,
-        suite.measuring, attempt.net, baseline.net, session.code,
+        suite.measuring, attempt.net, baseline.net, session.counters, session.code,
     )  # fmt: skip
 
 
