@@ -86,6 +86,14 @@ def test_advice_names_only_what_was_measured_to_be_faster():
     assert "cannot be said from random inputs" in advice([control, int8], (), images=None)
 
 
+def test_a_batch_is_advised_only_if_it_beats_single_inputs():
+    control = made("one thread", (0.98, 1.0, 1.02), control=True)
+    single = made("two threads", (1.80, 1.85, 1.91))
+    for value, advised in (((1.67, 1.69, 1.72), False), ((2.4, 2.5, 2.6), True)):
+        text = advice([control, single, made("a batch of 64", value, batch_size=64)], (), images="folder")
+        assert ("highest throughput comes from" in text) is advised
+
+
 def test_joules_are_claimed_only_with_their_interval():
     joules = Quantity(value=1.0, unit="J/input", kind=Kind.MEASURED, method="m", scope="s", source="s")
     two = made("two", (1.5, 1.6, 1.7), joules=joules, joules_ratio=Ratio(value=1.1, low=0.9, high=1.3, count=4))

@@ -16,7 +16,9 @@ def advice(tried: Sequence[Tried], layers: Sequence[LayerEnergy], *, images: str
     quickest = [one for one in measured if _faster(one.ratio, control)]
     size = min((one.batch_size for one in tried), default=1)
     single = [one for one in quickest if one.batch_size == size and one.precision == "fp32"]
-    batched = [one for one in quickest if one.batch_size > size and one.precision == "fp32"]
+    most = max((one.ratio.value for one in single if one.ratio), default=1.0)  # a batch must beat the single inputs too
+    larger = [one for one in quickest if one.batch_size > size and one.precision == "fp32"]
+    batched = [one for one in larger if one.ratio and one.ratio.low > most]
     sentences = [_best(single, "In float32 the quickest answer comes from")]
     if not measured:
         sentences = ["Nothing but the baseline itself was measured, so nothing can be said of other ways to run it."]
