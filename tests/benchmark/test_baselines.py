@@ -7,6 +7,7 @@ import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmark import baselines
+from joulemark.benchmark import session as session_module
 from joulemark.benchmark.attempt import attempt_key
 from joulemark.benchmark.baselines import folder_name, publish, publish_trained, published
 from joulemark.benchmark.making import made_key, make_net
@@ -135,3 +136,11 @@ def test_a_composition_pays_for_what_it_shares_with_nobody(open_session, heard, 
     run(session, chains_of(["first", "first+int8"], [first]), heard)
     passes = {one.technique: one.making.image_passes for one in session.store.all_made()}
     assert passes["first+int8"] >= passes["first"] == len(session.splits["train"].labels)
+
+
+def test_a_file_edited_during_a_run_changes_none_of_its_keys(open_session, monkeypatch):
+    session = open_session()
+    before = session.making_code(())
+    monkeypatch.setattr(session_module, "code_digest", lambda modules: "edited")
+    assert session.making_code(()) == before
+    assert open_session().making_code(()) != before

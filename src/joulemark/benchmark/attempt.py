@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulemark.backends.backend import Compiled
 from joulemark.benchmark.making import AttemptError, sentence
@@ -78,6 +79,11 @@ def score_of(compiled: Compiled, split: Split, name: str) -> Score:
     logits = predict(compiled, split.images)
     if logits.shape[0] != len(split.labels) or not np.isfinite(logits).all():
         raise ValueError("its logits are not finite or not one row an image")
+    return score_logits(logits, split, name)
+
+
+def score_logits(logits: NDArray[np.float32], split: Split, name: str) -> Score:
+    """Accuracy of logits (images, classes), image by image."""
     correct = logits.argmax(1) == split.labels
     return Score(split=name, images=len(correct), accuracy=float(correct.mean()), correct=pack_bits(correct))
 

@@ -7,7 +7,6 @@ for the asking.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -17,7 +16,7 @@ import numpy as np
 
 from joulemark.backends.backend import Backend, Configurable, Images, backend, backend_names, variant_name
 from joulemark.benchmark.agreement import agreement
-from joulemark.benchmark.fingerprint import code_digest
+from joulemark.benchmark.attempt import score_logits
 from joulemark.benchmark.making import sentence
 from joulemark.benchmark.measuring import (
     Pair,
@@ -29,11 +28,9 @@ from joulemark.benchmark.measuring import (
 )
 from joulemark.benchmark.passes import cpu_quantity, outputs, whole_batches
 from joulemark.benchmark.session import Session
-from joulemark.data.splits import Split
 from joulemark.machine import activity, conditions
 from joulemark.nets.net import Net
-from joulemark.record import FreeTrial, Kind, Quantity, Score, content_key
-from joulemark.rules import pack_bits
+from joulemark.record import FreeTrial, Kind, Quantity, content_key
 from joulemark.stability import disturbances
 from joulemark.stats import loss_bound, paired_ratio
 
@@ -118,13 +115,8 @@ def free_key(session: Session, net: Net, setting: Setting) -> str:
     modules = ["joulemark.benchmark.free", *([type(made).__module__] if made else [])]
     return content_key(
         "free", net.hash, suite.task.key, suite.backends[0], suite.threads, suite.measuring, tuple(setting),
-        session.machine.hardware_class, _digest(*modules), session.code,
+        session.machine.hardware_class, session.digest(*modules), session.code,
     )  # fmt: skip
-
-
-@functools.cache
-def _digest(*modules: str) -> str:
-    return code_digest(modules)
 
 
 def measure_free(session: Session, net: Net, seed: int, tell: Tell, keep: Callable[[str], None]) -> None:
@@ -212,7 +204,7 @@ def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
     reference = outputs(pair.baseline, split.images, SCORED_BATCH)
     logits = outputs(pair.candidate, split.images, size)
     near = agreement(reference, logits)
-    scores = [_score(array, split) for array in (reference, logits)]
+    scores = [score_logits(array, split, "validation") for array in (reference, logits)]
     loss, bound = loss_bound(*(array.argmax(1)[None] == split.labels[None] for array in (reference, logits)))
     return msgspec.structs.replace(
         _blank(session, net, seed, one.setting, None),
@@ -233,11 +225,6 @@ def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
         loss_points=loss,
         loss_bound=bound,
     )
-
-
-def _score(logits: np.ndarray, split: Split) -> Score:
-    correct = logits.argmax(1) == split.labels
-    return Score(split="validation", images=len(correct), accuracy=float(correct.mean()), correct=pack_bits(correct))
 
 
 def _blank(session: Session, net: Net, seed: int, setting: Setting, reason: str | None) -> FreeTrial:

@@ -123,6 +123,7 @@ class _Run:
         self.failed: list[str] = []
         self.began = time.monotonic()
         self.baselines: dict[int, tuple[Attempt, Net]] = {}
+        self.baseline_keys: dict[int, str] = {}  # of their makings
         seeds = len(self.suite.seeds)
         per_chain = [self._attempts(chain) for chain in chains]
         self.steps = seeds * (1 + sum(per_chain)) + seeds * (1 + len(chains))  # trials: a first guess
@@ -217,14 +218,15 @@ class _Run:
 
     def _baseline_key(self, seed: int) -> str:
         """Key of the baseline's making: the published one, which is put into the store, or one to be trained."""
-        given = None if self.session.fresh else published(self.suite.task, seed)
-        if given is None:
-            return made_key(self.session, (), {}, seed, None)
-        made, net = given
-        self.session.save_net(net)
-        if self.session.store.made(made.key) is None:
-            self.session.store.put(made)
-        return made.key
+        if seed not in self.baseline_keys:
+            given = None if self.session.fresh else published(self.suite.task, seed)
+            if given is not None:
+                made, net = given
+                self.session.save_net(net)
+                if self.session.store.made(made.key) is None:
+                    self.session.store.put(made)
+            self.baseline_keys[seed] = given[0].key if given else made_key(self.session, (), {}, seed, None)
+        return self.baseline_keys[seed]
 
     def _search(self, chain: Chain) -> list[Attempt]:
         """The attempts of one technique: every setting on every seed before the next setting is decided."""
@@ -345,6 +347,6 @@ def benchmark(
 
     What is in ``results`` already is not run again. Raises ``ValueError`` for a name that is not known.
     """
-    narrow = narrowed(load_suite(suite), techniques=tuple(techniques), seeds=None, limit_images=None)
+    narrow = narrowed(load_suite(suite), techniques=tuple(techniques))
     session = Session.open(narrow, results)
     return run(session, chains_of(narrow.techniques, files), listen)

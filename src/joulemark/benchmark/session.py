@@ -39,6 +39,7 @@ class Session:
     command: str
     fresh: bool = False  # train baselines anew instead of taking the published ones
     _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
+    _digests: dict[tuple[str, ...], str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def open(cls, suite: Suite, results: str | Path, *, command: str | None = None, fresh: bool = False) -> Session:
@@ -77,13 +78,13 @@ class Session:
     @cached_property
     def training_code(self) -> str:
         """Digest of the code that trains a baseline, and the versions of what it runs on."""
-        return content_key(code_digest(["joulemark.training", *self._asked]), self._runtimes("numpy", "torch"))
+        return content_key(self.digest("joulemark.training", *self._asked), self._runtimes("numpy", "torch"))
 
     def making_code(self, chain: Sequence[Technique]) -> str:
         """Digest of the code that makes a net by these techniques, and the versions of what it runs on."""
         techniques = [one.function.__module__ for one in chain]
         return content_key(
-            code_digest(["joulemark.benchmark.workbench", *techniques, *self._asked, *self._judges]),
+            self.digest("joulemark.benchmark.workbench", *techniques, *self._asked, *self._judges),
             self._constants,
             self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
         )
@@ -92,10 +93,16 @@ class Session:
     def code(self) -> str:
         """Digest of the code that judges and measures nets, and the versions of what it runs on."""
         return content_key(
-            code_digest(["joulemark.benchmark.attempt", "joulemark.benchmark.trial", *self._asked, *self._judges]),
+            self.digest("joulemark.benchmark.attempt", "joulemark.benchmark.trial", *self._asked, *self._judges),
             self._constants,
             self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
         )
+
+    def digest(self, *modules: str) -> str:
+        """Digest of modules as they were when first asked for: editing a file during a run changes none of its keys."""
+        if modules not in self._digests:
+            self._digests[modules] = code_digest(modules)
+        return self._digests[modules]
 
     @property
     def _asked(self) -> list[str]:

@@ -105,7 +105,9 @@ def parse_suite(text: str, *, where: str) -> Suite:
         raise SuiteError(f"{where}: {error}") from error
 
 
-def narrowed(suite: Suite, *, techniques: tuple[str, ...], seeds: int | None, limit_images: int | None) -> Suite:
+def narrowed(
+    suite: Suite, *, techniques: tuple[str, ...] = (), seeds: int | None = None, limit_images: int | None = None
+) -> Suite:
     """The suite with the command's options applied. A limit of images makes another task, never mixed with the full."""
     changes: dict[str, Any] = {}
     if techniques:

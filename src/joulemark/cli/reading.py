@@ -33,7 +33,7 @@ def board(
     """Show the boards of a suite: who is ranked where, who is not, and why."""
     from joulemark.benchmark.suite import load_suite, narrowed
 
-    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    chosen = narrowed(load_suite(suite), limit_images=limit_images)
     show_boards(chosen, results, hardware, json=json)
 
 
@@ -56,7 +56,7 @@ def compare(
     from joulemark.report.comparison import compare as judge
     from joulemark.report.load import load_results, place_of, why_elsewhere
 
-    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    chosen = narrowed(load_suite(suite), limit_images=limit_images)
     here = place_of(chosen, results, hardware)
     answer = judge(
         load_results(chosen, results, hardware), first, second, board=board, limit_points=limit,
@@ -80,7 +80,7 @@ def report(
     from joulemark.report.load import load_results
     from joulemark.report.page import render_page
 
-    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    chosen = narrowed(load_suite(suite), limit_images=limit_images)
     page = render_page(load_results(chosen, results, hardware))
     try:
         output.write_text(page, encoding="utf-8")

@@ -101,7 +101,7 @@ def free(
     from joulemark.report.free import as_dict, build_free, free_table
     from joulemark.report.load import load_results
 
-    chosen = narrowed(load_suite(suite), techniques=(), seeds=None, limit_images=limit_images)
+    chosen = narrowed(load_suite(suite), limit_images=limit_images)
     session = Session.open(chosen, results)
     try:
         with listening(json=json) as listen:
