@@ -33,8 +33,8 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=True):
     """How the baseline is trained from scratch: SGD with Nesterov momentum, linear warm-up, cosine decay to zero.
 
     ``augment`` and ``precision`` hold for every later fit on the task too, that of a technique included. "crop-flip" is
-    a random crop of the image padded by four pixels and a random mirror (He et al., CVPR 2016, section 4.2). "bf16"
-    multiplies in bfloat16 and keeps weights, gradients and optimiser in float32.
+    a random crop of the image padded by four pixels and a random mirror (He et al., CVPR 2016, section 4.2), in
+    "crop2-flip" padded by two. "bf16" multiplies in bfloat16 and keeps weights, gradients and optimiser in float32.
     """
 
     builder: str
@@ -44,7 +44,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=True):
     learning_rate: Rate
     momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    augment: Literal["none", "crop-flip"] = "none"
+    augment: Literal["none", "crop-flip", "crop2-flip"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
 
 

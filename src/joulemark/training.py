@@ -11,6 +11,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -64,7 +65,11 @@ def crop_flip(images: Tensor, random: torch.Generator, *, padding: int = 4) -> T
     return padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-AUGMENTS: dict[str, Augment | None] = {"none": None, "crop-flip": crop_flip}
+AUGMENTS: dict[str, Augment | None] = {
+    "none": None,
+    "crop-flip": crop_flip,
+    "crop2-flip": partial(crop_flip, padding=2),
+}
 """What :attr:`joulemark.task.Recipe.augment` names."""
 
 
