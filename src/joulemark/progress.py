@@ -14,6 +14,9 @@ import typer
 if TYPE_CHECKING:
     from joulemark.benchmark.run import Event
 
+PLAIN_SECONDS = 20.0
+"""A step that is going has at most one plain line in this time."""
+
 
 @contextmanager
 def listening(*, json: bool) -> Iterator[Callable[[Event], None]]:
@@ -29,13 +32,19 @@ def listening(*, json: bool) -> Iterator[Callable[[Event], None]]:
 
 def _plain() -> Callable[[Event], None]:
     left = TimeLeft()
+    printed = time.monotonic()
 
     def listen(event: Event) -> None:
+        nonlocal printed
         remaining = left.after(event)
-        if event.what in ("finished", "failed"):
+        soon = f", about {_clock(remaining)} left" if remaining else ""
+        if event.what == "going" and time.monotonic() - printed >= PLAIN_SECONDS:
+            printed = time.monotonic()
+            typer.echo(f"[{event.done}/{event.steps}{soon}] {event.title}: {event.share or 0.0:.0%} done")
+        elif event.what in ("finished", "failed"):
+            printed = time.monotonic()
             took = f" in {event.seconds:.1f} s" if event.seconds is not None else ""
             detail = f": {event.detail}" if event.detail else ""
-            soon = f", about {_clock(remaining)} left" if remaining else ""
             typer.echo(f"[{event.done}/{event.steps}{soon}] {event.what} {event.title}{took}{detail}")
 
     return listen
@@ -56,7 +65,9 @@ def _bar() -> Iterator[Callable[[Event], None]]:
         def listen(event: Event) -> None:
             remaining = left.after(event)
             soon = f"about {_clock(remaining)} left" if remaining else ""
-            progress.update(bar, completed=event.done, total=event.steps, description=event.title, left=soon)
+            progress.update(
+                bar, completed=event.done + (event.share or 0.0), total=event.steps, description=event.title, left=soon
+            )
             if event.what == "failed":
                 progress.console.print(f"failed: {event.title}: {event.detail}", markup=False)
 
@@ -71,11 +82,15 @@ class TimeLeft:
         self.made = 0
 
     def after(self, event: Event) -> float | None:
-        """Seconds left after an event; ``None`` before anything is known."""
+        """Seconds left after an event; ``None`` before anything is known.
+
+        The share of a step that is going counts as that much of a step.
+        """
         self.made += event.what in ("finished", "failed")
-        if not self.made:
+        share = event.share or 0.0
+        if not self.made + share:
             return None
-        return (time.monotonic() - self.began) / self.made * (event.steps - event.done)
+        return (time.monotonic() - self.began) / (self.made + share) * (event.steps - event.done - share)
 
 
 def _clock(seconds: float) -> str:

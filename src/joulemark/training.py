@@ -112,6 +112,7 @@ def fit(
     masks: Mapping[str, Tensor] | None = None,
     checkpoint: Checkpoint | None = None,
     checkpoint_seconds: float = 20.0,
+    after_epoch: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Train ``module`` in place on images (n, ...) and labels (n,).
 
@@ -119,8 +120,8 @@ def fit(
     ``after_step`` weights; a callback with ``state_dict`` and ``load_state_dict`` has its state checkpointed. Weights
     whose mask is false stay exactly zero. ``augment`` changes the images of a batch; with ``precision`` "bf16" the loss
     is computed under bfloat16 autocast, weights and gradients stay in float32. Modules with parameters of which none is
-    trained stay in evaluation mode, so that a frozen trunk keeps its batch statistics. Raises ``FloatingPointError`` if
-    the loss stops being finite.
+    trained stay in evaluation mode, so that a frozen trunk keeps its batch statistics. ``after_epoch`` is told how many
+    epochs are done. Raises ``FloatingPointError`` if the loss stops being finite.
     """
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions on CPUs
     if images.dim() == 4:
@@ -162,6 +163,8 @@ def fit(
         if time.monotonic() - saved >= checkpoint_seconds and epoch + 1 < epochs:
             run.save(epoch + 1)
             saved = time.monotonic()
+        if after_epoch is not None:
+            after_epoch(epoch + 1)
     module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return Fitted(image_passes=(epochs - start) * len(images), losses=tuple(run.losses))
 

@@ -106,6 +106,7 @@ def _bench(session: Session, chain: Sequence[Technique], seed: int, ledger: Ledg
         training_threads=session.machine.cores,
         model=session.models[0],
         ledger=ledger,
+        going=session.going,
     )
 
 

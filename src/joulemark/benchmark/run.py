@@ -30,12 +30,13 @@ Chain = Sequence[Technique]
 class Event(Record, frozen=True, kw_only=True):
     """Something that happened in a run; ``done`` and ``steps`` count steps, ``steps`` being what is known so far."""
 
-    what: str  # "started", "finished", "kept" (it was there already) or "failed"
+    what: str  # "started", "going" (some of it is done), "finished", "kept" (it was there already) or "failed"
     step: str  # content key
     title: str
     done: int
     steps: int
     seconds: float | None = None
+    share: float | None = None  # of a step that is going, 0 to 1
     detail: str | None = None
 
 
@@ -320,6 +321,7 @@ class _Run:
             self._tell("kept", key, title)
             return record
         self._tell("started", key, title)
+        self.session.going = lambda share: self._tell("going", key, title, share=share)
         began = time.monotonic()
         record = make()
         self.session.store.put(record)
@@ -328,11 +330,19 @@ class _Run:
         return record
 
     def _tell(
-        self, what: str, key: str, title: str, *, seconds: float | None = None, detail: str | None = None
+        self,
+        what: str,
+        key: str,
+        title: str,
+        *,
+        seconds: float | None = None,
+        share: float | None = None,
+        detail: str | None = None,
     ) -> None:
         done = self.made + self.kept + len(self.failed)
         steps = max(self.steps, done)
-        self.listen(Event(what=what, step=key, title=title, done=done, steps=steps, seconds=seconds, detail=detail))
+        told = {"seconds": seconds, "share": share, "detail": detail}
+        self.listen(Event(what=what, step=key, title=title, done=done, steps=steps, **told))
 
 
 def benchmark(

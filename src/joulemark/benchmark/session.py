@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,7 @@ class Session:
     machine: Machine
     command: str
     fresh: bool = False  # train baselines anew instead of taking the published ones
+    going: Callable[[float], None] = lambda share: None  # told how much of the step in hand is done
     _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
     _digests: dict[tuple[str, ...], str] = dataclasses.field(default_factory=dict)
 

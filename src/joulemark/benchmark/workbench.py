@@ -48,6 +48,7 @@ class Bench:
     model: EnergyModel
     ledger: Ledger
     shared: str = "shared"  # folder of steps that other knob settings may use
+    going: Callable[[float], None] = lambda share: None  # told after every epoch: the share of the budget that is spent
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Compiled] = dataclasses.field(default_factory=dict)
 
@@ -78,10 +79,9 @@ class Bench:
         """Train on the train split within the budget; a finished fit is a step that is never run again."""
         train, recipe = self.splits["train"], self.task.recipe
         passes = epochs * len(train.labels)
+        budget, before = self.epochs * len(train.labels), self.ledger.cost.fitted_passes
         step = self.ledger.numbered("fit")
-        if not self.ledger.has(
-            step, folder=self.ledger.owner
-        ) and self.ledger.cost.fitted_passes + passes > self.epochs * len(train.labels):
+        if not self.ledger.has(step, folder=self.ledger.owner) and before + passes > budget:
             raise BudgetError(f"the budget is {self.epochs} epochs of training an attempt; this fit would pass it")
         gentle = sgd(
             recipe.learning_rate * FINE_TUNING_SHARE, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -106,6 +106,7 @@ class Bench:
                 precision=recipe.precision,
                 masks=net.masks,
                 checkpoint=LedgerCheckpoint(self.ledger, self.ledger.owner, "epochs"),
+                after_epoch=lambda epoch: self.going((before + epoch * len(train.labels)) / budget),
             )
             self.ledger.passes += passes
             self.ledger.fitted += passes
