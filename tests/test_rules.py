@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemark.benchmark.search import next_knobs
+from joulemark.benchmark.search import bisected
 from joulemark.record import Attempt, Kind, Machine, Making, Provenance, Quantity, Score
 from joulemark.rules import (
     BASELINE,
@@ -179,7 +179,7 @@ def searched(rng: np.random.Generator, loss, *, limit: float, won: float, images
     """Whether a search of three settings, by the benchmark's own bisection, ends with a winner over the limit."""
     history: list[tuple[dict, bool]] = []
     for _ in range(3):
-        knobs = next_knobs(knobbed, history)
+        knobs = bisected(knobbed, history) if history else dict(knobbed.knobs)
         truth = loss(knobs["x"])
         lost, gained = rng.multinomial(images, [truth + won, won, 1 - truth - 2 * won])[:2]
         history.append((knobs, passes(int(gained), int(lost), images, limit, level)))

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulemark.record import Check, Conditions, Machine
+from joulemark.record import Check, Conditions, Machine, content_key
 
 ROOT = Path("/")
 
@@ -86,6 +86,16 @@ def hardware_class(processor: str, vendor: str, flags: set[str], cores: int, acc
     if accelerator:
         parts.append(_slug(accelerator))
     return "-".join(parts)
+
+
+def boot(root: Path = ROOT) -> str | None:
+    """Eight hex digits that name the time since this machine was started; ``None`` where nothing tells.
+
+    Of the kernel's random boot_id (random(4)) a hash is kept, since systemd's machine-id(5) asks for such names not to
+    be published as they are.
+    """
+    name = _read(root / "proc/sys/kernel/random/boot_id")
+    return content_key("boot", name)[:8] if name else None
 
 
 def quiet_checks(root: Path = ROOT) -> list[Check]:

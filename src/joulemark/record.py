@@ -179,6 +179,17 @@ class Timing(Record, frozen=True, kw_only=True):
     reference_joules_blocks: tuple[tuple[float, float], ...] = ()
 
 
+class Conditions(Record, frozen=True, kw_only=True):
+    """What else happened on the machine while windows were measured; None: cannot be seen here."""
+
+    seconds: float  # wall time
+    cores: int
+    own_cpu_seconds: float  # of this process
+    busy_cpu_seconds: float | None  # of all processes in sight, this one included
+    stolen_seconds: float | None  # CPU time that the hypervisor gave to others
+    throttles: int | None  # times a core was slowed down because of heat
+
+
 class PacedSide(Record, frozen=True, kw_only=True):
     """What one net did while single inputs came at fixed times, idle included. Hours are the windows scaled up."""
 
@@ -200,22 +211,14 @@ class Paced(Record, frozen=True, kw_only=True):
     threads: int
     execution: str  # "real" or "simulated"
     reason: str | None
-    window_seconds: float  # of one window; baseline, candidate, candidate, baseline
+    window_seconds: float  # of one window; a block is baseline, candidate, candidate, baseline, or turned inside out
     candidate: PacedSide
     baseline: PacedSide
     idle_joules_per_hour: Quantity  # nothing running; gross
     busy_ratio: float  # busy seconds of the baseline over those of the candidate
-
-
-class Conditions(Record, frozen=True, kw_only=True):
-    """What else happened on the machine from the first window of a trial to the last; None: cannot be seen here."""
-
-    seconds: float  # wall time
-    cores: int
-    own_cpu_seconds: float  # of this process
-    busy_cpu_seconds: float | None  # of all processes in sight, this one included
-    stolen_seconds: float | None  # CPU time that the hypervisor gave to others
-    throttles: int | None  # times a core was slowed down because of heat
+    blocks: tuple[tuple[float, float, float], ...] = ()  # busy seconds per input: baseline, candidate, baseline
+    busy: Ratio | None = None  # the ratio of the blocks; None: too few for an interval
+    conditions: Conditions | None = None  # of the machine meanwhile
 
 
 class Making(Record, frozen=True, kw_only=True):
@@ -259,6 +262,7 @@ class Provenance(Record, frozen=True, kw_only=True):
     versions: dict[str, str]  # packages and Python
     load_average: float | None = None
     checks: tuple[Check, ...] = ()  # of a quiet machine, just before a trial's windows
+    boot: str | None = None  # names the time since the machine was started; None: cannot be told
 
 
 class Made(Record, frozen=True, kw_only=True):
@@ -367,6 +371,7 @@ class FreeTrial(Record, frozen=True, kw_only=True):
     control: bool  # the baseline's own setting against itself: A/A
     reason: str | None = None  # why it could not run
     ratio: Ratio | None = None  # baseline seconds / its seconds, per input
+    control_ratio: Ratio | None = None  # the baseline against itself in the same blocks: A/A
     seconds: Quantity  # per input
     cpu_ratio: Ratio | None = None  # the same of CPU-seconds: threads may buy seconds with them
     cpu_seconds: Quantity  # per input, all threads of this process
@@ -416,6 +421,7 @@ class Study(Record, frozen=True, kw_only=True):
     limits_points: tuple[float, ...] = ()  # with the models (one board each), all that the choice on validation needs
     models: tuple[str, ...] = ()
     baselines: tuple[str, ...]  # attempt keys
+    screening: dict[str, dict[str, float]] = {}  # batch size -> fp32 backend -> seconds per input of the baseline
     attempts: dict[str, tuple[str, ...]] = {}  # technique -> attempt keys
     trials: tuple[str, ...] = ()
     free: tuple[str, ...] = ()  # keys of what costs nothing

@@ -42,6 +42,7 @@ def test_what_is_free_is_measured_once(open_session, heard, few):
     assert bf16.ratio == paired_ratio(bf16.blocks)
     assert bf16.cpu_ratio == paired_ratio(bf16.cpu_blocks)
     assert bf16.loss_bound >= bf16.loss_points
+    assert control.control_ratio == bf16.control_ratio == control.ratio  # of the same blocks
     assert "no C++ compiler" in compiled.reason
     assert compiled.ratio is None
     assert first.made == 1 + 3
@@ -52,6 +53,16 @@ def test_what_is_free_is_measured_once(open_session, heard, few):
     assert view.rows[-1].note.startswith("not measured: torch.compile")
     assert any("throughput, not latency" in row.note for row in view.rows)
     assert free_table(view).row_count == 3
+
+
+def test_a_group_without_the_baselines_own_setting_has_a_control_all_the_same(open_session, heard, monkeypatch):
+    monkeypatch.setattr(free_module, "settings", lambda session: [Setting("eager", ("channels_last",), 1, 1)])
+    session = open_session(tiny_suite())
+    run_free(session, heard)
+    (record,) = stored(session)
+    assert record.control_ratio is not None
+    assert record.control_ratio != record.ratio
+    assert len(set(record.order)) == 2
 
 
 def test_every_runtime_thread_count_and_batch_is_tried(open_session):

@@ -53,13 +53,14 @@ def test_a_pace_by_hand(clock):
     baseline, candidate = Worker(clock, 0.004), Worker(clock, 0.001)
     pace = measure_pace(baseline, candidate, IMAGES, 50.0, 0.4, NO_METERS, order_seed=0)
     assert pace.window_seconds == pytest.approx(0.4)
-    assert pace.candidate.inputs == pace.baseline.inputs == 2 * 20
+    assert pace.candidate.inputs == pace.baseline.inputs == 3 * 2 * 20
     assert (pace.candidate.missed, pace.baseline.missed) == (0, 0)
     assert pace.baseline.latency_seconds == pytest.approx(0.004)
     assert pace.candidate.latency_95_seconds == pytest.approx(0.001)
     assert pace.baseline.busy_seconds_per_hour == pytest.approx(720)  # 4 ms of every 20 ms
     assert pace.candidate.cpu_seconds_per_hour == pytest.approx(180)
     assert pace.busy_ratio == pytest.approx(4.0)
+    assert pace.blocks == pytest.approx(np.array([(0.004, 0.001, 0.004)] * 3))
     assert np.diff(candidate.called[3:23]) == pytest.approx(0.02)  # three warm it up, then one every 20 ms
     assert pace.candidate.joules_per_hour.value is None
     assert "there is none" in pace.candidate.joules_per_hour.reason
@@ -67,18 +68,39 @@ def test_a_pace_by_hand(clock):
 
 
 def test_a_net_that_is_too_slow_misses_and_is_still_sent_every_input(clock):
-    pace = measure_pace(Worker(clock, 0.0), Worker(clock, 0.004), IMAGES, 500.0, 0.01, NO_METERS, order_seed=1)
-    assert pace.window_seconds == pytest.approx(0.04)  # twenty inputs at least
-    assert pace.candidate.inputs == 40
-    assert pace.candidate.missed >= 38  # the first is answered just as the next is due; each later one 2 ms later still
+    pace = measure_pace(Worker(clock, 0.0), Worker(clock, 0.004), IMAGES, 500.0, 0.04, NO_METERS, order_seed=1)
+    assert pace.window_seconds == pytest.approx(0.04)
+    assert pace.candidate.inputs == 6 * 20
+    assert (
+        pace.candidate.missed >= 6 * 19
+    )  # the first is answered just as the next is due; each later one 2 ms later still
     assert pace.candidate.latency_seconds == pytest.approx(0.004 + 9.5 * 0.002)
     assert pace.candidate.busy_seconds_per_hour == pytest.approx(3600)
+
+
+def test_a_slow_pace_has_two_inputs_in_a_window(clock):
+    pace = measure_pace(Worker(clock, 0.001), Worker(clock, 0.001), IMAGES, 1.0, 0.5, NO_METERS, order_seed=0)
+    assert pace.window_seconds == pytest.approx(2.0)
+    assert pace.candidate.inputs == 12
+
+
+def test_the_windows_of_a_net_go_on_through_the_images(clock):
+    seen = []
+
+    class Reader(Worker):
+        def run(self, images):
+            seen.append(float(images[0, 0, 0, 0]))
+            return super().run(images)
+
+    images = np.arange(7, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 2, 2), np.float32)
+    measure_pace(Worker(clock, 0.001), Reader(clock, 0.001), images, 1.0, 0.5, NO_METERS, order_seed=0)
+    assert seen[5:] == [n % 7 for n in range(12)]  # five warm it up
 
 
 def test_the_seed_decides_who_comes_first(clock):
     starts = set()
     for seed in range(6):
         baseline, candidate = Worker(clock, 0.0), Worker(clock, 0.001)
-        measure_pace(baseline, candidate, IMAGES, 1000.0, 0.001, NO_METERS, order_seed=seed)
-        starts.add(baseline.called[0] < candidate.called[0])
+        measure_pace(baseline, candidate, IMAGES[:1], 1000.0, 0.001, NO_METERS, order_seed=seed)
+        starts.add(baseline.called[1] < candidate.called[1])  # one image warms each up
     assert starts == {True, False}

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from joulemark.benchmark.search import next_knobs
 from joulemark.techniques.technique import Range, Technique, load_technique, technique
 
+LIMIT = 2.0
+
 
 def with_knob(low, high, default, *, log=False, gentle="low", whole=False) -> Technique:
     def function(net, bench, *, share=default, other="kept"):
@@ -20,20 +22,20 @@ def with_knob(low, high, default, *, log=False, gentle="low", whole=False) -> Te
 
 
 def search(one, answers):
-    """The settings tried, given whether each keeps the accuracy."""
+    """The settings tried under one limit, given whether each keeps the accuracy."""
     history = []
     for kept in answers:
-        knobs = next_knobs(one, history)
+        knobs = next_knobs(one, history, [LIMIT])
         if knobs is None:
             break
-        history.append((knobs, kept))
+        history.append((knobs, LIMIT if kept else LIMIT + 0.01))
     return [knobs["share"] for knobs, _ in history]
 
 
 def test_the_first_attempt_is_the_default_and_other_knobs_stay():
     one = with_knob(0.0, 1.0, 0.5)
-    assert next_knobs(one, []) == {"share": 0.5, "other": "kept"}
-    assert next_knobs(one, [({"share": 0.5, "other": "kept"}, True)]) == {"share": 0.75, "other": "kept"}
+    assert next_knobs(one, [], [LIMIT]) == {"share": 0.5, "other": "kept"}
+    assert next_knobs(one, [({"share": 0.5, "other": "kept"}, 0.0)], [LIMIT]) == {"share": 0.75, "other": "kept"}
 
 
 @pytest.mark.parametrize(
@@ -65,8 +67,26 @@ def test_whole_numbers_stay_whole_and_the_search_ends_when_none_is_left():
 
 def test_a_technique_without_a_searched_knob_has_one_attempt():
     int8 = load_technique("int8")
-    assert next_knobs(int8, []) == int8.knobs
-    assert next_knobs(int8, [(dict(int8.knobs), True)]) is None
+    assert next_knobs(int8, [], [LIMIT]) == int8.knobs
+    assert next_knobs(int8, [(dict(int8.knobs), 0.0)], [LIMIT]) is None
+
+
+def test_several_limits_take_turns_and_each_bisects_between_what_it_allows():
+    one = with_knob(0.0, 1.0, 0.5)
+    history = []
+    for _ in range(5):
+        knobs = next_knobs(one, history, [0.5, 1.0, 2.0])
+        history.append((knobs, 4.0 * knobs["share"] ** 2))  # 0.5 points at 0.354, 1 at 0.5, 2 at 0.707
+    assert [knobs["share"] for knobs, _ in history] == [0.5, 0.75, 0.625, 0.25, 0.6875]
+
+
+def test_a_limit_that_is_settled_passes_its_turn_on():
+    one = with_knob(1, 4, 2, whole=True)
+    losses = {1: 0.1, 2: 0.2, 3: 1.5, 4: 3.0}
+    history = []
+    while (knobs := next_knobs(one, history, [1.0, 2.0])) is not None:
+        history.append((knobs, losses[knobs["share"]]))
+    assert [knobs["share"] for knobs, _ in history] == [2, 3]
 
 
 def test_a_default_at_the_end_of_the_range_can_still_be_searched_away_from_it():
@@ -109,12 +129,12 @@ def test_against_a_monotone_truth_the_bracket_closes_around_the_edge(one, where,
     sign = 1 if span.gentle == "low" else -1
     history = []
     for _ in range(attempts):
-        knobs = next_knobs(one, history)
+        knobs = next_knobs(one, history, [LIMIT])
         if knobs is None:
             break
         value = knobs["share"]
-        good = [h["share"] for h, kept in history if kept]
-        bad = [h["share"] for h, kept in history if not kept]
+        good = [h["share"] for h, bound in history if bound <= LIMIT]
+        bad = [h["share"] for h, bound in history if bound > LIMIT]
         assert all(sign * value >= sign * g for g in good)
         assert all(sign * value <= sign * b for b in bad)
-        history.append((knobs, sign * value <= sign * edge))
+        history.append((knobs, LIMIT - 1.0 if sign * value <= sign * edge else LIMIT + 1.0))

@@ -11,6 +11,7 @@ from joulemark.benchmark import trial as trial_module
 from joulemark.benchmark.run import chains_of, run
 from joulemark.report.board import Results, build_board
 from joulemark.stability import recomputed, warnings
+from joulemark.stats import paired_ratio
 
 
 @pytest.fixture
@@ -48,7 +49,9 @@ def test_a_trial_holds_all_that_its_ratios_need(trials):
 
     paced = made[0].paced[0]
     assert (paced.inputs_per_second, paced.backend, paced.reference) == (200.0, "eager", "onnxruntime")
-    assert paced.candidate.inputs == paced.baseline.inputs == 40
+    assert paced.candidate.inputs == paced.baseline.inputs == 6 * 2
+    assert paced.busy == paired_ratio(paced.blocks)
+    assert paced.conditions.seconds >= 12 * paced.window_seconds
 
     suite, store = session.suite, session.store
     results = Results(

@@ -201,8 +201,8 @@ def test_another_trunk_gets_heads_of_its_own(tmp_path):
     assert bench.fits_run == 1
 
 
-def test_unknown_reading_is_refused(tmp_path):
-    with pytest.raises(TechniqueError, match="'incremental' or 'literal', not 'both'"):
+def test_unknown_reading_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(TechniqueError, match="unknown reading 'both'"):
         conditional_deep_learning(testing.baseline(), testing.workbench(tmp_path), reading="both")
 
 

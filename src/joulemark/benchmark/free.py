@@ -169,7 +169,8 @@ def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -
     measuring = session.suite.measuring
     order_seed = int(content_key(measuring.order_seed, [tuple(one) for one in group]), 16) % 2**32
     before = activity()
-    pairs = [one.pair for one in ready]
+    itself = _control(session, net, ready)
+    pairs = [one.pair for one in ready if one.pair is not itself] + ([itself] if itself is not None else [])
     order = tuple(measure_pairs(pairs, _images(session), measuring, session.meters, order_seed=order_seed))
     seen = conditions(before, activity())
     for one in ready:
@@ -177,8 +178,20 @@ def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -
             record = _trial(session, net, seed, one)
         except ValueError as error:  # outputs that are not finite
             record = _blank(session, net, seed, one.setting, sentence(error))
-        record = msgspec.structs.replace(record, order=order, order_seed=order_seed, conditions=seen)
+        control = None if itself is None else paired_ratio(itself.seconds)
+        record = msgspec.structs.replace(
+            record, order=order, order_seed=order_seed, conditions=seen, control_ratio=control
+        )
         yield msgspec.structs.replace(record, flags=tuple(disturbances(seen)))
+
+
+def _control(session: Session, net: Net, ready: Sequence[_Ready]) -> Pair | None:
+    """The A/A control of a group: the baseline against a second compilation of itself; ``None`` for an empty group."""
+    own = Setting(session.suite.backends[0], (), session.suite.threads, 1)
+    if not ready:
+        return None
+    there = next((one.pair for one in ready if one.setting == own), None)
+    return there or _ready(session, net, own, session.backends[0]).pair
 
 
 def _images(session: Session) -> Images:

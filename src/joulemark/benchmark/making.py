@@ -17,8 +17,12 @@ from joulemark.benchmark.workbench import Bench
 from joulemark.nets.net import Net
 from joulemark.record import Made, Making, Quantity, content_key
 from joulemark.rules import BASELINE
+from joulemark.store import StoreError
 from joulemark.techniques.technique import Technique
 from joulemark.training import sgd
+
+AGAIN_SECONDS = 1.0
+"""A technique that catches everything is stopped again after this time, until it gives in."""
 
 
 class AttemptError(ValueError):
@@ -121,7 +125,8 @@ def _make(
         optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
         return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
     net, process = baseline, os.getpid()
-    for one in chain:
+    for one, epochs in zip(chain, shares(chain, bench.epochs), strict=True):
+        bench.grant(epochs)
         mine = f"{one.name}."
         settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
         minutes = session.suite.budget.minutes
@@ -134,11 +139,33 @@ def _make(
                 returned = one(net, bench, **(settings if len(chain) > 1 else dict(knobs)))
         except TimeLimit as error:
             raise AttemptError(f"{one.name} ran longer than {minutes:g} minutes and was stopped") from error
+        except StoreError:
+            raise  # a full disk is nobody's technique
         except (Exception, SystemExit, GeneratorExit) as error:  # anybody's code: what it raises is its row's reason
             raise AttemptError(f"{one.name} raised {type(error).__name__}: {sentence(error)}") from error
         _restore(process)
         net = usable(returned, one.name, session.suite.task.classes)
     return net
+
+
+def shares(chain: Sequence[Technique], epochs: int) -> list[int]:
+    """Epochs of each technique of a chain: those that train share the budget alike, the last of them has the rest.
+
+    One that does not train could not spend it and is given all. Raises ``ValueError`` if there are fewer epochs than
+    techniques that train.
+
+    >>> from joulemark.techniques.technique import load_technique
+    >>> shares([load_technique(name) for name in ("magnitude", "conditional-deep-learning", "int8")], 5)
+    [2, 3, 5]
+    """
+    training = [one.name for one in chain if one.trains]
+    if len(training) > epochs:
+        raise ValueError(
+            f"{chain_name(chain)}: a budget of {epochs} epochs is too small for {len(training)} techniques that train"
+        )
+    each, rest = divmod(epochs, max(len(training), 1))
+    last = max((place for place, one in enumerate(chain) if one.trains), default=None)
+    return [(each + rest * (place == last)) if one.trains else epochs for place, one in enumerate(chain)]
 
 
 def _restore(process: int) -> None:
@@ -151,9 +178,13 @@ def _restore(process: int) -> None:
 
 
 def usable(returned: Any, name: str, classes: int) -> Net:
-    """``returned`` if it is a net that builds and gives finite logits; else :class:`AttemptError`."""
+    """``returned`` as it is read back, if it can be saved, built and run; else :class:`AttemptError` says why not."""
     if not isinstance(returned, Net):
         raise AttemptError(f"{name} returned {type(returned).__name__}, not a Net")
+    try:
+        returned = Net.from_bytes(returned.to_bytes())
+    except Exception as error:  # what a net holds is anybody's
+        raise AttemptError(f"{name} returned a net that cannot be saved: {sentence(error)}") from error
     try:
         module = returned.module()
         with torch.no_grad():
@@ -183,7 +214,10 @@ def sentence(error: BaseException) -> str:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise :class:`TimeLimit` in the block after ``seconds``. Works in the main thread of a POSIX system."""
+    """Raise :class:`TimeLimit` in the block after ``seconds``, and again every second as long as it is caught.
+
+    Works in the main thread of a POSIX system.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield  # nothing can interrupt a block here; the caller's own limit has to
         return
@@ -192,7 +226,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeLimit
 
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:

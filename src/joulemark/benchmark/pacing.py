@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from joulemark.backends.backend import Compiled
 from joulemark.benchmark.measuring import Meters
+from joulemark.meters.window import SHORTEST_UPDATES
 from joulemark.record import PacedSide, Quantity
 
 HOUR = 3600.0
-FEWEST_INPUTS = 20
+BLOCKS = 3
+"""The fewest that give an interval."""
+FEWEST_INPUTS = 2
+"""Inputs of one window at least."""
 WARM_UP_INPUTS = 5
 
 Images = NDArray[np.float32]
@@ -40,6 +44,7 @@ class Pace:
     candidate: PacedSide
     baseline: PacedSide
     idle_joules_per_hour: Quantity
+    blocks: tuple[tuple[float, float, float], ...]  # busy seconds per input: baseline, candidate, baseline
 
     @property
     def busy_ratio(self) -> float:
@@ -57,27 +62,45 @@ def measure_pace(
     *,
     order_seed: int,
 ) -> Pace:
-    """Send inputs at a fixed rate to baseline, candidate, candidate, baseline, or to the candidate first.
+    """Send inputs at a fixed rate in three blocks: baseline, candidate, candidate, baseline, or the candidate outside.
 
-    A window lasts ``seconds``, or as long as 20 inputs take if that is longer. Before the four windows comes one with
-    nothing running, if there is an energy counter.
+    A window lasts ``seconds``, or as long as two inputs or the least updates of an energy counter take if that is
+    longer; all windows of a net together see the images in turn. Before the blocks comes a window with nothing running,
+    if there is an energy counter.
     """
-    count = max(FEWEST_INPUTS, round(seconds * inputs_per_second))
+    updates = max((SHORTEST_UPDATES * source.update_seconds for source in meters.sources), default=0.0)
+    count = max(FEWEST_INPUTS, round(max(seconds, updates) * inputs_per_second))
     length = count / inputs_per_second
     idle = _idle(length if meters.sources else 0.0, meters)
-    turn = ("candidate", "baseline") if np.random.default_rng(order_seed).integers(2) else ("baseline", "candidate")
+    rng = np.random.default_rng(order_seed)
+    nets = {"baseline": baseline, "candidate": candidate}
     visits: dict[str, list[Visit]] = {"baseline": [], "candidate": []}
-    for name in (*turn, *turn[::-1]):
-        net = baseline if name == "baseline" else candidate
-        visits[name].append(_visit(net, images, inputs_per_second, count, meters))
-    return Pace(length, _side(visits["candidate"]), _side(visits["baseline"]), _hourly([idle], length))
+    for net in nets.values():
+        for image in images[:WARM_UP_INPUTS]:
+            net.run(np.ascontiguousarray(image[None]))
+    for _ in range(BLOCKS):
+        turn = ("candidate", "baseline") if rng.integers(2) else ("baseline", "candidate")
+        for name in (*turn, *turn[::-1]):
+            first = len(visits[name]) * count
+            singles = [images[number % len(images)][None] for number in range(first, first + count)]
+            visits[name].append(_visit(nets[name], singles, inputs_per_second, meters))
+    blocks = _blocks(visits["baseline"], visits["candidate"], count)
+    return Pace(length, _side(visits["candidate"]), _side(visits["baseline"]), _hourly([idle], length), blocks)
 
 
-def _visit(net: Compiled, images: Images, inputs_per_second: float, count: int, meters: Meters) -> Visit:
+def _blocks(
+    baseline: Sequence[Visit], candidate: Sequence[Visit], count: int
+) -> tuple[tuple[float, float, float], ...]:
+    """Busy seconds per input, block by block; the candidate's is the geometric mean of its two windows."""
+    busy = [[visit.busy_seconds / count for visit in visits] for visits in (baseline, candidate)]
+    return tuple(
+        (busy[0][at], (busy[1][at] * busy[1][at + 1]) ** 0.5, busy[0][at + 1]) for at in range(0, len(busy[0]), 2)
+    )
+
+
+def _visit(net: Compiled, singles: Sequence[Images], inputs_per_second: float, meters: Meters) -> Visit:
     """One window: input i is due i / rate after the start; one that is late is sent as soon as the net is free."""
-    singles = [np.ascontiguousarray(images[i : i + 1]) for i in range(len(images))]
-    for single in singles[:WARM_UP_INPUTS]:
-        net.run(single)
+    singles, count = [np.ascontiguousarray(single) for single in singles], len(singles)
     latencies, missed, busy = [], 0, 0.0
     with meters.window() as window:
         cpu_seconds, start = time.process_time(), time.perf_counter()
@@ -85,7 +108,7 @@ def _visit(net: Compiled, images: Images, inputs_per_second: float, count: int, 
             due = start + number / inputs_per_second
             _sleep_until(due)
             sent = time.perf_counter()
-            net.run(singles[number % len(singles)])
+            net.run(singles[number])
             answered = time.perf_counter()
             busy += answered - sent
             latencies.append(answered - due)

@@ -13,11 +13,12 @@ import msgspec
 from joulemark.benchmark.attempt import attempt_key, run_attempt
 from joulemark.benchmark.baselines import published
 from joulemark.benchmark.free import measure_free
-from joulemark.benchmark.making import AttemptError, chain_name, made_key, make_net, sentence
+from joulemark.benchmark.making import AttemptError, chain_name, made_key, make_net, sentence, shares
 from joulemark.benchmark.search import next_knobs
 from joulemark.benchmark.session import Session
 from joulemark.benchmark.suite import load_suite, narrowed
-from joulemark.benchmark.trial import run_trial, trial_key
+from joulemark.benchmark.trial import run_trial, screen_baseline, trial_key
+from joulemark.machine import boot
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Failure, Record, Study, Trial, content_key
 from joulemark.rules import BASELINE, boards, candidates, chosen
@@ -61,6 +62,11 @@ def chains_of(names: Sequence[str], files: Sequence[Path] = ()) -> list[Chain]:
     return made
 
 
+def searched_in(chain: Chain) -> Technique:
+    """The technique of a chain whose knob is searched: the first that has one (or the first, if none has)."""
+    return next((one for one in chain if one.knob is not None), chain[0])
+
+
 def _technique(text: str, files: Sequence[Path]) -> Technique:
     name, colon, settings = text.partition(":")
     one = load_technique(name, files)
@@ -79,7 +85,11 @@ def _technique(text: str, files: Sequence[Path]) -> Technique:
 
 
 def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:
-    """Run a suite to its end. Whatever was finished before is kept; a technique that fails does not stop the others."""
+    """Run a suite to its end. Whatever was finished before is kept; a technique that fails does not stop the others.
+
+    Raises ``ValueError`` for a composition that the budget does not reach for.
+    """
+    _refuse_thin(session, chains)
     return _Run(session, chains, listen).all()
 
 
@@ -92,10 +102,11 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     """What a run would do, one line a step, without doing it."""
     suite = session.suite
     _ = session.backends, session.models  # a name that is not known is said before anything runs
+    _refuse_thin(session, chains)
     lines = [f"train the baseline, seed {seed}" for seed in suite.seeds]
     for chain in chains:
         attempts, epochs = suite.budget.of(chain[0].start)
-        attempts = attempts if chain[0].knob else 1
+        attempts = attempts if searched_in(chain).knob else 1
         lines += [
             f"{chain_name(chain)}, seed {seed}: at most {attempts} attempts of {epochs} epochs" for seed in suite.seeds
         ]
@@ -107,6 +118,12 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     if suite.free:
         lines.append("measure what costs nothing: runtimes, threads, batch sizes, layout, compilation, precision")
     return lines
+
+
+def _refuse_thin(session: Session, chains: Sequence[Chain]) -> None:
+    """Raise ``ValueError`` for a composition that has not an epoch for each technique that trains."""
+    for chain in chains:
+        shares(chain, session.suite.budget.of(chain[0].start)[1])
 
 
 def _listed(values: Iterable[object]) -> str:
@@ -121,6 +138,7 @@ class _Run:
         self.suite = session.suite
         self.boards = boards(self.suite.models)
         self.made = self.kept = 0
+        self.measures = False  # whether this run measures a trial
         self.failed: list[str] = []
         self.began = time.monotonic()
         self.baselines: dict[int, tuple[Attempt, Net]] = {}
@@ -142,6 +160,7 @@ class _Run:
         self._drop_stale_trials()
         tested = self._chosen(pool)
         self.steps = self.made + self.kept + len(self.failed) + len(tested)
+        self.measures = any(self._stored_trial(attempt) is None for attempt in tested)
         for attempt in tested:
             self._trial(attempt)
         if self.suite.free:
@@ -181,9 +200,10 @@ class _Run:
         settings = content_key("study", shared, session.code, session.machine.hardware_class, session.counters)
         stored = session.store.study(suite.name)
         if stored is None or (stored.settings, stored.baselines) != (settings, baselines):
+            net = self.baselines[suite.seeds[0]][1]
             stored = Study(
                 key=suite.name, settings=settings, limits_points=suite.limits_points, models=suite.models,
-                baselines=baselines,
+                baselines=baselines, screening=screen_baseline(session, net),
             )  # fmt: skip
         self._keep(stored)
 
@@ -199,7 +219,7 @@ class _Run:
         self.session.store.put(study)
 
     def _attempts(self, chain: Chain) -> int:
-        return self.suite.budget.of(chain[0].start)[0] if chain[0].knob else 1
+        return self.suite.budget.of(chain[0].start)[0] if searched_in(chain).knob else 1
 
     def _baseline(self, seed: int) -> None:
         made = self._baseline_key(seed)
@@ -231,17 +251,17 @@ class _Run:
 
     def _search(self, chain: Chain) -> list[Attempt]:
         """The attempts of one technique: every setting on every seed before the next setting is decided."""
-        name, first = chain_name(chain), chain[0]
-        history: list[tuple[dict[str, Any], bool]] = []
+        name, searched = chain_name(chain), searched_in(chain)
+        history: list[tuple[dict[str, Any], float]] = []
         found: list[Attempt] = []
         for number in range(self._attempts(chain)):
-            settings = next_knobs(first, history)
+            settings = next_knobs(searched, history, self.suite.limits_points)
             if settings is None:
                 break
             knobs = settings if len(chain) == 1 else {
-                f"{one.name}.{k}": v for one in chain for k, v in (settings if one is first else one.knobs).items()
+                f"{one.name}.{k}": v for one in chain for k, v in (settings if one is searched else one.knobs).items()
             }  # fmt: skip
-            shown = f" {first.knob} {settings[first.knob]:g}" if first.knob else ""
+            shown = f" {searched.knob} {settings[searched.knob]:g}" if searched.knob else ""
             group = []
             for seed in self.suite.seeds:
                 attempt = self._attempt(chain, knobs, seed, f"{name}{shown}, seed {seed} (attempt {number + 1})")
@@ -251,7 +271,7 @@ class _Run:
             found += group
             tries = self._attempts(chain)  # judged as strictly while searching as when the winner is chosen
             pooled = candidates([*(a for a, _ in self.baselines.values()), *group], self.boards, tries=tries)
-            history.append((settings, pooled[0].bound_points <= max(self.suite.limits_points)))
+            history.append((settings, pooled[0].bound_points))
         return found
 
     def _attempt(self, chain: Chain, knobs: dict[str, Any], seed: int, title: str) -> Attempt | None:
@@ -295,16 +315,29 @@ class _Run:
         by_key = {attempt.key: attempt for attempt in pool}
         return [by_key[key] for key in dict.fromkeys(keys)]
 
+    def _stored_trial(self, attempt: Attempt) -> Trial | None:
+        """The trial of an attempt, if it is there.
+
+        An A/A control of before the machine was started counts no more where something is measured in this run: every
+        run has a control of its own.
+        """
+        trial = self.session.store.trial(self._trial_key(attempt))
+        if trial is None or attempt.technique != BASELINE or not self.measures:
+            return trial
+        return trial if trial.provenance.boot == boot() else None
+
+    def _trial_key(self, attempt: Attempt) -> str:
+        return trial_key(self.session, attempt, self.baselines[attempt.seed][0], self.study.screening)
+
     def _trial(self, attempt: Attempt) -> None:
-        baseline = self.baselines[attempt.seed][0]
-        key = trial_key(self.session, attempt, baseline)
+        key = self._trial_key(attempt)
         title = f"measure and test {'A/A control' if attempt.technique == BASELINE else attempt.technique}"
         try:
             self._step(
                 key,
                 f"{title}, seed {attempt.seed}",
-                lambda: self.session.store.trial(key),
-                lambda: run_trial(self.session, attempt, baseline),
+                lambda: self._stored_trial(attempt),
+                lambda: run_trial(self.session, attempt, self.baselines[attempt.seed][0], self.study.screening),
             )
         except (ValueError, RuntimeError) as error:  # one net that does not run must not stop the others
             self.failed.append(f"{title}: {sentence(error)}")

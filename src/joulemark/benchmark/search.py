@@ -8,17 +8,35 @@ from typing import Any
 from joulemark.techniques.technique import Technique
 
 
-def next_knobs(technique: Technique, history: Sequence[tuple[dict[str, Any], bool]]) -> dict[str, Any] | None:
+def next_knobs(
+    technique: Technique, history: Sequence[tuple[dict[str, Any], float]], limits_points: Sequence[float]
+) -> dict[str, Any] | None:
     """Knobs of the next attempt, or ``None`` when there is nothing to search.
 
-    ``history`` holds (knobs, accuracy kept) of the attempts so far. The first is the technique's default. Then the
-    searched knob is bisected: between the most aggressive setting that kept the accuracy and the gentlest that lost it,
-    or half-way to the end of its range where one of the two is not known yet.
+    ``history`` holds (knobs, upper bound of the loss in points) of the attempts so far. The first is the technique's
+    default. After it the limits take turns, the widest first, so that a few attempts serve all of them; a limit whose
+    turn brings nothing new passes it on.
     """
-    knobs = dict(technique.knobs)
-    name = technique.knob
     if not history:
-        return knobs
+        return dict(technique.knobs)
+    if technique.knob is None:
+        return None
+    turns = sorted(limits_points, reverse=True)
+    first = (len(history) - 1) % len(turns)
+    for limit in turns[first:] + turns[:first]:
+        found = bisected(technique, [(settings, bound <= limit) for settings, bound in history])
+        if found is not None:
+            return found
+    return None
+
+
+def bisected(technique: Technique, history: Sequence[tuple[dict[str, Any], bool]]) -> dict[str, Any] | None:
+    """The technique's knobs with the searched one bisected; ``None`` if that setting was tried.
+
+    It goes between the most aggressive setting that kept the accuracy and the gentlest that lost it, or half-way to the
+    end of its range where one of the two is not known yet.
+    """
+    knobs, name = dict(technique.knobs), technique.knob
     if name is None:
         return None
     span = technique.ranges[name]

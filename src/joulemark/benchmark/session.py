@@ -19,7 +19,7 @@ from joulemark.benchmark.suite import Suite
 from joulemark.data import READERS, load
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel, energy_model
-from joulemark.machine import this_machine, versions
+from joulemark.machine import boot, this_machine, versions
 from joulemark.meters.probe import probe
 from joulemark.nets.net import Net, builders
 from joulemark.record import Machine, Provenance, content_key
@@ -168,6 +168,7 @@ class Session:
             machine=self.machine,
             versions=versions(),
             load_average=os.getloadavg()[0],
+            boot=boot(),
         )
 
     def save_net(self, net: Net) -> str:

@@ -52,7 +52,7 @@ class Measuring(Record, frozen=True, kw_only=True):
     images: Positive = 256  # validation images that a window cycles through
     order_seed: int = 0  # with the trial's key, the seed of its order
     paced: tuple[Rate, ...] = ()  # inputs per second of the paced scenario
-    paced_seconds: Rate = 10.0  # of one paced window; a slow pace gets as long as 20 inputs take
+    paced_seconds: Rate = 1.0  # of one paced window; a slow pace gets as long as two inputs take
 
 
 class Suite(Record, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ from joulemark.backends.backend import Backend, Compiled
 from joulemark.benchmark.attempt import score_of
 from joulemark.benchmark.making import AttemptError
 from joulemark.benchmark.measuring import (
-    Images,
     Pair,
     joules_quantity,
     joules_ratio,
@@ -31,23 +30,38 @@ from joulemark.stats import paired_ratio
 SCREENING_IMAGES = 64
 
 
-def trial_key(session: Session, attempt: Attempt, baseline: Attempt) -> str:
+Screening = Mapping[str, Mapping[str, float]]
+"""Batch size -> fp32 backend -> seconds per input of the baseline; the least of a size is its reference."""
+
+
+def screen_baseline(session: Session, net: Net) -> dict[str, dict[str, float]]:
+    """Screen the baseline on every fp32 backend, once a study: so that all its ratios divide by the same backend."""
+    suite = session.suite
+    images = session.splits["validation"].images[: suite.measuring.images]
+    fp32 = {one.name: session.compiled(net, one) for one in session.backends if one.precision == "fp32"}
+    sizes = {*suite.batch_sizes, *((1,) if suite.measuring.paced else ())}
+    return {str(size): screen(fp32, images[: max(size, SCREENING_IMAGES)], size) for size in sorted(sizes)}
+
+
+def trial_key(session: Session, attempt: Attempt, baseline: Attempt, screening: Screening) -> str:
     """Content key of a trial: the attempt, its baseline and how they are measured."""
     suite = session.suite
+    divided_by = {size: _fastest(found) for size, found in screening.items()}
     return content_key(
         "trial", attempt.key, baseline.key, suite.batch_sizes, suite.home_only, suite.threads, suite.models,
-        suite.measuring, attempt.net, baseline.net, session.counters, session.code,
+        suite.measuring, _is_paced(session, attempt), divided_by, attempt.net, baseline.net, session.counters,
+        session.code,
     )  # fmt: skip
 
 
-def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
-    """Measure and test one attempt against the baseline of its seed.
+def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: Screening) -> Trial:
+    """Measure and test one attempt against the baseline of its seed; ``screening`` is the study's.
 
     The baseline's own trial measures it against a second compilation of itself: the A/A control. Raises
     :class:`AttemptError` if a saved net is gone or damaged.
     """
     suite = session.suite
-    key = trial_key(session, attempt, baseline)
+    key = trial_key(session, attempt, baseline, screening)
     order_seed = int(content_key(suite.measuring.order_seed, key), 16) % 2**32
     nets = [_saved(session, one) for one in (baseline, attempt)]
     references = {one.name: session.compiled(nets[0], one) for one in session.backends}
@@ -57,12 +71,12 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
     candidates = {one.name: _candidate(session, nets, one) for one in tested}
     images = session.splits["validation"].images[: suite.measuring.images]
     provenance = msgspec.structs.replace(session.provenance(), checks=tuple(quiet_checks()))
-    screenings = _screenings(session, references, images)
-    pairs = [_pair(one.name, size, references, candidates, screenings[size]) for one, size in scenarios]
+    pairs = [_pair(one.name, size, references, candidates, screening[str(size)]) for one, size in scenarios]
     before = activity()
     order = measure_pairs(pairs, images, suite.measuring, session.meters, order_seed=order_seed)
     seen = conditions(before, activity())
-    paced = _paced(session, nets[1], references, candidates, screenings, order_seed)
+    rates = suite.measuring.paced if _is_paced(session, attempt) else ()
+    paced = _paced(session, nets[1], rates, references, candidates, screening, order_seed)
     # Scored after the windows, on the very objects that were timed.
     scores = {name: score_of(compiled, session.splits["test"], "test") for name, compiled in candidates.items()}
     models, known = modelled(session, nets[1])
@@ -78,7 +92,7 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt) -> Trial:
         net=nets[1].hash,
         scores=scores,
         timings=tuple(
-            _timing(nets[1], backend, pair, suite.threads, screenings[pair.batch_size])
+            _timing(nets[1], backend, pair, suite.threads, screening[str(pair.batch_size)])
             for (backend, _), pair in zip(scenarios, pairs, strict=True)
         ),
         models=models,
@@ -107,11 +121,9 @@ def _candidate(session: Session, nets: Sequence[Net], backend: Backend) -> Compi
     return session.compiled(nets[1], backend)
 
 
-def _screenings(session: Session, references: Mapping[str, Compiled], images: Images) -> dict[int, dict[str, float]]:
-    """Seconds per input of the fp32 baseline on every fp32 backend, by batch size: the least is the reference."""
-    fp32 = {one.name: references[one.name] for one in session.backends if one.precision == "fp32"}
-    sizes = {*session.suite.batch_sizes, *((1,) if session.suite.measuring.paced else ())}
-    return {size: screen(fp32, images[: max(size, SCREENING_IMAGES)], size) for size in sorted(sizes)}
+def _is_paced(session: Session, attempt: Attempt) -> bool:
+    """Paced windows wait most of their time: they are taken with the first seed only."""
+    return bool(session.suite.measuring.paced) and attempt.seed == session.suite.seeds[0]
 
 
 def _fastest(screening: Mapping[str, float]) -> str | None:
@@ -179,16 +191,18 @@ def _with_reference(timing: Timing, pair: Pair) -> Timing:
 def _paced(
     session: Session,
     net: Net,
+    rates: Sequence[float],
     references: Mapping[str, Compiled],
     candidates: Mapping[str, Compiled],
-    screenings: Mapping[int, Mapping[str, float]],
+    screening: Screening,
     order_seed: int,
 ) -> tuple[Paced, ...]:
-    """The paced scenario at every rate of the suite: the net on its own backend, the baseline on its fastest."""
+    """The paced scenario at some rates: the net on its own backend, the baseline on its fastest."""
     measuring, home = session.suite.measuring, session.home(net)
     made = []
-    for rate in measuring.paced:
-        reference = _fastest(screenings[1]) or home.name
+    for rate in rates:
+        before = activity()
+        reference = _fastest(screening["1"]) or home.name
         images = session.splits["validation"].images[: measuring.images]
         pace = measure_pace(
             references[reference], candidates[home.name], images, rate, measuring.paced_seconds, session.meters,
@@ -208,6 +222,9 @@ def _paced(
                 baseline=pace.baseline,
                 idle_joules_per_hour=pace.idle_joules_per_hour,
                 busy_ratio=pace.busy_ratio,
+                blocks=pace.blocks,
+                busy=paired_ratio(pace.blocks),
+                conditions=conditions(before, activity()),
             )
         )
     return tuple(made)

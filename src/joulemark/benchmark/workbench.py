@@ -51,6 +51,11 @@ class Bench:
     going: Callable[[float], None] = lambda share: None  # told after every epoch: the share of the budget that is spent
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Compiled] = dataclasses.field(default_factory=dict)
+    before: int = 0  # fitted passes of this attempt when the technique in hand got its epochs
+
+    def grant(self, epochs: int) -> None:
+        """Give the technique that comes next its ``epochs``, whatever those before it spent."""
+        self.epochs, self.before = epochs, self.ledger.cost.fitted_passes
 
     def batches(self, split: str, *, batch_size: int = 64) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels, shuffled by the seed; every image handed out is booked as one pass."""
@@ -79,9 +84,9 @@ class Bench:
         """Train on the train split within the budget; a finished fit is a step that is never run again."""
         train, recipe = self.splits["train"], self.task.recipe
         passes = epochs * len(train.labels)
-        budget, before = self.epochs * len(train.labels), self.ledger.cost.fitted_passes
+        budget, spent = self.epochs * len(train.labels), self.ledger.cost.fitted_passes - self.before
         step = self.ledger.numbered("fit")
-        if not self.ledger.has(step, folder=self.ledger.owner) and before + passes > budget:
+        if not self.ledger.has(step, folder=self.ledger.owner) and spent + passes > budget:
             raise BudgetError(f"the budget is {self.epochs} epochs of training an attempt; this fit would pass it")
         gentle = sgd(
             recipe.learning_rate * FINE_TUNING_SHARE, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -106,7 +111,7 @@ class Bench:
                 precision=recipe.precision,
                 masks=net.masks,
                 checkpoint=LedgerCheckpoint(self.ledger, self.ledger.owner, "epochs"),
-                after_epoch=lambda epoch: self.going((before + epoch * len(train.labels)) / budget),
+                after_epoch=lambda epoch: self.going((spent + epoch * len(train.labels)) / budget),
             )
             self.ledger.passes += passes
             self.ledger.fitted += passes

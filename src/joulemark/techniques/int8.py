@@ -39,6 +39,7 @@ from joulemark.techniques.technique import Range, TechniqueError, Workbench, tec
     family="reduced precision",
     takes={"float", "static", "dynamic"},
     gives={"integer"},
+    trains=False,
 )
 def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000)] = 256) -> Net:
     """Quantise every convolution and linear layer to 8-bit weights and activations; nothing is retrained.

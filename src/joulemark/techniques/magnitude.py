@@ -18,7 +18,7 @@ Claims:
     - 13x fewer parameters (138 to 10.3 million); VGG-16 on ImageNet, parameters; the dense net; no loss of accuracy
       [seen: abstract of Han et al.]
     - rewinding outperforms fine-tuning; several nets, accuracy at a compression ratio; fine-tuning of the same pruned
-      net; matches or exceeds [seen: abstract of Renda et al.]
+      net; accuracy change not stated [seen: abstract of Renda et al.]
     - 5.96x fewer parameters; ResNet-50 on ImageNet, parameters; the dense net; no loss of accuracy [recalled]
 
 Reference:
@@ -43,7 +43,7 @@ from joulemark.training import Schedule, cosine, sgd
 
 @technique(
     "magnitude",
-    paper="Han et al. 2015; rewinding: Renda, Frankle, Carbin 2020",
+    paper="Han et al. 2015; rewinding: Renda, Frankle, Carbin 2020, compressed as in Le, Hua 2021",
     family="pruning",
     knob="sparsity",
 )

@@ -125,6 +125,7 @@ class Technique:
     takes: frozenset[str]
     gives: frozenset[str]
     start: str  # "trained": starts from the trained baseline; "scratch": trains anew
+    trains: bool  # whether it spends epochs: those of a composition share the budget
     knobs: Mapping[str, Any]  # defaults
     ranges: Mapping[str, Range]
     choices: Mapping[str, tuple[Any, ...]]  # of a knob whose type is a Literal
@@ -184,12 +185,14 @@ def technique(
     takes: frozenset[str] | set[str] = frozenset({"float", "static"}),
     gives: frozenset[str] | set[str] = frozenset({"float", "static"}),
     start: str = "trained",
+    trains: bool = True,
 ) -> Callable[[Callable[..., Net]], Technique]:
     """Make a function ``(net, bench, *, knobs) -> net`` a technique.
 
     ``takes`` and ``gives`` are sets of "float", "integer", "static", "dynamic": a composition is checked by them before
     it runs. ``knob`` names the keyword that the benchmark searches; its range stands in its type:
     ``strength: Annotated[float, Range(1e-4, 1e-1, log=True)] = 3e-3``. A knob of words has them in a ``Literal``.
+    ``trains=False`` says that it calls no ``fit``, so that in a composition it takes no epochs from the others.
     """
     if start not in {"trained", "scratch"}:
         raise TechniqueError(f"{name}: start is 'trained' or 'scratch', not {start!r}")
@@ -223,6 +226,7 @@ def technique(
             takes=frozenset(takes),
             gives=frozenset(gives),
             start=start,
+            trains=trains,
             knobs=knobs,
             ranges=ranges,
             choices=words,
