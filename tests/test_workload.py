@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from joulemark.energy.accelerator import Accelerator
+from joulemark.energy.proxies import proxies
+from joulemark.nets import net as net_module
 from joulemark.nets.formats import Format
 from joulemark.nets.net import Net
 from joulemark.nets.resnet import Block
 from joulemark.nets.segments import Exit, Route, Segments, exactly_one
+from joulemark.profile import profile_net
 from joulemark.workload import record
 
 INT8 = Format(weight_bits=8, activation_bits=8, low=-3.0, high=3.0)
@@ -298,3 +301,71 @@ def test_a_shortcut_of_slices_and_zero_channels_has_no_macs():
     assert by_operator["constant_pad_nd"].input_shape == (4, 3, 3)
     assert by_operator["constant_pad_nd"].output_shape == (8, 3, 3)
     assert macs(work) == {"conv1": 3 * 8 * 9 * 4 * 9, "conv2": 3 * 8 * 9 * 8 * 9}
+
+
+class Twice(nn.Module):
+    """Two functional convolutions of one name in one module: 36 weights at 8 x 8, then 32 at 4 x 4."""
+
+    def __init__(self, second: tuple[int, ...] = (8, 4, 1, 1)) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(4, 1, 3, 3))
+        self.second = nn.Parameter(torch.randn(*second))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.conv2d(x, self.first, padding=1)
+        return nn.functional.conv2d(nn.functional.max_pool2d(x, 2), self.second)
+
+
+def test_two_operators_of_one_name_in_one_module_stay_two():
+    module, x = Twice(), torch.randn(6, 1, 8, 8)
+    work = record(module, x, batch_size=2)
+    first, second = (o for o in work.operations if o.operator == "conv")
+    assert (first.layer, first.weight, first.weight_shape, first.macs) == ("", "first", (4, 1, 3, 3), 6 * 64 * 36)
+    assert (second.layer, second.weight, second.weight_shape, second.macs) == ("", "second", (8, 4, 1, 1), 6 * 16 * 32)
+    assert (first.rows, first.calls, second.rows, second.calls) == (6, 3, 6, 3)
+    assert sum(macs(work).values()) == counted(module, x, 2)
+    assert proxies(work, parameters=68, nonzeros=68)["weight_bytes"] == 4 * (36 + 32)
+
+    layers = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.Conv2d(4, 8, 1, bias=False))
+    with torch.no_grad():
+        layers[0].weight.copy_(module.first)
+        layers[2].weight.copy_(module.second)
+    found, expected = (Accelerator().estimate(one) for one in (work, record(layers, x, batch_size=2)))
+    assert found.joules.value == expected.joules.value
+    assert found.coverage == 1.0
+    assert not any("its shape" in note for note in found.assumptions)
+
+
+def test_two_weights_of_one_shape_are_two_and_one_that_runs_twice_is_one():
+    class Same(Twice):
+        def __init__(self, shared: bool) -> None:
+            super().__init__((4, 1, 3, 3))
+            self.second = self.first if shared else self.second
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.conv2d(x, self.first) + nn.functional.conv2d(x, self.second)
+
+    for shared, expected in ((False, 2 * 144), (True, 144)):
+        work = record(Same(shared), torch.randn(1, 1, 8, 8))
+        assert proxies(work, parameters=1, nonzeros=1)["weight_bytes"] == expected
+        assert work.macs_per_input == 2 * 36 * 36
+
+
+def test_a_weight_that_two_layers_share_is_there_once():
+    module = nn.Sequential(nn.Linear(5, 5, bias=False), nn.ReLU(), nn.Linear(5, 5, bias=False))
+    module[2].weight = module[0].weight
+    work = record(module, torch.randn(3, 5))
+    assert set(macs(work)) == {"0", "2"}
+    assert proxies(work, parameters=25, nonzeros=25)["weight_bytes"] == 100
+
+
+def test_profile_shows_each_operator_with_its_own_joules(monkeypatch):
+    monkeypatch.setattr(net_module, "build", lambda builder, options: Twice())
+    net = Net(builder="twice", input_shape=(1, 8, 8))
+    layers = profile_net(net, Accelerator(), batch_size=1, inputs=2).layers
+    report = Accelerator().estimate(
+        record(net.module(), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    )
+    assert [one.joules for one in layers if one.operator == "conv"] == [
+        sum(one.joules.values()) for one in report.layers
+    ]

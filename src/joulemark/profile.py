@@ -60,11 +60,14 @@ def profile_net(net: Net, model: EnergyModel, *, batch_size: int, inputs: int) -
     images = torch.randn(inputs, *net.input_shape, generator=torch.Generator().manual_seed(0))
     workload = record(net.module(), images, batch_size=batch_size, formats=net.formats)
     report = model.estimate(workload)
-    joules = {(one.layer, one.operator): one.joules for one in report.layers}
-    largest = max((sum(parts.values()) for parts in joules.values()), default=0.0)
+    joules: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for one in report.layers:  # one layer may run an operator in several shapes, in the order of the workload
+        joules.setdefault((one.layer, one.operator), []).append(one.joules)
+    largest = max((sum(one.joules.values()) for one in report.layers), default=0.0)
     layers = []
     for operation in workload.operations:
-        parts = joules.get((operation.layer, operation.operator), {})
+        found = joules.get((operation.layer, operation.operator))
+        parts = found.pop(0) if found else {}
         total = sum(parts.values()) if parts else None
         layers.append(
             Layer(

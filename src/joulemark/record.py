@@ -76,8 +76,9 @@ class Ratio(Record, frozen=True, kw_only=True):
 class Operation(Record, frozen=True, kw_only=True):
     """One operator of one layer, summed over every time it ran while ``Workload.inputs`` inputs went through.
 
-    Shapes are of one row (no batch axis). ``macs`` are multiply-accumulates actually executed by the dense kernel,
-    padding included, as ``torch.utils.flop_counter`` counts them (its FLOPs are two per MAC).
+    An operator that ran with other weights or in other shapes is another operation of the same layer. Shapes are of
+    one row (no batch axis). ``macs`` are multiply-accumulates actually executed by the dense kernel, padding included,
+    as ``torch.utils.flop_counter`` counts them (its FLOPs are two per MAC).
     """
 
     layer: str  # module path, "conv1"
@@ -97,18 +98,21 @@ class Operation(Record, frozen=True, kw_only=True):
     weight_density: float = 1.0  # non-zero share of the weights
     activation_density: float = 1.0  # non-zero share of the input activations seen
     joint_density: float = 1.0  # share of non-padding MACs with both operands non-zero
+    weight: str | None = None  # name of the parameter; None: computed while the net runs, or not known
 
 
 class Workload(Record, frozen=True, kw_only=True):
     """What a net really executed for ``inputs`` real inputs, sent in batches of ``batch_size``.
 
-    ``unknown`` maps operators that no rule describes to their share of all output elements.
+    ``unknown`` maps operators that no rule describes to their share of all output elements. ``peak_activation_bytes``
+    is the most that activations took at once while one batch went through; None: not recorded.
     """
 
     inputs: int
     batch_size: int
     operations: tuple[Operation, ...]
     unknown: dict[str, float] = {}
+    peak_activation_bytes: float | None = None
 
     @property
     def macs_per_input(self) -> float:

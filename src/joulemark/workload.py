@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import prod
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from joulemark.liveness import Liveness
 from joulemark.nets.formats import Format, QuantisedLayer
 from joulemark.nets.masked import gathered
 from joulemark.record import Operation, Workload
@@ -48,9 +49,10 @@ NAMES = {
 
 @dataclasses.dataclass
 class _Tally:
-    """Running sums of one (layer, operator)."""
+    """Running sums of one operator of one layer in one shape."""
 
-    first: dict[str, Any]
+    shape: dict[str, Any]  # of one row, and what never changes with the rows
+    weight_density: float = 1.0
     rows: int = 0
     calls: int = 0
     macs: int = 0
@@ -70,8 +72,9 @@ def record(
 ) -> Workload:
     """Run ``images`` (inputs, ...) through ``module`` in batches and return what was executed.
 
-    A module with a ``run`` method (dynamic depth) is run by it; masked layers gather. Quantised layers have the bits of
-    their format; ``formats`` gives those of other layers by path; all else is 32.
+    A module with a ``run`` method (dynamic depth) is run by it and masked layers gather; with ``whole``, no row leaves
+    and masked layers are computed dense. Quantised layers have the bits of their format; ``formats`` gives those of
+    other layers by path; all else is 32.
 
     >>> from joulemark.nets.net import Net
     >>> record(Net.new("lenet", (1, 28, 28), seed=0).module(), torch.zeros(1, 1, 28, 28)).macs_per_input
@@ -81,14 +84,17 @@ def record(
     forms = {path: child.form for path, child in module.named_modules() if isinstance(child, QuantisedLayer)}
     forms |= formats or {}
     call: Callable[[Tensor], Tensor] = module if whole else getattr(module, "run", module)
-    with torch.no_grad(), gathered(module), recorder.paths(), recorder:
+    with torch.no_grad(), nullcontext() if whole else gathered(module), recorder.paths():
         for batch in images.split(batch_size):
-            call(batch)
+            recorder.liveness.start(batch)
+            with recorder:
+                call(batch)
     return Workload(
         inputs=len(images),
         batch_size=batch_size,
-        operations=tuple(_operation(key, tally, forms) for key, tally in recorder.tallies.items()),
+        operations=tuple(_operation(key[0], key[1], tally, forms) for key, tally in recorder.tallies.items()),
         unknown=recorder.unknown_shares(),
+        peak_activation_bytes=recorder.liveness.peak_bytes(),
     )
 
 
@@ -98,7 +104,9 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.tallies: dict[tuple[str, str], _Tally] = {}
+        self.liveness = Liveness(module)
+        self.weights = {p.untyped_storage().data_ptr(): name for name, p in module.named_parameters() if p.numel()}
+        self.tallies: dict[tuple[Any, ...], _Tally] = {}
         self.unknown: dict[str, int] = defaultdict(int)
         self.produced = 0
         self.path: list[str] = [""]
@@ -131,6 +139,7 @@ class _Recorder(TorchDispatchMode):
                 if result is not NotImplemented:
                     return result
         result = func(*args, **kwargs)
+        self.liveness.step(name, (args, kwargs), result)
         if name in FREE:
             return result
         output = result[0] if isinstance(result, tuple | list) else result
@@ -146,10 +155,17 @@ class _Recorder(TorchDispatchMode):
             self.unknown[str(func)] += output.numel()
         return result
 
-    def tally(self, operator: str, source: Tensor, output: Tensor, **shape: Any) -> _Tally:
-        """The tally of this layer and operator, with one more call booked."""
-        first = {"input_shape": tuple(source.shape[1:]), "output_shape": tuple(output.shape[1:]), **shape}
-        tally = self.tallies.setdefault((self.path[-1], operator), _Tally(first))
+    def tally(
+        self, operator: str, source: Tensor, output: Tensor, weight: Tensor | None = None, **geometry: Any
+    ) -> _Tally:
+        """The tally of this layer, operator, weight and shape, with one more call booked."""
+        shape = {"input_shape": tuple(source.shape[1:]), "output_shape": tuple(output.shape[1:]), **geometry}
+        if weight is not None:
+            shape["weight"] = self.weights.get(weight.untyped_storage().data_ptr())
+        key = (self.path[-1], operator, tuple(shape.items()))
+        if key not in self.tallies:
+            self.tallies[key] = _Tally(shape, 1.0 if weight is None else _density(weight))
+        tally = self.tallies[key]
         tally.rows += output.shape[0] if output.dim() else 1
         tally.calls += 1
         tally.elements += source.numel()
@@ -167,12 +183,12 @@ def _convolution(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> 
         "conv_transpose" if transposed else "conv",
         x,
         output,
+        weight,
         weight_shape=tuple(weight.shape),
         stride=tuple(stride),
         padding=tuple(padding),
         dilation=tuple(dilation),
         groups=groups,
-        weight_density=_density(weight),
     )
     where = x if transposed else output  # each of these elements takes one whole filter (slice)
     tally.macs += where.numel() * prod(weight.shape[1:])
@@ -186,9 +202,7 @@ def _convolution(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> 
 
 def _product(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> None:
     """``x`` (rows, in) times ``weight`` (in, out)."""
-    tally = recorder.tally(
-        "linear", x, output, weight_shape=(weight.shape[1], weight.shape[0]), weight_density=_density(weight)
-    )
+    tally = recorder.tally("linear", x, output, weight, weight_shape=(weight.shape[1], weight.shape[0]))
     macs = x.shape[0] * weight.shape[0] * weight.shape[1]
     tally.macs += macs
     tally.inside += macs
@@ -216,8 +230,7 @@ def _density(tensor: Tensor) -> float:
     return int(tensor.count_nonzero()) / max(tensor.numel(), 1)
 
 
-def _operation(key: tuple[str, str], tally: _Tally, formats: Mapping[str, Format]) -> Operation:
-    layer, operator = key
+def _operation(layer: str, operator: str, tally: _Tally, formats: Mapping[str, Format]) -> Operation:
     form = formats.get(layer)
     return Operation(
         layer=layer,
@@ -227,7 +240,8 @@ def _operation(key: tuple[str, str], tally: _Tally, formats: Mapping[str, Format
         macs=tally.macs,
         weight_bits=(form and form.weight_bits) or 32,
         activation_bits=(form and form.activation_bits) or 32,
+        weight_density=tally.weight_density,
         activation_density=tally.nonzero / max(tally.elements, 1),
         joint_density=tally.joint / tally.inside if tally.inside else 1.0,
-        **tally.first,
+        **tally.shape,
     )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from small_nets import FORM, NETS, made
+from torch import nn
 
 from joulemark.backends import backend as backend_module
-from joulemark.backends.backend import Backend, backend, backend_names
+from joulemark.backends.backend import Backend, backend, backend_names, precision_of
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
+from joulemark.nets import net as net_module
+from joulemark.nets.masked import MaskedLayer
+from joulemark.nets.net import Net
 
 
 @pytest.mark.parametrize(("name", "kind"), [("eager", Eager), ("onnxruntime", OnnxRuntime)])
@@ -56,3 +62,29 @@ def test_variants_by_name():
     assert backend("onnxruntime:spin").name == "onnxruntime:spin"
     with pytest.raises(ValueError, match=r"unknown option of backend 'eager': 'bf17': did you mean 'bf16'"):
         backend("eager:bf17")
+
+
+def test_precision_of_nets_with_and_without_integers():
+    runtime, eager, bf16 = OnnxRuntime(), Eager(), Eager(["bf16"])
+    whole = NETS["quantised"]
+    some = whole.replace(formats={"stage2.conv": FORM})
+    masked = whole.replace(masks={"stage1.conv.weight": torch.ones(4, 1, 5, 5, dtype=torch.bool)})
+    both = NETS["cascade"].replace(parts={"small": whole, "large": whole})
+    half = NETS["cascade"].replace(parts={"small": whole, "large": made("static")})
+    exits = NETS["dynamic"].replace(formats=whole.formats)
+    for kind in ("static", "dynamic", "cascade"):
+        assert [precision_of(NETS[kind], one) for one in (runtime, eager, bf16)] == ["fp32", "fp32", "bf16"]
+    for net, expected in ((whole, "int8"), (some, "mixed"), (masked, "int8"), (both, "int8"), (half, "mixed"),
+                          (exits, "mixed")):  # fmt: skip
+        assert [precision_of(net, one) for one in (runtime, eager, bf16)] == [expected, "fp32", "bf16"]
+
+
+def test_masked_layers_do_not_hide_integers(monkeypatch):
+    class Gate(MaskedLayer):
+        def forward(self, x):
+            return x
+
+    monkeypatch.setattr(net_module, "build", lambda builder, options: nn.Sequential(nn.Linear(2, 2), Gate()))
+    net = Net(builder="gate", input_shape=(2,), formats={"0": FORM})
+    assert precision_of(net, OnnxRuntime()) == "int8"
+    assert precision_of(net, Eager()) == "fp32"

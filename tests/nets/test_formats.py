@@ -11,6 +11,7 @@ from torch import nn
 
 from joulemark.kernels.quantize import quantize_dequantize
 from joulemark.nets.formats import Format, QuantisedLayer, apply_formats
+from joulemark.nets.net import Net
 
 
 def int8(low: float = -1.0, high: float = 1.0) -> Format:
@@ -136,3 +137,18 @@ def test_an_unset_output_is_not_written():
     assert b"output" not in msgspec.json.encode(int8())
     ranged = Format(weight_bits=8, activation_bits=8, output=(-1.0, 2.0))
     assert msgspec.json.decode(msgspec.json.encode(ranged), type=Format) == ranged
+
+
+@pytest.mark.parametrize("name", ["weight_bits", "activation_bits", "gradient_bits"])
+@pytest.mark.parametrize("bits", [0, -8, 33, 2.5, True])
+def test_bits_that_no_number_has_are_refused(name, bits):
+    with pytest.raises(ValueError, match=f"^{name} are 1 to 32 or None, not "):
+        Format(**{name: bits})
+
+
+def test_gradient_bits_are_kept_and_change_no_output():
+    net, x = Net.new("lenet", (1, 28, 28), seed=0, width=0.1), torch.randn(2, 1, 28, 28)
+    forms = [Format(weight_bits=8, activation_bits=8, low=-3.0, high=3.0, gradient_bits=bits) for bits in (None, 8)]
+    plain, reserved = (net.replace(formats={"stage1.conv": form}) for form in forms)
+    assert Net.from_bytes(reserved.to_bytes()).formats["stage1.conv"].gradient_bits == 8
+    assert torch.equal(reserved.module()(x), plain.module()(x))

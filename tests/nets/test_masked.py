@@ -75,8 +75,27 @@ def test_gathered_restores_after_an_error_and_may_nest(net):
 def test_workload_counts_what_is_gathered(net):
     x = torch.randn(30, 6)
     work = record(net, x, batch_size=1)
-    macs = {o.layer: o.macs for o in work.operations if o.macs}
+    macs: dict[str, int] = {}
+    for operation in work.operations:  # one for each number of outputs that were active
+        macs[operation.layer] = macs.get(operation.layer, 0) + operation.macs
+    macs = {layer: count for layer, count in macs.items() if count}
     with torch.no_grad():
         active = int(net[1].mask(net[0](x)).sum())
     assert 0 < active < 30 * 8
     assert macs == {"0": 30 * 6 * 5, "1": 5 * active, "3": 30 * 8 * 3}
+
+
+def test_whole_counts_masked_layers_dense(net):
+    work = record(net, torch.randn(30, 6), whole=True)
+    dense = {o.layer: o.macs for o in work.operations if o.operator == "linear"}
+    assert dense == {"0": 30 * 6 * 5, "1.linear": 30 * 5 * 8, "3": 30 * 8 * 3}
+    assert not any("forward" in vars(m) for m in net.modules())
+
+
+@pytest.mark.parametrize("what", ["mask", "run"])
+def test_a_layer_that_lacks_a_face_says_so(what):
+    class Half(MaskedLayer):
+        pass
+
+    with pytest.raises(NotImplementedError, match=f"^Half is a masked layer without {what}: "):
+        getattr(Half(), what)(torch.zeros(1, 2))

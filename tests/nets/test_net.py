@@ -6,6 +6,7 @@ import struct
 import sys
 
 import msgspec
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -17,6 +18,7 @@ from joulemark.nets import net as net_module
 from joulemark.nets.formats import Format, QuantisedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
 from joulemark.nets.segments import Exit, Route, Segments
+from joulemark.training import cross_entropy, fit, sgd
 
 SHAPE = (1, 28, 28)
 INT8 = Format(weight_bits=8, activation_bits=8, low=-1.0, high=3.0)
@@ -132,6 +134,75 @@ def test_masks_zero_and_are_counted():
     net = lenet().replace(masks={"stage2.conv.weight": torch.zeros(2, 1, 5, 5, dtype=torch.bool)})
     assert not net.module().stage2.conv.weight.any()
     assert net.parameters() - net.nonzeros() == 50
+
+
+def test_all_masks_have_the_names_of_the_module_and_zero_it():
+    mask = torch.arange(25 * 32).view(25, 32) % 2 == 0
+    small = cascade().parts["small"]
+    net = cascade().replace(parts={**cascade().parts, "small": small.replace(masks={"classifier.hidden.weight": mask})})
+    assert net.masks == {}
+    assert list(net.all_masks) == ["small.classifier.hidden.weight"]
+    assert torch.equal(net.module().get_parameter("small.classifier.hidden.weight") != 0, mask)
+    assert list(small.all_masks) == ["classifier.output.weight"]
+
+
+def test_a_fit_that_is_given_all_masks_keeps_the_zeros_of_parts():
+    net = cascade()
+    module, x = net.module(formats=False), torch.randn(32, *SHAPE)
+    fit(module, x, torch.arange(32) % 10, epochs=1, batch_size=8, seed=0, optimiser=sgd(0.1), masks=net.all_masks,
+        loss=lambda module, x, y: sum(cross_entropy(part, x, y) for part in (module.small, module.large)))  # fmt: skip
+    trained = net.with_state(module)
+    weight = trained.parts["small"].state["classifier.output.weight"]
+    assert not torch.equal(weight, net.parts["small"].state["classifier.output.weight"])
+    assert not weight[~net.parts["small"].masks["classifier.output.weight"]].any()
+
+
+UNSAVED = {
+    "threshold of NumPy": lambda n: n.replace(route=Route(kind="exits", exits=(exit_after_small(np.float32(0.5)),))),
+    "option of NumPy": lambda n: n.replace(options={"width": np.float32(0.3)}),
+    "threshold that is no number": lambda n: n.replace(
+        route=Route(kind="exits", exits=(exit_after_small(float("nan")),))
+    ),
+    "infinite option": lambda n: n.replace(options={"width": float("inf")}),
+    "edit of a tensor": lambda n: n.replace(edits=({"edit": "keep_channels", "outputs": torch.zeros(1)},)),
+    "an option that holds itself": lambda n: n.replace(options={"width": LOOP}),
+    "route that is none": lambda n: n.replace(route="exits"),
+    "weights of NumPy": lambda n: n.replace(state={"x": np.zeros(3)}),
+    "option that is no text": lambda n: n.replace(options={"name": "\ud800"}),
+}
+LOOP: list = []
+LOOP.append(LOOP)
+
+
+@pytest.mark.parametrize("what", UNSAVED)
+def test_what_cannot_be_saved_is_refused_in_one_sentence(what):
+    with pytest.raises(ValueError, match=r"^the net cannot be saved: ") as caught:
+        UNSAVED[what](lenet()).to_bytes()
+    assert "\n" not in str(caught.value)
+
+
+def test_parts_that_share_tensors_are_saved():
+    large = lenet(2)
+    net = cascade().replace(parts={"small": large.replace(formats={"stage1.conv": INT8}), "large": large})
+    back = Net.from_bytes(net.to_bytes())
+    assert back.hash == net.hash
+    assert torch.equal(back.parts["small"].state["stage1.conv.weight"], large.state["stage1.conv.weight"])
+    x = torch.randn(5, *SHAPE)
+    assert torch.equal(run(back, x), run(net, x))
+
+
+def test_views_of_one_tensor_are_saved():
+    net = lenet()
+    both = torch.randn(2, 25)
+    net = net.replace(
+        state={**net.state, "classifier.hidden.bias": both[0], "classifier.output.weight": both[1].expand(10, 25)}
+    )
+    assert Net.from_bytes(net.to_bytes()).hash == net.hash
+
+
+def test_a_whole_number_for_a_threshold_is_the_same_net():
+    net = cascade().replace(route=Route(kind="cascade", order=("small", "large"), exits=(exit_after_small(1),)))
+    assert Net.from_bytes(net.to_bytes()).hash == net.hash
 
 
 def test_formats_may_be_left_out():

@@ -88,6 +88,33 @@ def backend(name: str) -> Backend:
     return made.with_options(options) if isinstance(made, Configurable) else made
 
 
+def precision_of(net: Net, backend: Backend) -> str:
+    """What the products of ``net`` are really computed in on ``backend``.
+
+    "int8" if all layers that multiply have a format that it runs in integers, "mixed" if only some have, and the
+    backend's own precision if none has or if it only simulates integers.
+    """
+    bare = _without_masks(net)  # zeros without a kernel do not change what the products are computed in
+    formats = _formats(bare)
+    if not formats or backend.simulated(bare) != backend.simulated(_without_formats(bare)):
+        return backend.precision
+    weights = (getattr(layer, "weight", None) for layer in net.module(formats=False).modules())
+    products = sum(weight is not None and weight.dim() > 1 for weight in weights)
+    return "int8" if formats == products else "mixed"
+
+
+def _without_masks(net: Net) -> Net:
+    return net.replace(masks={}, parts={name: _without_masks(part) for name, part in net.parts.items()})
+
+
+def _without_formats(net: Net) -> Net:
+    return net.replace(formats={}, parts={name: _without_formats(part) for name, part in net.parts.items()})
+
+
+def _formats(net: Net) -> int:
+    return len(net.formats) + sum(map(_formats, net.parts.values()))
+
+
 def variant_name(plain: str, options: Iterable[str]) -> str:
     """The one name of a variant, whatever the order of its options.
 

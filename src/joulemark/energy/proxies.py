@@ -22,8 +22,9 @@ def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, 
     ``weight_bytes``                 dense weights of the layers that ran, at their bits; stands in for memory footprint
     ``bytes_moved_per_input``        inputs and outputs of every operator, and weights once a call (so shared by the
                                      batch); stands in for memory traffic, as if nothing stayed in a cache
-    ``peak_memory_bytes``            all weights, and the largest input and output of one operator for a whole batch;
-                                     stands in for the memory that must be powered
+    ``peak_memory_bytes``            all weights, and the activations of a batch that are alive at once at most (if that
+                                     was not recorded: the largest input and output of one operator); stands in for
+                                     the memory that must be powered
     ================================ ===============================================================================
 
     Outputs are counted at the bits of the inputs, biases not at all. ``ValueError`` for a workload without inputs.
@@ -36,9 +37,13 @@ def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, 
     """
     if workload.inputs < 1:
         raise ValueError("a workload without inputs has no proxies per input")
-    weights: dict[str, float] = {}
-    for operation in workload.operations:  # a layer that runs in several shapes has its weights once
-        weights[operation.layer] = max(weights.get(operation.layer, 0.0), _weight_bytes(operation))
+    weights: dict[tuple[str, str | None], float] = {}
+    for operation in workload.operations:  # weights that run in several shapes, or in several layers, are there once
+        key = ("", operation.weight) if operation.weight else (operation.layer, None)
+        weights[key] = max(weights.get(key, 0.0), _weight_bytes(operation))
+    alive = workload.peak_activation_bytes
+    if alive is None:
+        alive = workload.batch_size * max(map(_activation_bytes, workload.operations), default=0.0)
     moved = sum(map(moved_bytes, workload.operations))
     return {
         "parameters": float(parameters),
@@ -46,8 +51,7 @@ def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, 
         "macs_per_input": float(workload.macs_per_input),
         "weight_bytes": sum(weights.values()),
         "bytes_moved_per_input": moved / workload.inputs,
-        "peak_memory_bytes": sum(weights.values())
-        + workload.batch_size * max(map(_activation_bytes, workload.operations), default=0.0),
+        "peak_memory_bytes": sum(weights.values()) + alive,
     }
 
 

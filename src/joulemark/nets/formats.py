@@ -17,12 +17,13 @@ from joulemark.record import Record
 
 
 class Format(Record, frozen=True, kw_only=True):
-    """Number format of one layer. ``None`` bits mean float32.
+    """Number format of one layer. ``None`` bits mean float32; ``ValueError`` for bits that are not 1 to 32.
 
     Integers: weights symmetric with one scale per output channel (scale = max |w| / (2^(bits-1) - 1)); activations
     affine with one scale over [``low``, ``high``], the range seen in calibration widened to hold zero. ``output`` is
     the range of what the layer puts out, for one whose outputs must be integers too; a range from 0 is a ReLU as well.
-    Unset it is not written, so that nets saved before it was thought of keep their hash.
+    Unset it is not written, so that nets saved before it was thought of keep their hash. ``gradient_bits`` is reserved
+    for training in low precision: no backend reads it, and running a net does not depend on it.
     """
 
     kind: str = "int"  # "int" so far
@@ -32,6 +33,12 @@ class Format(Record, frozen=True, kw_only=True):
     low: float = 0.0
     high: float = 0.0
     output: tuple[float, float] | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        for name in ("weight_bits", "activation_bits", "gradient_bits"):
+            bits = getattr(self, name)
+            if bits is not None and not (type(bits) is int and 1 <= bits <= 32):
+                raise ValueError(f"{name} are 1 to 32 or None, not {bits!r}")
 
 
 class QuantisedLayer(nn.Module):

@@ -6,7 +6,6 @@ that: it is what is timed and counted. A layer is right when both give the same 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,16 +15,17 @@ from torch import Tensor, nn
 class MaskedLayer(nn.Module):
     """A layer whose inputs decide which part of it is active.
 
-    A subclass writes ``mask`` (what is active, per row), ``forward`` (dense, masked) and ``run`` (gathered).
+    A subclass writes ``mask`` (what is active, per row), ``forward`` (dense, masked) and ``run`` (gathered); what it
+    lacks raises ``NotImplementedError`` when it is called.
     """
 
-    @abstractmethod
     def mask(self, x: Tensor) -> Tensor:
         """Boolean mask of what is active, rows first."""
+        raise NotImplementedError(f"{type(self).__name__} is a masked layer without mask: say which part is active")
 
-    @abstractmethod
     def run(self, x: Tensor) -> Tensor:
         """The same output as ``forward``, computing only what the mask keeps."""
+        raise NotImplementedError(f"{type(self).__name__} is a masked layer without run: compute what its mask keeps")
 
 
 @contextmanager

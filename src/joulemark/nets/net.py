@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import json
 import struct
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -54,7 +55,7 @@ class Net:
 
     ``input_shape`` is that of one row. ``state`` maps parameter and buffer names to tensors; ``masks`` maps weight
     names to boolean tensors that every later fit obeys; ``formats`` maps layer paths to number formats;
-    ``parts`` are the nets of a cascade.
+    ``parts`` are the nets of a cascade, which ``route`` runs; a part has no route of its own, so no exits either.
 
     >>> net = Net.new("lenet", (1, 28, 28), seed=0)
     >>> net.module()(torch.zeros(2, 1, 28, 28)).shape
@@ -139,16 +140,27 @@ class Net:
         return sum(int(p.count_nonzero()) for p in self.module(formats=False).parameters())
 
     @property
+    def all_masks(self) -> dict[str, Tensor]:
+        """Its own masks and those of its parts, by the names that the parameters of :meth:`module` have."""
+        inside = {f"{name}.{key}": m for name, part in self.parts.items() for key, m in part.all_masks.items()}
+        return {**self.masks, **inside}
+
+    @property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 over header and tensors: what a record calls this net."""
         return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
-        """The net as one safetensors file."""
+        """The net as one safetensors file; ``ValueError`` in one sentence for what such a file cannot hold."""
         tensors: dict[str, Tensor] = {}
-        header = self._header(tensors, "")
-        ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
-        text = msgspec.json.encode(header, order="deterministic").decode()
+        text = _encoded(self._header(tensors, ""))
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, Tensor):
+                raise ValueError(f"the net cannot be saved: {name!r} is a {type(tensor).__name__}, not a tensor")
+        # Copied, because parts may share tensors, and safetensors writes no memory twice.
+        ordered = {
+            name: tensors[name].detach().clone(memory_format=torch.contiguous_format) for name in sorted(tensors)
+        }
         return bytes(safetensors.torch.save(ordered, metadata={"net": text}))
 
     @classmethod
@@ -195,6 +207,16 @@ class Net:
                 name: cls._from_header(part, tensors, f"{prefix}parts/{name}/") for name, part in header.parts.items()
             },
         )
+
+
+def _encoded(header: Header) -> str:
+    """The JSON of a header, the same before it is saved and after it is read."""
+    try:
+        json.dumps(msgspec.to_builtins(header), allow_nan=False)  # msgspec would write NaN and infinity as null
+        plain = msgspec.json.decode(msgspec.json.encode(header), type=Header)  # a threshold of 1 is 1.0
+        return msgspec.json.encode(plain, order="deterministic").decode()
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise ValueError(f"the net cannot be saved: {error}") from error
 
 
 def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
