@@ -302,6 +302,23 @@ def test_techniques_that_train_share_the_budget_of_a_composition(open_session, h
         plan(open_session(tiny_suite(budget=thin)), chains_of([name]))
 
 
+def test_masks_of_parts_are_obeyed_in_training(open_session, heard, tmp_path):
+    body = """
+    from joulemark.nets.segments import Exit, Route
+    from joulemark.techniques.magnitude import prune
+    parts = {"first": prune(net, 0.9), "second": net}
+    exits = (Exit(after="first", router="exactly-one", threshold=0.5),)
+    route = Route(kind="cascade", order=("first", "second"), exits=exits)
+    cascade = Net(builder="", input_shape=net.input_shape, parts=parts, route=route)
+    trained = bench.fit(cascade, epochs=1)
+    bench.note("left", sum(int(trained.parts["first"].state[n][~m].count_nonzero()) for n, m in
+               parts["first"].masks.items()))
+    return trained"""
+    session, outcome = run_one(open_session, heard, technique_file(tmp_path, body, name="cascade"))
+    assert outcome.failed == ()
+    assert next(a for a in session.store.attempts() if a.technique == "cascade").notes["left"] == 0
+
+
 def test_the_first_technique_with_a_knob_is_searched(open_session, heard):
     session = open_session(tiny_suite())
     assert run(session, chains_of(["small-dense:width=0.5+conditional-deep-learning"]), heard).failed == ()

@@ -66,3 +66,12 @@ def test_a_trial_holds_all_that_its_ratios_need(trials):
         assert row.ratio.value == pytest.approx(tested.timings[0].reference_ratio.value)
         assert row.same_backend.value == pytest.approx(tested.timings[0].ratio.value)
         assert view.elsewhere(row)
+
+
+def test_integers_are_said_where_they_are_real(open_session, heard):
+    suite = tiny_suite(backends=("eager", "onnxruntime"), home_only=())
+    session = open_session(suite)
+    assert run(session, chains_of(["int8"]), heard).failed == ()
+    made = {trial.technique: trial.timings for trial in session.store.trials()}
+    assert {timing.backend: timing.precision for timing in made["int8"]} == {"onnxruntime": "int8"}
+    assert {timing.precision for timing in made["baseline"]} == {"fp32"}

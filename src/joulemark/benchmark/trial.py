@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from joulemark.backends.backend import Backend, Compiled
+from joulemark.backends.backend import Backend, Compiled, precision_of
 from joulemark.benchmark.attempt import score_of
 from joulemark.benchmark.making import AttemptError
 from joulemark.benchmark.measuring import (
@@ -148,7 +148,7 @@ def _timing(net: Net, backend: Backend, pair: Pair, threads: int, screening: Map
         backend=backend.name,
         batch_size=pair.batch_size,
         threads=threads,
-        precision=backend.precision,
+        precision=precision_of(net, backend),
         execution="real" if reason is None else "simulated",
         reason=reason,
         seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),

@@ -109,7 +109,7 @@ class Bench:
                 after_step=after_step,
                 augment=AUGMENTS[recipe.augment],
                 precision=recipe.precision,
-                masks=net.masks,
+                masks=net.all_masks,
                 checkpoint=LedgerCheckpoint(self.ledger, self.ledger.owner, "epochs"),
                 after_epoch=lambda epoch: self.going((spent + epoch * len(train.labels)) / budget),
             )
