@@ -9,7 +9,8 @@ from torch import nn
 
 from joulemark import testing
 from joulemark.nets.net import Net
-from joulemark.nets.segments import ROUTERS, Exit, Route
+from joulemark.nets.routers import ROUTERS, Router
+from joulemark.nets.segments import Exit, Route
 from joulemark.techniques.technique import TECHNIQUES, Range, load_technique, technique
 from joulemark.testing import check_technique
 
@@ -208,9 +209,9 @@ def test_an_export_that_differs_is_caught(monkeypatch):
         check_technique(faulty)
 
 
-def test_routers_get_logits_and_nothing_else():
-    """No labels in routing: a router is a function of (logits, threshold)."""
+def test_routers_get_carry_and_logits_and_nothing_else():
+    """No labels in routing: a router is a module of (carry, logits)."""
     import inspect
 
-    for router in ROUTERS.values():
-        assert list(inspect.signature(router).parameters) == ["logits", "threshold"]
+    for router in (Router, *ROUTERS.values()):
+        assert list(inspect.signature(router.forward).parameters) == ["self", "carry", "logits"]

@@ -15,7 +15,8 @@ from joulemark.nets import net as net_module
 from joulemark.nets.formats import Format
 from joulemark.nets.net import Net
 from joulemark.nets.resnet import Block
-from joulemark.nets.segments import Exit, Route, Segments, exactly_one
+from joulemark.nets.routers import exactly_one
+from joulemark.nets.segments import Exit, Route, Segments
 from joulemark.profile import profile_net
 from joulemark.workload import record
 

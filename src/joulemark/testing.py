@@ -250,16 +250,15 @@ def _check_one_function(name: str, net: Net, images: Tensor) -> None:
 
 
 def _routed(module: Segments, images: Tensor) -> Tensor:
-    """Logits of the exit each row takes, with every segment computed for every row and the routers asked afterwards."""
-    outputs = module.forward_all(images)
-    chosen, here = torch.full_like(outputs[0], torch.nan), torch.zeros(len(images), dtype=torch.int64)
-    carry = {"features": images}
-    for index, segment in enumerate(module.segments()):
-        carry, _, onward = segment(carry)
-        there = here == index
-        chosen[there & (onward == EXIT)] = outputs[index][there & (onward == EXIT)]
-        here = torch.where(there, onward, here)
-    return chosen
+    """Logits of the exit each row takes, one row at a time: what no batch that parts and joins can get wrong."""
+    segments, rows = module.segments(), []
+    for image in images.split(1):
+        carry, logits, here = {"features": image}, None, 0
+        while here != EXIT:
+            carry, logits, onward = segments[here](carry)
+            here = int(onward)
+        rows.append(logits)
+    return torch.cat([row for row in rows if row is not None])
 
 
 def _check_costs(name: str, net: Net, images: Tensor) -> None:

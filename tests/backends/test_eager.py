@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from small_nets import NETS
+from torch import nn
 
 from joulemark.backends.eager import Eager
+from joulemark.nets.masked import MaskedLayer
+from joulemark.nets.segments import Segments
 
-KINDS = ("static", "quantised", "dynamic", "cascade")
+KINDS = ("static", "quantised", "dynamic", "cascade", "skipping")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def test_products_are_fp32(nets):
 
 def test_what_is_simulated_has_its_reason(nets):
     said = {kind: Eager().simulated(net) for kind, net in nets.items()}
-    assert said["static"] is said["dynamic"] is said["cascade"] is None
+    assert said["static"] is said["dynamic"] is said["cascade"] is said["skipping"] is None
     assert "no int8 kernel" in said["quantised"]
     mask = {"stage1.conv.weight": torch.ones(4, 1, 5, 5, dtype=torch.bool)}
     assert "no sparse kernel" in Eager().simulated(nets["static"].replace(masks=mask))
@@ -83,3 +86,28 @@ def test_compiling_needs_a_compiler_and_a_static_net(nets, monkeypatch):
     assert Eager(["bf16"]).unavailable() is None
     with pytest.raises(ValueError, match="this net is dynamic"):
         Eager(["compile"]).compile(nets["dynamic"], threads=1)
+
+
+def test_a_compiled_net_finds_its_segments_once(nets, monkeypatch):
+    compiled = Eager().compile(nets["dynamic"], threads=1)
+    x = np.random.default_rng(0).standard_normal((9, 1, 28, 28), dtype=np.float32)
+    expected = compiled.module.run(torch.from_numpy(x)).detach().numpy()
+
+    def never(self):
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(Segments, "segments", never)
+    np.testing.assert_array_equal(compiled.run(x), expected)
+
+
+def test_masked_layers_are_gathered():
+    class Gate(MaskedLayer):
+        def forward(self, x):
+            return x
+
+        def run(self, x):
+            return x + 1
+
+    module = nn.Sequential(nn.Flatten(), Gate())
+    assert Eager().ready(module, 1).run(np.zeros((1, 2), np.float32)).tolist() == [[1.0, 1.0]]
+    assert Eager().ready(nn.Flatten(), 1).run(np.zeros((1, 2), np.float32)).tolist() == [[0.0, 0.0]]

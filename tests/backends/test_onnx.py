@@ -16,7 +16,7 @@ from joulemark.nets import net as net_module
 from joulemark.nets.masked import MaskedLayer
 from joulemark.nets.net import Net
 
-KINDS = ("static", "quantised", "dynamic", "cascade")
+KINDS = ("static", "quantised", "dynamic", "cascade", "skipping")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_agrees_with_the_module_and_with_eager(nets, compiled, kind, rows):
     np.testing.assert_allclose(found, Eager().compile(nets[kind], threads=1).run(x), atol=tolerance)
 
 
-@pytest.mark.parametrize("kind", ["static", "dynamic", "cascade"])
+@pytest.mark.parametrize("kind", ["static", "dynamic", "cascade", "skipping"])
 def test_an_empty_batch(compiled, kind):
     assert compiled[kind].run(images(0)).shape == (0, 10)
 

@@ -104,6 +104,20 @@ def test_all_nets_have_their_own_hash():
     assert len({make().hash for make in NETS.values()}) == len(NETS)
 
 
+def test_routed_nets_saved_before_routers_had_options_keep_their_hash():
+    text = (
+        '{"builder":"lenet","input_shape":[1,28,28],"options":{"width":0.05},"edits":[],"formats":{},"route":{"kind":'
+        '"exits","exits":[{"after":"stage1","router":"exactly-one","threshold":0.25,"features":144,"classes":10}],'
+        '"order":[]},"parts":{}}'
+    )
+    sizes = {name: tensor.shape for name, tensor in routed().state.items()}
+    old = safetensors.torch.save({f"state/{name}": torch.zeros(sizes[name]) for name in sorted(sizes)}, {"net": text})
+    net = Net.from_bytes(old)
+    assert net.to_bytes() == old
+    assert net.hash == "bbd9877f34e3b074"
+    assert torch.equal(run(net, torch.randn(3, *SHAPE)), torch.zeros(3, 10))
+
+
 def test_hash_changes_with_one_weight_and_not_with_order():
     net = lenet()
     state = {name: tensor.clone() for name, tensor in net.state.items()}

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.nets.segments import EXIT, ROUTERS, Exit, Route, Segment, Segments, exactly_one, travel
+from joulemark.nets.routers import ROUTERS, Router, exactly_one
+from joulemark.nets.segments import EXIT, CarryStage, Exit, Route, Segment, Segments, travel
 
 
 def going(plan: dict[int, np.ndarray]):
@@ -155,8 +156,8 @@ def test_exactly_one_by_hand():
 
 
 def test_labels_cannot_enter():
-    for router in ROUTERS.values():
-        assert list(inspect.signature(router).parameters) == ["logits", "threshold"]
+    for router in (Router, *ROUTERS.values()):
+        assert list(inspect.signature(router.forward).parameters) == ["self", "carry", "logits"]
     assert list(inspect.signature(Segments.run).parameters) == ["self", "x"]
     assert list(inspect.signature(Segment.forward).parameters) == ["self", "carry"]
 
@@ -183,7 +184,11 @@ def exit_after(name: str, **changes) -> Exit:
         (Route(kind="exits", exits=(exit_after("c"),)), "need different stages of"),
         (Route(kind="exits", exits=(exit_after("a"), exit_after("a"))), "need different stages of"),
         (Route(kind="exits", exits=(exit_after("a", router="exactly-two"),)), "unknown router 'exactly-two': did you"),
-        (Route(kind="exits", exits=(exit_after("a", features=None, classes=None),)), "needs features and classes"),
+        (Route(kind="exits", exits=(exit_after("a", features=None, classes=None),)), "router exactly-one needs logits"),
+        (
+            Route(kind="exits", exits=(exit_after("a", options={"share": 1}),)),
+            "'exactly-one' does not take {'share': 1}",
+        ),
         (Route(kind="exits", exits=(exit_after("a", classes=None),)), "needs features and classes"),
         (Route(kind="cascade", exits=(exit_after("a"),)), "neither over parts"),
     ],
@@ -193,6 +198,120 @@ def test_routes_that_cannot_be_travelled_are_refused(route, why):
         Segments({name: nn.Flatten() for name in "abc"}, route)
 
 
-def test_a_stage_called_exits_is_refused():
-    with pytest.raises(ValueError, match="cannot have a stage that is called 'exits'"):
-        Segments({"exits": nn.Flatten(), "b": nn.Flatten()}, Route(kind="exits", exits=()))
+@pytest.mark.parametrize("name", ["exits", "routers"])
+def test_a_stage_called_as_heads_or_routers_is_refused(name):
+    with pytest.raises(ValueError, match=f"cannot have a stage that is called '{name}'"):
+        Segments({name: nn.Flatten(), "b": nn.Flatten()}, Route(kind="exits", exits=()))
+
+
+class Count(CarryStage):
+    """Notes how large each row is."""
+
+    def forward(self, carry):
+        return {**carry, "size": carry["features"].abs().sum(1)}
+
+
+class Sized(Router):
+    """Small rows skip the next segment, large ones do not; a bias is learned. Says nothing of logits."""
+
+    needs_logits = False
+
+    def __init__(self, threshold: float, *, small: int) -> None:
+        super().__init__()
+        self.threshold, self.small = threshold, small
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, carry, logits):
+        assert logits is None
+        return torch.where(carry["size"] + self.bias > self.threshold, 1, self.small)
+
+
+class Confident(Router):
+    """Goes on unless the row is large and one of its logits too."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, carry, logits):
+        return (carry["size"] < 4) | (logits.amax(1) < self.threshold)
+
+
+@pytest.fixture
+def skipping(monkeypatch) -> Segments:
+    """count -> (small rows: not here) twice -> negate, exit -> plus: linear stages that can be followed by hand."""
+    monkeypatch.setitem(ROUTERS, "sized", Sized)
+    monkeypatch.setitem(ROUTERS, "confident", Confident)
+    stages = {name: nn.Linear(3, 3) for name in ("twice", "negate", "plus")}
+    with torch.no_grad():
+        for layer, (scale, shift) in zip(stages.values(), ((2, 0), (-1, 0), (1, 100)), strict=True):
+            layer.weight.copy_(torch.eye(3) * scale)
+            layer.bias.fill_(shift)
+    exits = (
+        Exit(after="count", router="sized", threshold=3.0, options={"small": 2}),
+        Exit(after="twice", router="onward", threshold=0.0),
+        Exit(after="negate", router="confident", threshold=5.0, features=3, classes=3),
+    )
+    net = Segments({"count": Count(), **stages}, Route(kind="exits", exits=exits)).eval()
+    with torch.no_grad():
+        net.exits["negate"][1].weight.copy_(torch.eye(3))
+        net.exits["negate"][1].bias.zero_()
+    return net
+
+
+def test_rows_skip_a_segment_and_leave_by_what_the_carry_says(skipping):
+    small, large, leaves = [1.0, -1.0, 0.0], [1.0, 2.0, 1.0], [-3.0, 0.0, -1.0]
+    x = torch.tensor([small, leaves, large, small])
+    seen = {}
+    for name in ("twice", "negate", "plus"):
+        skipping.get_submodule(name).register_forward_pre_hook(lambda _, x, name=name: seen.update({name: len(x[0])}))
+    with torch.no_grad():
+        found = skipping.run(x)
+    assert seen == {"twice": 2, "negate": 4, "plus": 3}
+    expected = [[99.0, 101.0, 100.0], [6.0, 0.0, 2.0], [98.0, 96.0, 98.0], [99.0, 101.0, 100.0]]
+    assert found.tolist() == expected
+    with torch.no_grad():
+        assert torch.cat([skipping.run(row) for row in x.split(1)]).tolist() == expected
+        assert skipping.run(x[:0]).shape == (0, 3)
+
+
+def test_segments_without_logits_are_no_exits(skipping):
+    x = torch.ones(2, 3)
+    with torch.no_grad():
+        outputs = skipping.forward_all(x)
+        steps = [segment({"features": x, "size": x[:, 0]}) for segment in skipping.segments()]
+    assert [logits is None for _, logits, _ in steps] == [True, True, False, False]
+    assert [output[0].tolist() for output in outputs] == [[-2.0] * 3, [98.0] * 3]
+    assert torch.equal(skipping(x), outputs[-1])
+
+
+def test_a_routers_parameters_are_the_nets(skipping):
+    assert "routers.count.bias" in skipping.state_dict()
+    x = torch.tensor([[1.0, -1.0, 0.0]])
+    with torch.no_grad():
+        assert skipping.run(x).tolist() == [[99.0, 101.0, 100.0]]
+        skipping.routers["count"].bias.fill_(5.0)  # now it is large enough not to skip
+        assert skipping.run(x).tolist() == [[98.0, 102.0, 100.0]]
+
+
+def test_a_row_cannot_leave_where_there_are_no_logits(skipping):
+    skipping.routers["count"].small = EXIT
+    with pytest.raises(RuntimeError, match="segment 0 let rows leave, but the segment has no logits"):
+        skipping.run(torch.zeros(2, 3))
+
+
+def test_what_is_ready_has_its_segments_once(monkeypatch):
+    net, x, made = three_exits((0.1, 0.1)), torch.randn(9, 1, 6, 6), []
+    plain = Segments.segments
+    monkeypatch.setattr(Segments, "segments", lambda self: made.append(self) or plain(self))
+    ready = net.ready()
+    with torch.no_grad():
+        for _ in range(3):
+            assert torch.equal(ready(x), net.run(x))
+    assert len(made) == 1 + 3
+
+
+@pytest.mark.parametrize("bare", [Router(), CarryStage()])
+def test_what_lacks_forward_says_so(bare):
+    with pytest.raises(NotImplementedError, match=f"^{type(bare).__name__} is a .* without forward: "):
+        bare(*[{}] * (2 if isinstance(bare, Router) else 1))

@@ -7,7 +7,8 @@ from torch import nn
 
 from joulemark import testing
 from joulemark.nets.net import Net, usual_input_shape
-from joulemark.nets.segments import Exit, Route, exactly_one
+from joulemark.nets.routers import exactly_one
+from joulemark.nets.segments import Exit, Route
 from joulemark.techniques import conditional_deep_learning as cdl
 from joulemark.techniques.conditional_deep_learning import conditional_deep_learning
 from joulemark.techniques.technique import TechniqueError

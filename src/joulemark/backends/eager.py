@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.backends.backend import Images, variant_name
-from joulemark.nets.masked import gathered
+from joulemark.nets.masked import MaskedLayer, gathered
 from joulemark.nets.net import Net
+from joulemark.nets.segments import Segments
 
 OPTIONS = {
     "bf16": "autocast to bfloat16 (convolutions and products round to 8 significant bits)",
@@ -68,7 +69,8 @@ class EagerNet:
         self.layout = torch.channels_last if "channels_last" in options else None
         self.bf16 = "bf16" in options
         self.module = module if self.layout is None else module.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.call = getattr(module, "run", module)
+        self.call = module.ready() if isinstance(module, Segments) else getattr(module, "run", module)
+        self.masked = any(isinstance(layer, MaskedLayer) for layer in module.modules())
         if "compile" in options:
             if hasattr(module, "run"):
                 raise ValueError("torch.compile cannot follow rows that leave: this net is dynamic")
@@ -82,9 +84,12 @@ class EagerNet:
         rows = torch.from_numpy(images)
         if self.layout is not None and rows.dim() == 4:
             rows = rows.contiguous(memory_format=self.layout)
-        with torch.inference_mode(), gathered(self.module), self._precision():
+        with torch.inference_mode(), self._gathered(), self._precision():
             output: Tensor = self.call(rows)
         return output.float().numpy()
+
+    def _gathered(self) -> contextlib.AbstractContextManager[object]:
+        return gathered(self.module) if self.masked else contextlib.nullcontext()
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()

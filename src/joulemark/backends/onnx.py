@@ -91,7 +91,9 @@ class OnnxSegments:
         self.graphs: list[onnxruntime.InferenceSession] = []
         self.reads: list[tuple[str, ...]] = []  # carry entries each graph takes, in the order of its inputs
         self.writes: list[tuple[str, ...]] = []  # carry entries each graph replaces
-        for segment in module.segments():
+        segments = module.segments()
+        self.answers = [segment.answers for segment in segments]  # whether each graph gives logits
+        for segment in segments:
             with torch.no_grad():
                 after, _, _ = segment(carry)
             reads = tuple(sorted(carry))
@@ -113,8 +115,9 @@ class OnnxSegments:
 
     def _step(self, index: int, carry: dict[str, Any]) -> tuple[dict[str, Any], Any, NDArray[np.int64]]:
         feed = dict(zip(self.inputs[index], (carry[key] for key in self.reads[index]), strict=True))
-        logits, onward, *written = self.graphs[index].run(None, feed)
-        return {**carry, **dict(zip(self.writes[index], written, strict=True))}, logits, onward
+        onward, *rest = self.graphs[index].run(None, feed)
+        logits = rest.pop(0) if self.answers[index] else None
+        return {**carry, **dict(zip(self.writes[index], rest, strict=True))}, logits, onward
 
 
 def take_rows(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -131,7 +134,7 @@ class _SegmentGraph(nn.Module):
 
     def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
         carry, logits, onward = self.segment(dict(zip(self.reads, values, strict=True)))
-        return logits, onward, *(carry[key] for key in self.writes)
+        return onward, *(() if logits is None else (logits,)), *(carry[key] for key in self.writes)
 
 
 def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
@@ -144,6 +147,7 @@ def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's exporter copies a deprecated class of its own
+            warnings.filterwarnings("ignore", "# The axis name")  # all entries of a carry have the same rows: so we say
             program = torch.onnx.export(
                 module.eval(),
                 example,

@@ -1,35 +1,39 @@
-"""Dynamic depth: segments, routers, and running only the rows that are still there.
+"""Dynamic depth: segments, and running only the rows that are still there.
 
 A segment maps a carry (a dict of row-first tensors) to ``(carry', logits or None, next)``. ``next`` is an int64 tensor
-with one entry a row: the index of the segment to go to, or ``EXIT``. The router that computes it is part of the
-segment, so it is exported, timed and counted with it; it sees carry and logits, never labels.
+with one entry a row: the index of the segment to go to, or ``EXIT``. The router that computes it (see
+:mod:`joulemark.nets.routers`) is part of the segment, so it is exported, timed and counted with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from joulemark.record import Record, unknown_name
+from joulemark.nets.routers import Carry, Router, router
+from joulemark.record import Record
 
 EXIT = -1
-Carry = dict[str, Tensor]
-Array = TypeVar("Array")
 
 
 class Exit(Record, frozen=True, kw_only=True):
-    """A place where rows may leave: after a stage of the net (or a part of a cascade)."""
+    """A place where rows may leave or part: after a stage of the net (or a part of a cascade).
+
+    Unset options are not written, so that nets saved before they were thought of keep their hash.
+    """
 
     after: str  # child of the module, or name of the part
     router: str  # name in ROUTERS
     threshold: float
-    features: int | None = None  # inputs of the linear head; None: the part's own output is the logits
+    features: int | None = None  # inputs of the linear head; None: a part's output is the logits, a stage has none
     classes: int | None = None
+    options: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # of the router, such as its sizes
 
 
 class Route(Record, frozen=True, kw_only=True):
@@ -40,32 +44,38 @@ class Route(Record, frozen=True, kw_only=True):
     order: tuple[str, ...] = ()  # cascade: names of the parts, cheapest first; the last one answers the rest
 
 
-def exactly_one(logits: Tensor, threshold: float) -> Tensor:
-    """Leave iff exactly one output reaches the threshold (Panda et al. 2016, activation module)."""
-    return (logits >= threshold).sum(1) == 1
+class CarryStage(nn.Module):
+    """A stage that maps the whole carry to the carry after it; any other stage maps ``features`` alone."""
 
-
-ROUTERS: dict[str, Callable[[Tensor, float], Tensor]] = {"exactly-one": exactly_one}
+    def forward(self, carry: Carry) -> Carry:
+        """The carry that the next stages and the router see."""
+        raise NotImplementedError(f"{type(self).__name__} is a carry stage without forward: map a carry to the next")
 
 
 class Segment(nn.Module):
-    """Some stages, an optional head and router; the last segment has no router and every row leaves it."""
+    """Some stages, or one part of a cascade, with an optional head and router; without a router every row leaves."""
 
-    def __init__(self, stages: Sequence[nn.Module], *, head: nn.Module | None, exit: Exit | None, here: int) -> None:
+    def __init__(
+        self, stages: Sequence[nn.Module], *, head: nn.Module | None, router: Router | None, here: int, part: bool
+    ) -> None:
         super().__init__()
-        self.stages, self.head = nn.Sequential(*stages), head
-        self.exit, self.here = exit, here
+        self.stages, self.head, self.router = nn.ModuleList(stages), head, router
+        self.here, self.part = here, part
+        self.answers = head is not None or router is None or part  # a stage without a head has no logits
 
-    def forward(self, carry: Carry) -> tuple[Carry, Tensor, Tensor]:
-        """Compute the stages, the logits of this exit and where each row goes."""
-        features = self.stages(carry["features"])
-        logits = features if self.head is None else self.head(features)
-        if self.exit is None:
-            return carry, logits, torch.full_like(logits[:, 0], EXIT, dtype=torch.int64)
-        leave = ROUTERS[self.exit.router](logits, self.exit.threshold)
-        next_segment = torch.where(leave, EXIT, self.here + 1)
-        # A stage hands its features on; a part of a cascade hands on the input it was given.
-        return (carry if self.head is None else {"features": features}), logits, next_segment
+    def forward(self, carry: Carry) -> tuple[Carry, Tensor | None, Tensor]:
+        """Compute the stages, the logits of this exit if it has any, and where each row goes."""
+        after = carry
+        for stage in self.stages:
+            after = stage(after) if isinstance(stage, CarryStage) else {**after, "features": stage(after["features"])}
+        answer = after["features"] if self.head is None else self.head(after["features"])
+        if self.router is None:
+            return carry, answer, torch.full_like(answer[:, 0], EXIT, dtype=torch.int64)
+        if self.part:
+            after = carry  # a part of a cascade hands on the input that it was given
+        logits = answer if self.answers else None
+        onward = self.router(after, logits)
+        return after, logits, torch.where(onward, self.here + 1, EXIT) if onward.dtype == torch.bool else onward
 
 
 class Segments(nn.Module):
@@ -81,29 +91,34 @@ class Segments(nn.Module):
             self.add_module(name, child)
         heads = {e.after: nn.Linear(e.features, e.classes or 0) for e in route.exits if e.features is not None}
         self.exits = nn.ModuleDict({name: nn.Sequential(nn.Flatten(), head) for name, head in heads.items()})
+        self.routers = nn.ModuleDict({e.after: _router(e, route.kind) for e in route.exits})
         self.route = route
         self.stage_names = list(children)
 
     def segments(self) -> list[Segment]:
         """The segments in order, sharing this net's parameters."""
-        exits = {e.after: e for e in self.route.exits}
+        heads: dict[str, Any] = dict(self.exits.items())
+        routers: dict[str, Any] = dict(self.routers.items())
         made: list[Segment] = []
         stages: list[nn.Module] = []
         for position, name in enumerate(self.stage_names):
             stages.append(self.get_submodule(name))
-            last = position == len(self.stage_names) - 1
-            if last or name in exits:
-                head = self.exits[name] if name in self.exits else None  # noqa: SIM401  (no .get here)
-                made.append(Segment(stages, head=head, exit=None if last else exits[name], here=len(made)))
+            if position == len(self.stage_names) - 1 or name in routers:
+                part = self.route.kind == "cascade"
+                made.append(Segment(stages, head=heads.get(name), router=routers.get(name), here=len(made), part=part))
                 stages = []
         return made
 
     def forward_all(self, x: Tensor) -> list[Tensor]:
-        """Logits of every exit for every row: one static graph, for training heads and choosing thresholds."""
+        """Logits of every exit that has some, for every row: one static graph through all segments.
+
+        For training heads and choosing thresholds.
+        """
         carry, outputs = {"features": x}, []
         for segment in self.segments():
             carry, logits, _ = segment(carry)
-            outputs.append(logits)
+            if logits is not None:
+                outputs.append(logits)
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,17 +127,33 @@ class Segments(nn.Module):
 
     def run(self, x: Tensor) -> Tensor:
         """Logits of the exit each row takes; rows that left are not computed further."""
+        return self.ready()(x)
+
+    def ready(self) -> Callable[[Tensor], Tensor]:
+        """``run`` with the segments of now, found once: for who runs many batches."""
         segments = self.segments()
 
-        def step(index: int, carry: Carry) -> tuple[Carry, Tensor, NDArray[np.int64]]:
+        def step(index: int, carry: Carry) -> tuple[Carry, Tensor | None, NDArray[np.int64]]:
             carry, logits, onward = segments[index](carry)
             return carry, logits, onward.numpy()
 
-        pieces = travel(step, {"features": x}, rows=len(x), take=take_tensor, join=torch.cat)
-        output = torch.empty(len(x), *pieces[0][1].shape[1:], dtype=pieces[0][1].dtype)
-        for rows, logits in pieces:
-            output[torch.from_numpy(rows)] = logits
-        return output
+        def run(x: Tensor) -> Tensor:
+            pieces = travel(step, {"features": x}, rows=len(x), take=take_tensor, join=torch.cat)
+            output = torch.empty(len(x), *pieces[0][1].shape[1:], dtype=pieces[0][1].dtype)
+            for rows, logits in pieces:
+                output[torch.from_numpy(rows)] = logits
+            return output
+
+        return run
+
+
+def _router(exit: Exit, kind: str) -> Router:
+    made = router(exit.router, exit.threshold, {} if exit.options is msgspec.UNSET else exit.options)
+    if made.needs_logits and exit.features is None and kind == "exits":
+        raise ValueError(
+            f"the router {exit.router} needs logits, so its exit {exit.after!r} needs features and classes"
+        )
+    return made
 
 
 def _check(route: Route, names: Sequence[str]) -> None:
@@ -130,15 +161,13 @@ def _check(route: Route, names: Sequence[str]) -> None:
     after = [e.after for e in route.exits]
     if route.kind not in {"exits", "cascade"}:
         raise ValueError(f"a route is 'exits' or 'cascade', not {route.kind!r}")
-    if "exits" in names:
-        raise ValueError("a net with exits cannot have a stage that is called 'exits': their heads are called so")
+    for name in {"exits", "routers"} & set(names):
+        raise ValueError(f"a net with exits cannot have a stage that is called {name!r}: heads and routers stand there")
     if len(set(after)) != len(after) or not set(after) <= set(names[:-1]):
         raise ValueError(f"exits stand after {after}, but need different stages of {list(names[:-1])}")
     for e in route.exits:
-        if e.router not in ROUTERS:
-            raise ValueError(unknown_name("router", e.router, ROUTERS))
-        if (e.features is None) != (e.classes is None) or (e.features is None) != (route.kind == "cascade"):
-            raise ValueError(f"the exit after {e.after!r} needs features and classes along stages, neither over parts")
+        if (e.features is None) != (e.classes is None) or (e.features is not None and route.kind == "cascade"):
+            raise ValueError(f"the exit after {e.after!r} needs features and classes, or neither; neither over parts")
 
 
 def take_tensor(tensor: Tensor, rows: NDArray[np.int64]) -> Tensor:
@@ -158,7 +187,8 @@ def travel(
 
     ``step(i, carry)`` computes segment i. Segments are visited in ascending order; a row may jump forward, never back,
     and rows that meet at a segment are joined. Arrays may be of any kind: ``take(array, row_numbers)`` and
-    ``join(arrays)`` are how rows are gathered and stacked. Raises ``RuntimeError`` if a router sends a row back.
+    ``join(arrays)`` are how rows are gathered and stacked. Raises ``RuntimeError`` if a router sends a row back, or out
+    of a segment that has no logits.
     """
     waiting: dict[int, list[tuple[dict[str, Any], NDArray[np.int64]]]] = {0: [(carry, np.arange(rows))]}
     left: list[tuple[NDArray[np.int64], Any]] = []
@@ -171,12 +201,17 @@ def travel(
             carry = {key: join([one[key] for one, _ in arrived]) for key in arrived[0][0]}
             numbers = np.concatenate([part for _, part in arrived])
         carry, logits, onward = step(here, carry)
-        if not len(numbers):  # an empty batch has the logits of the first exit: none
-            left.append((numbers, logits))
+        if not len(numbers):  # an empty batch has the logits of the first exit that has some: none
+            if logits is None:
+                waiting[here + 1] = [(carry, numbers)]
+            else:
+                left.append((numbers, logits))
         for target in np.unique(onward):
             chosen = np.flatnonzero(onward == target)
             everyone = len(chosen) == len(numbers)  # nobody parts: no copy
             if target == EXIT:
+                if logits is None:
+                    raise RuntimeError(f"the router of segment {here} let rows leave, but the segment has no logits")
                 left.append((numbers[chosen], logits if everyone else take(logits, chosen)))
             elif target <= here:
                 raise RuntimeError(f"the router of segment {here} sent rows back to segment {target}")

@@ -36,7 +36,8 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.nets.net import Net
-from joulemark.nets.segments import Exit, Route, exactly_one
+from joulemark.nets.routers import exactly_one
+from joulemark.nets.segments import Exit, Route
 from joulemark.record import Workload
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 from joulemark.training import MakeOptimiser
