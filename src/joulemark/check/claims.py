@@ -147,12 +147,15 @@ def unbacked_in(path: Path, trials: Mapping[str, Backing]) -> list[Unbacked]:
 
 
 def stored_trials(results: str | Path) -> dict[str, Backing]:
-    """Every sealed trial below ``results`` whose values are sound, by its key; nothing is changed there."""
+    """Every sealed trial below ``results`` by its key; nothing is changed there.
+
+    One with joules from a counter must have sound values, too.
+    """
     found = {}
     for hardware_class, task in folders(results):
         store = Store(results, hardware_class=hardware_class, task=task)
         attempts = {attempt.key: attempt for attempt in _sealed(store, "attempts", Attempt)}
-        trials = [trial for trial in _sealed(store, "trials", Trial) if not faults(trial)]
+        trials = [trial for trial in _sealed(store, "trials", Trial) if not (_metered(trial) and faults(trial))]
         controls = tuple(timing for trial in trials if trial.technique == BASELINE for timing in trial.timings)
         for trial in trials:
             attempt = attempts.get(trial.attempt)
@@ -212,7 +215,7 @@ def _shortfall(claim: str, key: str, names: str, backing: Backing | None) -> str
     if backing is None:
         return f"there is no trial {key}"
     trial = backing.trial
-    metered = [t for t in trial.timings if t.joules.value is not None and t.joules.kind is Kind.MEASURED]
+    metered = _metered(trial)
     real = [timing for timing in metered if timing.execution == "real"]
     if not real:
         return f"trial {key} measured no joules" + (" with real kernels" if metered else "")
@@ -226,6 +229,11 @@ def _shortfall(claim: str, key: str, names: str, backing: Backing | None) -> str
     if claim == "a break-even in energy" and (spent is None or spent.value is None or spent.kind is not Kind.MEASURED):
         return f"the joules of making the net of trial {key} were not measured"
     return None
+
+
+def _metered(trial: Trial) -> list[Timing]:
+    """Timings with joules from a counter."""
+    return [one for one in trial.timings if one.joules.value is not None and one.joules.kind is Kind.MEASURED]
 
 
 def _above_control(timing: Timing, controls: tuple[Timing, ...]) -> bool:
