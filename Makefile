@@ -12,11 +12,12 @@ quick: .venv/quick  ## the main job on the embedded data, and its page
 test: .venv/dev  ## all tests; those whose data or browser are missing are counted as skips
 	$(BIN)/python -m pytest
 
-check: .venv/dev  ## lint, types, and the direction of imports
+check: .venv/dev  ## lint, types, the direction of imports, and results and words that claim no more than was measured
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/joulemark check results $(addprefix --words ,$(wildcard *.md docs/*.md) pyproject.toml)
 
 format: .venv/dev
 	$(BIN)/ruff format src tests

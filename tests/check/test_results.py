@@ -10,9 +10,10 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import GENTLE, GREEDY, attempt, baseline_trial, fill, made, net_hash, study, trial
+from made_up import GENTLE, GREEDY, attempt, baseline_trial, fill, free, made, net_hash, score, study, trial
 
 from joulemark.check.results import as_json, as_lines, check_results
+from joulemark.record import Failure, Quantity, content_key
 from joulemark.store import Store
 
 
@@ -38,9 +39,9 @@ def test_a_sound_folder_has_nothing_broken(folder):
     root, _ = folder
     found = check_results(root)
     assert found.broken == found.notes == ()
-    assert (found.records, found.nets) == (17, 6)
+    assert (found.records, found.nets) == (19, 6)
     assert as_json(found)["clean"] is True
-    assert as_lines(found) == [f"17 records and 6 nets in {root}: nothing broken."]
+    assert as_lines(found) == [f"19 records and 6 nets in {root}: nothing broken."]
 
 
 def test_checking_changes_nothing(folder):
@@ -207,3 +208,145 @@ def test_lines_are_grouped_by_file_and_counted(folder):
         f"        net differs from its attempt, attempts/{GENTLE_ATTEMPT.key}.json",
     ]
     assert lines[-1].endswith(": 2 broken in 1 file.")
+
+
+def double(quantity: Quantity) -> Quantity:
+    return msgspec.structs.replace(quantity, value=2 * quantity.value)
+
+
+def test_joules_of_a_model_doubled_in_attempt_and_trial_are_caught(folder):
+    root, store = folder
+    own, judged = baseline_trial(0), attempt("baseline", {}, 0)
+    report = msgspec.structs.replace(own.models[0], joules=double(own.models[0].joules))
+    replace(store, own, models=(report,))
+    assert any("says other joules than in its attempt" in one for one in problems(root))
+    replace(store, judged, models={"toy-model": report.joules})
+    assert any("its layers add up to" in one for one in problems(root))
+    replace(store, own, models=())
+    assert any("models are others than those of its attempt" in one for one in problems(root))
+
+
+def test_a_simulated_attempt_whose_trial_is_called_real_is_caught(folder):
+    root, store = folder
+    replace(store, GENTLE_ATTEMPT, backend="eager", execution="simulated", reason="no kernel")
+    found = problems(root)
+    assert any("is real on eager, simulated there in its attempt" in one for one in found)
+    assert any("is simulated in its attempt, and its timings say otherwise" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("record", "changes", "path", "sentence"),
+    [
+        (GENTLE_ATTEMPT, {"score": score("validation", 22, 800)}, "attempts", "800 validation images; others of this"),
+        (attempt("baseline", {}, 1), {"score": score("validation", 22, 800)}, "attempts", "800 validation images"),
+        (GENTLE_TRIAL, {"scores": {"eager": score("test", 22, 800)}}, "trials", "800 test images; others of this task"),
+    ],
+)
+def test_a_score_of_other_images_is_named_and_all_else_is_judged(folder, record, changes, path, sentence):
+    root, store = folder
+    replace(store, record, **changes)
+    replace(store, baseline_trial(0), warnings=("load",))
+    found = problems(root)
+    assert any(one.startswith(f"{path}/{record.key}.json ") and sentence in one for one in found)
+    assert any("warns of load" in one for one in found)
+    if path == "attempts":
+        assert any(one.startswith("studies/toy-suite.json the choice of halve cannot be made again") for one in found)
+
+
+def test_a_choice_that_cannot_be_made_leaves_those_of_other_techniques(folder):
+    root, store = folder
+    whole = study()
+    for seed in (0, 1):
+        other = attempt("third", {"share": 0.4}, seed)
+        store.put(made("third", {"share": 0.4}, seed))
+        store.put(other)
+        whole = msgspec.structs.replace(
+            whole, attempts={**whole.attempts, "third": (*whole.attempts.get("third", ()), other.key)}
+        )
+    store.put(whole)
+    replace(store, GENTLE_ATTEMPT, score=score("validation", 22, 800))
+    found = problems(root)
+    assert any("the choice of halve cannot be made again" in one for one in found)
+    assert any("(third, seed 1) is chosen by the rules and was not tested" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "count"),
+    [
+        ({"attempts": {"halve": study().attempts["halve"][:2]}}, "attempts", 2),  # a setting
+        ({"attempts": {}, "trials": study().trials[:2]}, "attempts", 4),  # a technique
+        ({"free": study().free[:1]}, "free", 1),
+        ({"free": ()}, "free", 2),
+    ],
+)
+def test_what_a_study_leaves_out_is_named(folder, changes, path, count):
+    root, store = folder
+    replace(store, study(), **changes)
+    found = [one for one in problems(root) if "no study names it" in one]
+    assert len(found) == count
+    assert all(one.startswith(f"{path}/") for one in found)
+
+
+def test_a_setting_is_named_with_every_seed_and_a_study_with_its_limits(folder):
+    root, store = folder
+    replace(store, study(), attempts={"halve": study().attempts["halve"][:3]})
+    assert any("is named without seed 1" in one for one in problems(root))
+    replace(store, study(), limits_points=())
+    assert any("does not say its limits" in one for one in problems(root))
+    replace(store, study(), models=("toy-model", "other"))
+    assert any("is judged by toy-model, the study by other, toy-model" in one for one in problems(root))
+
+
+def test_records_without_a_study_are_broken_and_a_net_alone_is_not(folder):
+    root, store = folder
+    place(store, "studies/toy-suite.json").unlink()
+    assert any(one.startswith("studies there is no study") for one in problems(root))
+    for kind in ("attempts", "trials", "free"):
+        shutil.rmtree(place(store, kind))
+    assert problems(root) == []
+
+
+def older(record):
+    return msgspec.structs.replace(record.provenance, commit="0123456789ab")
+
+
+def test_what_is_left_from_other_code_judged_anew_or_failed_is_a_note(folder):
+    root, store = folder
+    replace(store, study(), attempts={"halve": study().attempts["halve"][:2]})
+    losers = [attempt("halve", GREEDY, seed) for seed in (0, 1)]
+    for loser in losers:  # made by another commit
+        replace(store, loser, provenance=older(loser))
+    assert problems(root) == []
+    for loser in losers:  # made by other code
+        store.put(loser)
+        replace(store, made("halve", GREEDY, loser.seed), code="y")
+    assert problems(root) == []
+    fill(root)  # judged a second time: the study names the first
+    replace(store, losers[0], key="f" * 16)
+    replace(store, free(control=False), key="e" * 16)
+    assert problems(root) == []
+    assert "2 records stand in no study" in check_results(root).notes[0].problem
+
+
+def test_the_seeds_of_a_setting_that_failed_are_no_secret(folder):
+    root, store = folder
+    replace(store, study(), attempts={"halve": study().attempts["halve"][:2]})
+    assert len(problems(root)) == 2
+    loser = attempt("halve", GREEDY, 0)
+    store.put(
+        Failure(
+            key=content_key("failure", loser.task_key, "halve"), task=loser.task, task_key=loser.task_key,
+            technique="halve", knobs=GREEDY, seed=1, reason="it hung", started="2026-01-02T03:04:05Z",
+        )
+    )  # fmt: skip
+    assert problems(root) == []
+
+
+def test_a_group_of_free_settings_has_one_control(folder):
+    root, store = folder
+    control = free(control=True)
+    replace(store, control, key="f" * 16)
+    assert any("is the second control of its group" in one for one in problems(root))
+    another = msgspec.structs.replace(control.conditions, seconds=11.0)
+    replace(store, control, key="f" * 16, conditions=another)  # measured again, in a group of its own
+    assert problems(root) == []

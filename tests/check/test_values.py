@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import GENTLE, attempt, made, quantity, score, study, trial
+from made_up import GENTLE, attempt, free, made, quantity, score, study, trial, windows
 
 from joulemark.check.values import faults
 from joulemark.record import Kind, Ratio
@@ -17,6 +17,8 @@ from joulemark.rules import pack_bits
 from joulemark.stats import paired_ratio
 
 ATTEMPT, TRIAL = attempt("halve", GENTLE, 0), trial("halve", GENTLE, 0)
+UNPACED = msgspec.structs.replace(TRIAL, paced=())
+FREE, CONTROL = free(control=False), free(control=True)
 
 
 def changed(record, path: str, value):
@@ -30,7 +32,9 @@ def changed(record, path: str, value):
     return msgspec.structs.replace(record, **{head: changed(getattr(record, head), rest, value) if rest else value})
 
 
-@pytest.mark.parametrize("record", [made("halve", GENTLE, 1), made("baseline", {}, 0), ATTEMPT, TRIAL, study()])
+@pytest.mark.parametrize(
+    "record", [made("halve", GENTLE, 1), made("baseline", {}, 0), ATTEMPT, TRIAL, FREE, CONTROL, study()]
+)
 def test_sound_records_have_no_faults(record):
     assert faults(record) == []
 
@@ -75,10 +79,10 @@ def test_sound_records_have_no_faults(record):
         (TRIAL, "timings.0.blocks", ((1.0, 1.0, 1.0),), "ratio: has too few blocks behind it"),
         (TRIAL, "timings.0.blocks.1.0", 0.0, "timings[0]: a block is not positive"),
         (TRIAL, "timings.0.blocks.2.0", 1.5e-3, "its raw blocks give"),
-        (TRIAL, "timings.0.seconds.value", 1.0, "timings[0]: its seconds, 1, lie outside its own blocks"),
+        (TRIAL, "timings.0.seconds.value", 1.0, "timings[0]: seconds: says 1 "),
         (TRIAL, "timings.0.joules_ratio", Ratio(value=2, low=1, high=3, count=4), "no joules or no raw blocks"),
         (TRIAL, "timings.0.threads", 0, "says batch 1 on 0 threads"),
-        (TRIAL, "timings.0.reference_blocks", ((1.0, 1.0),), "other numbers of blocks"),
+        (TRIAL, "timings.0.reference_blocks", ((1.0, 1.0),), "blocks of a reference, which is its own backend"),
         (TRIAL, "warnings", ("load",), "warns of load; its own numbers warn of nothing"),
         (TRIAL, "models.0.coverage", 1.5, "models[0]: coverage is 1.5"),
         (TRIAL, "models.0.layers.0.macs", 900.0, "models: toy-model counts 900 MACs"),
@@ -119,9 +123,13 @@ def test_a_ratio_of_few_blocks_stands_or_falls_with_each(blocks, factor):
         TRIAL.timings[0],
         blocks=tuple(blocks),
         ratio=paired_ratio(blocks),
-        seconds=quantity(float(np.median([middle for _, middle, _ in blocks])), "s/input"),
+        seconds=windows([middle for _, middle, _ in blocks]),
+        baseline_seconds=windows([one for first, _, last in blocks for one in (first, last)]),
+        turned=(),
     )
-    assert faults(changed(TRIAL, "timings", (timing,))) == []
+    timing = msgspec.structs.replace(timing, reference_ratio=timing.ratio, reference_seconds=timing.baseline_seconds)
+    trial = msgspec.structs.replace(TRIAL, order=(), order_seed=None, warnings=(), timings=(timing,))
+    assert faults(trial) == []
     first, middle, last = blocks[0]
     edited = msgspec.structs.replace(timing, blocks=((first * factor, middle, last), *blocks[1:]))
     assert any("its raw blocks give" in one for one in faults(changed(TRIAL, "timings", (edited,))))
@@ -133,11 +141,75 @@ def test_the_headline_ratio_is_recomputed_against_its_reference():
     rows = [(a, middle, b) for (a, b), (_, middle, _) in zip(reference, timing.blocks, strict=True)]
     headline = paired_ratio(rows)
     sound = msgspec.structs.replace(
-        timing, reference="onnxruntime", reference_blocks=reference, reference_ratio=headline
-    )
-    assert faults(changed(TRIAL, "timings", (sound,))) == []
+        timing, reference="onnxruntime", reference_blocks=reference, reference_ratio=headline,
+        reference_seconds=windows([one for both in reference for one in both]),
+        screening={"eager": 1e-3, "onnxruntime": 5e-4},
+    )  # fmt: skip
+    assert faults(changed(UNPACED, "timings", (sound,))) == []
     assert headline.value == pytest.approx(timing.ratio.value / 2)
     wrong = msgspec.structs.replace(sound, reference_ratio=timing.ratio)
-    assert any("reference_ratio: says" in one for one in faults(changed(TRIAL, "timings", (wrong,))))
-    same = msgspec.structs.replace(timing, reference="eager", reference_ratio=timing.ratio)
-    assert faults(changed(TRIAL, "timings", (same,))) == []
+    assert any("reference_ratio: says" in one for one in faults(changed(UNPACED, "timings", (wrong,))))
+    short = msgspec.structs.replace(sound, reference_blocks=reference[:3])
+    assert any("other numbers of blocks" in one for one in faults(changed(UNPACED, "timings", (short,))))
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "value", "sentence"),
+    [
+        (TRIAL, "models.0.joules.value", 5e-6, "models[0]: says 5e-06 J, its layers add up"),
+        (TRIAL, "models.0.joules.value", 2.4999e-6, "models[0]: says 2.4999e-06 J, its layers add up"),
+        (TRIAL, "timings.0.reference", "onnxruntime", "reference is onnxruntime, its screening was won by eager"),
+        (TRIAL, "timings.0.screening.eager", 3e-3, "reference is eager, its screening was won by onnxruntime"),
+        (TRIAL, "timings.0.baseline_seconds.value", 1.004e-3, "baseline_seconds: says 0.001004"),
+        (TRIAL, "timings.0.reference_seconds.value", 1.004e-3, "reference_seconds: says 0.001004"),
+        (TRIAL, "timings.0.reference_seconds", None, "reference_seconds: is unknown, though there are 8 windows"),
+        (TRIAL, "timings.0.baseline_seconds.high", 1.029e-3, "baseline_seconds: says"),
+        (TRIAL, "timings.0.seconds.low", None, "seconds: says"),
+        (TRIAL, "timings.0.seconds.count", 40, "seconds: is said to be of 40 windows, and is of 4"),
+        (TRIAL, "timings.0.turned", tuple(not one for one in TRIAL.timings[0].turned), "turned: the blocks of eager"),
+        (TRIAL, "order", TRIAL.order[:-1], "order: is not what seed 0 makes of its timings"),
+        (TRIAL, "order_seed", 1, "turned: the blocks of eager batch 1"),
+        (TRIAL, "order_seed", -1, "cannot be judged"),
+        (TRIAL, "order_seed", None, "has an order of blocks and no seed of it"),
+        (TRIAL, "paced.0.busy_ratio", 3.0, "paced[0]: busy_ratio: says 3, the busy seconds of the two give 2.5"),
+        (TRIAL, "paced.0.candidate.missed", 41, "candidate: missed 41 of 40 inputs"),
+        (TRIAL, "paced.0.candidate.inputs", 400, "candidate: counts 400 inputs"),
+        (TRIAL, "paced.0.candidate.latency_95_seconds", 1e-3, "its median latency, 0.002 s, does not lie"),
+        (TRIAL, "paced.0.baseline.busy_seconds_per_hour", 3700.0, "baseline: its busy or CPU-seconds"),
+        (TRIAL, "paced.0.baseline.busy_seconds_per_hour", 0.0, "busy seconds that are not positive"),
+        (TRIAL, "paced.0.reference", "onnxruntime", "is paced against onnxruntime, which is not the fastest"),
+        (TRIAL, "conditions.seconds", 0.0, "conditions: cannot be"),
+        (FREE, "loss_points", 0.0, "loses 0.0 points"),
+        (FREE, "loss_bound", 0.1, "(at most 0.1)"),
+        (FREE, "score", None, "has a score or a loss without both scores behind it"),
+        (FREE, "score", score("validation", 25), "agreement: 5 images are right in one score alone"),
+        (FREE, "agreement.same_class", 1.0, "agreement: says 1 ("),
+        (FREE, "agreement.same_class", 1.5, "agreement: same_class: 1.5 is no share"),
+        (FREE, "agreement.images", 500, "agreement: is of 500 images"),
+        (FREE, "agreement.low", 0.9999, "agreement: says"),
+        (FREE, "seconds.value", 4e-4, "seconds: says 0.0004"),
+        (FREE, "cpu_seconds.value", 4e-4, "cpu_seconds: says 0.0004"),
+        (FREE, "flags", ("load",), "flags: says load, its conditions give nothing"),
+        (FREE, "conditions.busy_cpu_seconds", 19.0, "flags: says nothing, its conditions give load"),
+        (FREE, "joules_ratio", Ratio(value=2.0, low=1.9, high=2.1, count=4), "joules_ratio: has too few blocks"),
+        (FREE, "blocks", (), "ratio: has too few blocks behind it"),
+        (FREE, "turned", tuple(not one for one in FREE.turned), "turned: the blocks that ran inside out are not"),
+        (FREE, "order", tuple(sorted(FREE.order)), "order: is not what seed 9 makes of any group"),
+        (FREE, "batch_size", 64, "order: eager:bf16,channels_last, 2 threads, batch 64 has 4 blocks"),
+        (FREE, "control", True, "is called the control, which runs at batch 1 without options"),
+    ],
+)  # fmt: skip
+def test_what_blocks_and_bits_give_again_is_named_where_it_differs(record, path, value, sentence):
+    found = faults(changed(record, path, value))
+    assert any(sentence in one for one in found), found
+
+
+def test_a_free_setting_that_could_not_run_has_nothing_to_derive():
+    blank = msgspec.structs.replace(
+        FREE, reason="no kernel", ratio=None, cpu_ratio=None, blocks=(), cpu_blocks=(), turned=(), agreement=None,
+        score=None, baseline_score=None, loss_points=None, loss_bound=None,
+        seconds=msgspec.structs.replace(FREE.joules, unit="s/input"),
+        cpu_seconds=msgspec.structs.replace(FREE.joules, unit="s/input"),
+    )  # fmt: skip
+    assert faults(blank) == []  # it failed after its windows: its group's order stays
+    assert faults(msgspec.structs.replace(blank, order=(), order_seed=None, conditions=None)) == []

@@ -9,16 +9,18 @@ None of this stops somebody who makes up a record and seals it; only running it 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from joulemark.check.choice import hidden, miscounted, named_attempts, second_controls, study_faults, unreadable
+from joulemark.check.derived import same
 from joulemark.check.values import faults
 from joulemark.record import Attempt, FreeTrial, Made, Record, Study, Trial
-from joulemark.rules import BASELINE, boards, candidates, chosen
+from joulemark.rules import BASELINE
 from joulemark.store import KINDS, WRITING, Store, folders, opened
 
 ENDING = ".safetensors"
@@ -76,13 +78,13 @@ class _Folder:
         for record_type, kind in KINDS.items():
             self._read(record_type, kind)
         saved = self._saved_nets()
+        for path, problem in miscounted(self.records):
+            self._break(path, problem)
         for path, record in self.records.items():
-            for problem in (*faults(record), *self._misplaced(record), *self._links(record)):
-                self._break(path, problem)
+            for rule in (faults, self._misplaced, self._links):
+                self._judge(path, rule, record)
         self._missing_nets(saved)
-        for path, study in self._of(Study).items():
-            for problem in self._study(study):
-                self._break(path, problem)
+        self._studies()
         for name in self.store.names("damaged"):
             self._note(f"damaged/{name}", "could not be read by an earlier run, which set it aside")
         self._note_unused()
@@ -90,6 +92,14 @@ class _Folder:
 
     def _break(self, path: str, problem: str) -> None:
         self.broken.append(Finding(path=f"{self.hardware_class}/{self.task}/{path}", problem=problem))
+
+    def _judge(self, path: str, rule: Callable[..., Iterable[str]], *given: Any) -> None:
+        """Break what a rule finds; where the rule itself fails that is found too, and all else is judged still."""
+        try:
+            for problem in rule(*given):
+                self._break(path, problem)
+        except (ValueError, ArithmeticError) as error:
+            self._break(path, f"cannot be judged: {error}")
 
     def _note(self, path: str, problem: str) -> None:
         self.notes.append(Finding(path=f"{self.hardware_class}/{self.task}/{path}".rstrip("/"), problem=problem))
@@ -155,7 +165,7 @@ class _Folder:
             yield from self._agrees(record, f"attempts/{record.attempt}.json", "attempt")
             attempt = self.records.get(f"attempts/{record.attempt}.json")
             if attempt is not None:
-                yield from _same_models(record, attempt)
+                yield from _same_judgement(record, attempt)
         elif isinstance(record, Made) and record.start is not None:
             starts = {
                 one.net for one in self._of(Made).values() if (one.technique, one.seed) == (BASELINE, record.seed)
@@ -172,58 +182,27 @@ class _Folder:
             if getattr(record, name) != getattr(other, name):
                 yield f"{name} differs from its {what}, {path}"
 
-    def _study(self, study: Study) -> Iterator[str]:
-        named = {BASELINE: study.baselines, **study.attempts}
-        pool: list[Attempt] = []
-        for technique, keys in named.items():
-            for key in keys:
-                attempt = self.records.get(f"attempts/{key}.json")
-                if attempt is None:
-                    yield f"attempt {key} of {technique} is not there or cannot be read"
-                elif attempt.technique != technique:
-                    yield f"attempt {key} is of {attempt.technique}, named as {technique}"
-                else:
-                    pool.append(attempt)
-        seeds = [attempt.seed for attempt in pool if attempt.technique == BASELINE]
-        if len(set(seeds)) < len(seeds):
-            yield "two baselines share a seed"
-        for seed in sorted({attempt.seed for attempt in pool} - set(seeds)):
-            yield f"seed {seed} has no baseline"
-        for key in study.free:
-            if f"free/{key}.json" not in self.records:
-                yield f"free setting {key} is not there or cannot be read"
-        yield from self._tested(study, pool)
-
-    def _tested(self, study: Study, pool: Sequence[Attempt]) -> Iterator[str]:
-        """The trials of a study are of the attempts that the rules choose, and of no others."""
-        trials = {key: self.records.get(f"trials/{key}.json") for key in study.trials}
-        yield from (f"trial {key} is not there or cannot be read" for key, trial in trials.items() if trial is None)
-        tested = [trial.attempt for trial in trials.values() if trial is not None]
-        yield from (
-            f"attempt {key} was tested {tested.count(key)} times" for key in sorted({*tested}) if tested.count(key) > 1
-        )
-        named = {*study.baselines, *(key for keys in study.attempts.values() for key in keys)}
-        yield from (f"a trial is of attempt {key}, which the study does not name" for key in sorted({*tested} - named))
-        names = {attempt.key: f"{attempt.technique}, seed {attempt.seed}" for attempt in pool}
-        if not study.limits_points or set(names) != named:
-            why = "an attempt is missing" if study.limits_points else "the study does not say its limits"
-            self._note(f"studies/{study.key}.json", f"the choice could not be made again: {why}")
-            return
-        all_boards = boards(study.models)
-        settings = chosen(candidates(pool, all_boards), all_boards, study.limits_points)
-        right = {key for found in settings.values() for candidate in found for key in candidate.attempts}
-        right |= {attempt.key for attempt in pool if attempt.technique == BASELINE}
-        for key in sorted(right - set(tested)):
-            yield f"attempt {key} ({names[key]}) is chosen by the rules and was not tested"
-        for key in sorted((set(tested) & set(names)) - right):
-            yield f"attempt {key} ({names[key]}) was tested, though the rules do not choose it"
+    def _studies(self) -> None:
+        """What was tried against what the studies of this folder name of it."""
+        judged = any(isinstance(record, Attempt | Trial | FreeTrial) for record in self.records.values())
+        if judged and not self.store.names("studies"):
+            self._break("studies", "there is no study: nothing says which records belong together; run the suite again")
+        for path, study in self._of(Study).items():
+            self._judge(path, study_faults, study, self.records)
+            for technique in study.attempts:
+                if unreadable(study, technique, self.records):
+                    self._note(path, f"the choice of {technique} could not be made again: an attempt is missing")
+        for rule in (hidden, second_controls):
+            for path, problem in rule(self.records):
+                self._break(path, problem)
 
     def _note_unused(self) -> None:
         """Records that no study names are drawn nowhere; they are left from other settings."""
         used = set()
         for study in self._of(Study).values():
-            attempts = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
-            used |= {f"attempts/{key}.json" for key in attempts} | {f"trials/{key}.json" for key in study.trials}
+            used |= {f"attempts/{key}.json" for key in named_attempts(study)} | {
+                f"trials/{key}.json" for key in study.trials
+            }
             used |= {f"free/{key}.json" for key in study.free}
         unused = [
             path for path in self.records if path.startswith(("attempts/", "trials/", "free/")) and path not in used
@@ -232,14 +211,22 @@ class _Folder:
             self._note("", f"{len(unused)} records stand in no study, so on no board")
 
 
-def _same_models(trial: Trial, attempt: Attempt) -> Iterator[str]:
-    """Models and proxies see the same net with the same inputs twice: they say the same."""
+def _same_judgement(trial: Trial, attempt: Attempt) -> Iterator[str]:
+    """Models, proxies and the backend see the same net twice: they say the same."""
     for report in trial.models:
         before = attempt.models.get(report.model)
-        if before is not None and before.value != report.joules.value:
+        if before is not None and not same(before.value, report.joules.value):
             yield f"models: {report.model} says other joules than in its attempt"
+    if {report.model for report in trial.models} != set(attempt.models):
+        yield "models are others than those of its attempt"
     if trial.proxies != attempt.proxies:
         yield "proxies differ from those of its attempt"
+    for timing in trial.timings:
+        home = timing.backend == attempt.backend
+        if home and (timing.execution, timing.reason) != (attempt.execution, attempt.reason):
+            yield f"is {timing.execution} on {timing.backend}, {attempt.execution} there in its attempt"
+    if trial.timings and (attempt.execution == "real") != any(one.execution == "real" for one in trial.timings):
+        yield f"is {attempt.execution} in its attempt, and its timings say otherwise"
 
 
 def as_lines(checked: Checked) -> list[str]:

@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from joulemark.check.derived import (
+    AGREE,
+    agreement_faults,
+    free_faults,
+    paced_faults,
+    same,
+    timing_faults,
+    trial_faults,
+)
 from joulemark.record import (
+    Agreement,
     Attempt,
+    Conditions,
     EnergyReport,
     FreeTrial,
     Kind,
     Machine,
     Made,
     Making,
+    Paced,
     Quantity,
     Ratio,
     Record,
@@ -29,11 +41,6 @@ from joulemark.record import (
     Trial,
 )
 from joulemark.rules import BASELINE
-from joulemark.stability import recomputed, warnings
-from joulemark.stats import paired_ratio
-
-AGREE = 1e-9
-"""Relative difference up to which two ways of computing one number agree (ours: far above rounding of doubles)."""
 
 KEY = re.compile(r"[0-9a-f]{16}")
 """A content key or the hash of a net."""
@@ -52,8 +59,11 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, "is not a finite number"
     elif isinstance(value, msgspec.Struct):
         rule = _RULES.get(type(value))
-        for fault in rule(value) if rule is not None else ():
-            yield path, fault
+        try:
+            for fault in rule(value) if rule is not None else ():
+                yield path, fault
+        except (ValueError, ArithmeticError) as error:  # values that a rule cannot even compute with
+            yield path, f"cannot be judged: {error}"
         for name in value.__struct_fields__:
             yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."))
     elif isinstance(value, Mapping):
@@ -121,46 +131,13 @@ def _timing(timing: Timing) -> Iterator[str]:
         yield f"says batch {timing.batch_size} on {timing.threads} threads"
     yield from _kinds({"seconds": timing.seconds, "baseline_seconds": timing.baseline_seconds}, Kind.MEASURED, "s")
     yield from _kinds({"joules": timing.joules}, Kind.MEASURED, "J")
-    middles = [middle for _, middle, _ in timing.blocks]
-    if middles and timing.seconds.value is not None and not _within(timing.seconds.value, middles):
-        yield f"its seconds, {timing.seconds.value:g}, lie outside its own blocks"
     if timing.joules_ratio is not None and (timing.joules.value is None or not timing.joules_blocks):
         yield "joules_ratio: has no joules or no raw blocks behind it"
     rows = (timing.blocks, timing.joules_blocks, timing.reference_blocks, timing.reference_joules_blocks)
     if any(one <= 0 for blocks in rows for block in blocks for one in block):
         yield "a block is not positive"
         return
-    try:
-        found = recomputed(timing)
-    except ValueError:
-        yield "has other numbers of blocks for itself and for its reference"
-        return
-    for name, ratio in found.items():
-        yield from _same_ratio(name, getattr(timing, name), ratio)
-
-
-def _within(value: float, values: Sequence[float]) -> bool:
-    slack = AGREE * abs(value)
-    return min(values) - slack <= value <= max(values) + slack
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "nothing"
-
-
-def _same_ratio(name: str, stated: Ratio | None, found: Ratio | None) -> Iterator[str]:
-    """A stored ratio against the one that its raw blocks give."""
-    if stated is None or found is None:
-        if stated is not found:
-            yield f"{name}: " + ("is missing, though its blocks give one" if found else "has too few blocks behind it")
-        return
-    pairs = zip((stated.value, stated.low, stated.high), (found.value, found.low, found.high), strict=True)
-    if stated.count != found.count or any(abs(a - b) > AGREE * abs(b) for a, b in pairs):
-        yield f"{name}: says {_shown(stated)}, its raw blocks give {_shown(found)}"
-
-
-def _shown(ratio: Ratio) -> str:
-    return f"{ratio.value:.6g} ({ratio.low:.6g} to {ratio.high:.6g}) of {ratio.count}"
+    yield from timing_faults(timing)
 
 
 def _executed(execution: str, reason: str | None) -> Iterator[str]:
@@ -191,8 +168,8 @@ def _report(report: EnergyReport) -> Iterator[str]:
     if any(part < 0 for layer in report.layers for part in (layer.macs, *layer.joules.values())):
         yield "a layer has negative joules or MACs"
     total = math.fsum(part for layer in report.layers for part in layer.joules.values())
-    if report.joules.value is not None and total > report.joules.value * (1 + AGREE):
-        yield f"says {report.joules.value:g} J, its layers alone add up to {total:g} J"
+    if report.joules.value is not None and not same(report.joules.value, total):
+        yield f"says {report.joules.value:g} J, its layers add up to {total:g} J"
 
 
 def _proxies(proxies: Mapping[str, float]) -> Iterator[str]:
@@ -231,9 +208,7 @@ def _trial(trial: Trial) -> Iterator[str]:
     if untested := sorted({timing.backend for timing in trial.timings} - set(trial.scores)):
         yield f"is timed on {untested[0]}, where it was not tested"
     if not any(one <= 0 for timing in trial.timings for block in timing.blocks for one in block):
-        judged = tuple(warnings(trial))
-        if judged != trial.warnings:
-            yield f"warns of {_listed(trial.warnings)}; its own numbers warn of {_listed(judged)}"
+        yield from trial_faults(trial)
     executed = trial.proxies.get("macs_per_input")
     for report in trial.models:
         macs = math.fsum(layer.macs for layer in report.layers)
@@ -248,11 +223,25 @@ def _free(free: FreeTrial) -> Iterator[str]:
     yield from _kinds({"joules": free.joules}, Kind.MEASURED, "J")
     if (free.reason is None) == (free.seconds.value is None):
         yield "has both seconds and a reason why it could not run, or neither"
-    if any(one <= 0 for block in (*free.blocks, *free.cpu_blocks) for one in block):
+    if any(one <= 0 for block in (*free.blocks, *free.cpu_blocks, *free.joules_blocks) for one in block):
         yield "a block is not positive"
         return
-    yield from _same_ratio("ratio", free.ratio, paired_ratio(free.blocks))
-    yield from _same_ratio("cpu_ratio", free.cpu_ratio, paired_ratio(free.cpu_blocks))
+    yield from free_faults(free)
+
+
+def _paced(paced: Paced) -> Iterator[str]:
+    yield from _executed(paced.execution, paced.reason)
+    hourly = {"candidate": paced.candidate, "baseline": paced.baseline}
+    yield from _kinds(
+        {f"{name}.joules_per_hour": side.joules_per_hour for name, side in hourly.items()}, Kind.MEASURED, "J"
+    )
+    yield from paced_faults(paced)
+
+
+def _conditions(conditions: Conditions) -> Iterator[str]:
+    seen = (conditions.own_cpu_seconds, conditions.busy_cpu_seconds, conditions.stolen_seconds, conditions.throttles)
+    if conditions.seconds <= 0 or conditions.cores < 1 or any(one is not None and one < 0 for one in seen):
+        yield "cannot be: a time, a count of cores or of events is negative or 0"
 
 
 def _study(study: Study) -> Iterator[str]:
@@ -286,5 +275,8 @@ _RULES: dict[type, Callable[[Any], Iterator[str]]] = {
     Attempt: _attempt,
     Trial: _trial,
     FreeTrial: _free,
+    Paced: _paced,
+    Agreement: agreement_faults,
+    Conditions: _conditions,
     Study: _study,
 }
