@@ -367,6 +367,7 @@ class FreeTrial(Record, frozen=True, kw_only=True):
     control: bool  # the baseline's own setting against itself: A/A
     reason: str | None = None  # why it could not run
     ratio: Ratio | None = None  # baseline seconds / its seconds, per input
+    control_ratio: Ratio | None = None  # the baseline against itself in the same blocks: A/A
     seconds: Quantity  # per input
     cpu_ratio: Ratio | None = None  # the same of CPU-seconds: threads may buy seconds with them
     cpu_seconds: Quantity  # per input, all threads of this process

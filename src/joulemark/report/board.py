@@ -23,10 +23,22 @@ from joulemark.report.costs import (
     making_total,
     measure_loss,
     own_ratio,
+    seed_ratios,
+    timing_at,
 )
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, places
-from joulemark.rules import BASELINE, Board, Candidate, boards, candidates, nearest, why_ineligible, winner
+from joulemark.rules import (
+    BASELINE,
+    Board,
+    Candidate,
+    boards,
+    candidates,
+    level_of,
+    nearest,
+    why_ineligible,
+    winner,
+)
 
 T = TypeVar("T")
 
@@ -118,6 +130,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
         batch_size=batch_size,
         baseline_cost=cost,
         reference=references(results.trials, batch_size) if board.needs_real else (),
+        controls=controls(results, board, batch_size),
         rows=tuple(rows) if cost is not None or ranked else (),
         ineligible=tuple(apart),
         note=empty,
@@ -203,7 +216,6 @@ def winner_row(
     homes = [home_timing(candidate, batch_size) for _, candidate in pairs]
     backend = next((timing.backend for timing in homes if timing is not None), results.backends[0])
     test = tested_loss(pairs, backend)
-    itself = [home_timing(baseline, batch_size) for baseline in results.baselines.values()]
     status, reason = "ranked", None
     execution, why = executed(homes) or ("real" if chosen.real else "simulated", chosen.reason)
     if ratios[board.name] is None:
@@ -228,11 +240,42 @@ def winner_row(
         trials=tuple(candidate.key for _, candidate in pairs),
         flags=(
             *winner_flags(results, chosen, test, len(pairs), limit_points),
+            *missing_flags(pairs, board, batch_size),
             *(unsteady_flags([candidate for _, candidate in pairs]) if board.needs_real else ()),
         ),
         reason=reason,
-        control=own_ratio(itself, board) if board.needs_real else None,
+        control=control_of(results, board, backend, batch_size),
     )
+
+
+def control_of(results: Results, board: Board, backend: str, batch_size: int) -> Ratio | None:
+    """The A/A control on one backend at one batch size, in the cost of a measured board; of a model there is none.
+
+    Where the baselines have no windows on that backend, it is that of the backend that speaks for them.
+    """
+    if not board.needs_real:
+        return None
+    baselines = results.baselines.values()
+    own = own_ratio([timing_at(baseline, backend, batch_size) for baseline in baselines], board)
+    return own or own_ratio([home_timing(baseline, batch_size) for baseline in baselines], board)
+
+
+def controls(results: Results, board: Board, batch_size: int) -> dict[str, Ratio]:
+    """The A/A control of every backend on which the baselines were measured at one batch size."""
+    if not board.needs_real:
+        return {}
+    found = {
+        name: own_ratio([timing_at(baseline, name, batch_size) for baseline in results.baselines.values()], board)
+        for name in results.backends
+    }
+    return {name: ratio for name, ratio in found.items() if ratio is not None}
+
+
+def missing_flags(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> tuple[str, ...]:
+    """Say of a row whose ratio is not of all its seeds how many it is of."""
+    known = len(seed_ratios(pairs, board, batch_size))
+    what = "measured" if board.needs_real else "modelled"
+    return (f"{known} of {len(pairs)} seeds {what}",) if 0 < known < len(pairs) else ()
 
 
 def winner_flags(
@@ -291,6 +334,7 @@ def validation_loss(candidate: Candidate) -> Loss:
         points=candidate.loss_points,
         bound=candidate.bound_points,
         best=candidate.floor_points,
+        level=level_of(candidate.settings),
     )
 
 
@@ -299,7 +343,7 @@ def with_ranks(results: Results, rows: Sequence[Row], board: Board, cost: float 
     known = [(row, row.ratio) for row in rows if row.ratio is not None]
     trials = {trial.key: trial for trial in results.trials}
     ratios = [by_seed(results.baselines, [trials[key] for key in row.trials], board, batch_size) for row, _ in known]
-    ranked = places(ratios, next((row.control for row, _ in known if row.control), None))
+    ranked = places(ratios, [row.control for row, _ in known])
     return [
         msgspec.structs.replace(row, rank=place, cost=cost / ratio.value if cost is not None else None)
         for (row, ratio), place in zip(known, ranked, strict=True)
