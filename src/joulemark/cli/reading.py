@@ -56,11 +56,16 @@ def compare(
     from joulemark.report.comparison import compare as judge
     from joulemark.report.load import load_results, place_of, why_elsewhere
 
+    def elsewhere(name: str) -> str | None:
+        from joulemark.techniques.technique import technique_names
+
+        return why_elsewhere(chosen, results, here, name, technique_names())
+
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     here = place_of(chosen, results, hardware)
     answer = judge(
         load_results(chosen, results, hardware), first, second, board=board, limit_points=limit,
-        elsewhere=lambda name: why_elsewhere(chosen, results, here, name),
+        elsewhere=elsewhere,
     )  # fmt: skip
     print_json(answer) if json else print_lines([answer.sentence])
 
