@@ -59,6 +59,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     failures: Sequence[Failure] = ()
     damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
     free: Sequence[FreeTrial] = ()  # what costs nothing
+    folder: str = ""  # where the records lie; empty: nowhere
 
     @functools.cached_property
     def boards(self) -> tuple[Board, ...]:

@@ -168,7 +168,7 @@ def unseen(results: Results) -> list[str]:
     if not seen:
         return []
     known = [conditions for conditions in seen if conditions is not None]
-    what = {
+    what: dict[str, Sequence[float | None]] = {
         "whether a core was slowed down because of heat": [one.throttles for one in known],
         "CPU time of other programs": [one.busy_cpu_seconds for one in known],
         "CPU time that a hypervisor took": [one.stolen_seconds for one in known],

@@ -101,6 +101,7 @@ def _read(suite: Declared, root: str | Path, place: Place) -> Results | None:
         failures=failures,
         damaged=[(one.path, one.reason) for one in store.damaged],
         free=free,
+        folder=str(root),
     )
 
 
