@@ -25,6 +25,9 @@ DRIFT_SHARE = 0.05
 CONTROL_HALF_WIDTH = {"cpu": 0.02, "cuda": 0.005}
 """Half-width of the A/A control's ratio, by the kind of processor (docs/how-we-measure.md)."""
 
+CONTROL_WARNINGS = ("control too wide", "control off")
+"""Names of what :func:`control_warnings` finds."""
+
 BASELINE = "baseline"
 
 

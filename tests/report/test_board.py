@@ -221,3 +221,13 @@ def test_tied_rows_are_those_that_the_wider_of_their_controls_cannot_tell_apart(
     assert places([[one], [other]], [None, None]) == [(1, 1), (2, 2)]
     assert places([[one], [other]], [None, shaky]) == [(1, 2), (1, 2)]
     assert places([[one], [other], [other]], [None, None, shaky]) == [(1, 2), (2, 3), (1, 3)]
+
+
+def test_the_baseline_is_flagged_where_its_control_is_off_and_nowhere_else():
+    results = with_control(make_results(), "onnxruntime", 1, Ratio(value=1.02, low=1.01, high=1.03, count=12))
+    trials = [  # as the benchmark stores it: the headline's control
+        msgspec.structs.replace(t, warnings=("control off",)) if t.technique == BASELINE else t for t in results.trials
+    ]
+    results = msgspec.structs.replace(results, trials=trials)
+    assert row_of(view_of(results, "seconds"), BASELINE).flags == ("unsteady: control off",)
+    assert row_of(other_views(results, 2.0)[0], BASELINE).flags == ()  # batch 64

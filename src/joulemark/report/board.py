@@ -39,6 +39,7 @@ from joulemark.rules import (
     why_ineligible,
     winner,
 )
+from joulemark.stability import CONTROL_WARNINGS, control_warnings
 
 T = TypeVar("T")
 
@@ -242,7 +243,7 @@ def winner_row(
         flags=(
             *winner_flags(results, chosen, test, len(pairs), limit_points),
             *missing_flags(pairs, board, batch_size),
-            *(unsteady_flags([candidate for _, candidate in pairs]) if board.needs_real else ()),
+            *(unsteady_flags([candidate for _, candidate in pairs], batch_size) if board.needs_real else ()),
         ),
         reason=reason,
         control=control_of(results, board, backend, batch_size),
@@ -293,9 +294,14 @@ def winner_flags(
     return (*flags, *failure_flags(results, chosen.technique))
 
 
-def unsteady_flags(trials: Sequence[Trial]) -> tuple[str, ...]:
-    """Name what made the machine unsteady while a row was measured; the page has the sentences."""
-    names = dict.fromkeys(name for trial in trials for name in trial.warnings)
+def unsteady_flags(trials: Sequence[Trial], batch_size: int) -> tuple[str, ...]:
+    """Name what made the machine unsteady while a row was measured; the page has the sentences.
+
+    A record names what is wrong with the A/A control of the headline; here it is that of the board's batch size.
+    """
+    names = dict.fromkeys(name for trial in trials for name in trial.warnings if name not in CONTROL_WARNINGS)
+    homes = [home_timing(trial, batch_size) for trial in trials if trial.technique == BASELINE]
+    names |= dict.fromkeys(name for home in homes if home is not None for name in control_warnings(home))
     return (f"unsteady: {', '.join(names)}",) if names else ()
 
 
@@ -362,7 +368,7 @@ def baseline_row(results: Results, board: Board, cost: float | None, batch_size:
         ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(trials)),
         cost=cost,
         backend=" or ".join(references(trials, batch_size)) or None if board.needs_real else None,
-        flags=unsteady_flags(trials) if board.needs_real else (),
+        flags=unsteady_flags(trials, batch_size) if board.needs_real else (),
         test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
         execution="real",
         making=making_total(results.attempts_of.get(BASELINE, []), BASELINE),

@@ -13,9 +13,7 @@ from joulemark.report.costs import energy_of, home_timing, timing_at
 from joulemark.report.rows import BoardView
 from joulemark.report.words import backend_name, sentence_case, with_prefix
 from joulemark.rules import BASELINE
-from joulemark.stability import control_warnings, warnings
-
-CONTROL_WARNINGS = ("control too wide", "control off")
+from joulemark.stability import CONTROL_WARNINGS, control_warnings, warnings
 
 
 def joules_measured(results: Results) -> bool:
