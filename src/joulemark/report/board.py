@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from joulemark.record import Attempt, Failure, FreeTrial, Ratio, Record, Timing, Trial
+from joulemark.report.control import control_of, controls, unsteady_flags
 from joulemark.report.costs import (
     Loss,
     MakingTotal,
@@ -24,7 +25,6 @@ from joulemark.report.costs import (
     measure_loss,
     own_ratio,
     seed_ratios,
-    timing_at,
 )
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, places
@@ -39,7 +39,6 @@ from joulemark.rules import (
     why_ineligible,
     winner,
 )
-from joulemark.stability import CONTROL_WARNINGS, control_warnings
 
 T = TypeVar("T")
 
@@ -132,7 +131,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
         batch_size=batch_size,
         baseline_cost=cost,
         reference=references(results.trials, batch_size) if board.needs_real else (),
-        controls=controls(results, board, batch_size),
+        controls=controls(baselines, board, results.backends, batch_size),
         rows=tuple(rows) if cost is not None or ranked else (),
         ineligible=tuple(apart),
         note=empty,
@@ -246,31 +245,8 @@ def winner_row(
             *(unsteady_flags([candidate for _, candidate in pairs], batch_size) if board.needs_real else ()),
         ),
         reason=reason,
-        control=control_of(results, board, backend, batch_size),
+        control=control_of(list(results.baselines.values()), board, backend, batch_size),
     )
-
-
-def control_of(results: Results, board: Board, backend: str, batch_size: int) -> Ratio | None:
-    """The A/A control on one backend at one batch size, in the cost of a measured board; of a model there is none.
-
-    Where the baselines have no windows on that backend, it is that of the backend that speaks for them.
-    """
-    if not board.needs_real:
-        return None
-    baselines = results.baselines.values()
-    own = own_ratio([timing_at(baseline, backend, batch_size) for baseline in baselines], board)
-    return own or own_ratio([home_timing(baseline, batch_size) for baseline in baselines], board)
-
-
-def controls(results: Results, board: Board, batch_size: int) -> dict[str, Ratio]:
-    """The A/A control of every backend on which the baselines were measured at one batch size."""
-    if not board.needs_real:
-        return {}
-    found = {
-        name: own_ratio([timing_at(baseline, name, batch_size) for baseline in results.baselines.values()], board)
-        for name in results.backends
-    }
-    return {name: ratio for name, ratio in found.items() if ratio is not None}
 
 
 def missing_flags(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> tuple[str, ...]:
@@ -292,17 +268,6 @@ def winner_flags(
     if tested == 1:
         flags.append("one seed")
     return (*flags, *failure_flags(results, chosen.technique))
-
-
-def unsteady_flags(trials: Sequence[Trial], batch_size: int) -> tuple[str, ...]:
-    """Name what made the machine unsteady while a row was measured; the page has the sentences.
-
-    A record names what is wrong with the A/A control of the headline; here it is that of the board's batch size.
-    """
-    names = dict.fromkeys(name for trial in trials for name in trial.warnings if name not in CONTROL_WARNINGS)
-    homes = [home_timing(trial, batch_size) for trial in trials if trial.technique == BASELINE]
-    names |= dict.fromkeys(name for home in homes if home is not None for name in control_warnings(home))
-    return (f"unsteady: {', '.join(names)}",) if names else ()
 
 
 def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
