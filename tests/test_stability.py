@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from joulemark.record import Conditions, Kind, Machine, Provenance, Quantity, Ratio, Timing, Trial
-from joulemark.stability import across, disturbances, half_width, recomputed, warnings
+from joulemark.stability import across, control_warnings, disturbances, half_width, recomputed, warnings
 from joulemark.stats import paired_ratio
 
 QUIET = Conditions(seconds=10.0, cores=2, own_cpu_seconds=9.0, busy_cpu_seconds=10.0, stolen_seconds=0.0, throttles=0)
@@ -68,8 +68,12 @@ def test_drift_from_the_first_third_to_the_last(factor, word):
     assert (sentence is None) if word is None else (word in sentence)
 
 
-def test_drift_needs_six_blocks():
-    assert warnings(trial(timing(blocks=((1.0, 1.0, 1.0), (2.0, 1.0, 2.0), (3.0, 1.0, 3.0))))) == {}
+@pytest.mark.parametrize(("last", "words"), [(1.04, None), (1.06, "6 % slower"), (0.9, "10 % faster")])
+def test_below_six_blocks_the_first_stands_against_the_last(last, words):
+    blocks = ((0.99, 0.5, 1.01), (7.0, 0.5, 7.0), (last, 0.5, last))  # as joules have them: three long blocks
+    assert (words or "") in warnings(trial(timing(blocks=blocks))).get("drift", "")
+    assert ("drift" in warnings(trial(timing(blocks=blocks)))) is (words is not None)
+    assert warnings(trial(timing(blocks=blocks[:1]))) == {}  # one block cannot drift
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,17 @@ def test_the_control_is_judged_in_the_baselines_own_trial_alone(low, high, names
     ratio = Ratio(value=(low + high) / 2, low=low, high=high, count=12)
     assert list(warnings(trial(timing(ratio=ratio), technique="baseline"))) == names
     assert warnings(trial(timing(ratio=ratio), technique="mine")) == {}
+
+
+def test_each_backend_and_batch_size_has_a_control_of_its_own():
+    wide = timing(backend="eager", batch_size=64, ratio=Ratio(value=1.05, low=1.01, high=1.09, count=12))
+    found = control_warnings(wide)
+    assert list(found) == ["control too wide", "control off"]
+    assert all("on eager at batch 64" in sentence for sentence in found.values())
+    assert control_warnings(timing(ratio=None)) == {}
+    # What a record stores is of the headline alone, its first timing.
+    good = timing(ratio=Ratio(value=1.0, low=0.99, high=1.01, count=12))
+    assert warnings(trial(good, wide, technique="baseline")) == {}
 
 
 def test_half_width_by_hand():

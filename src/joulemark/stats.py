@@ -218,20 +218,21 @@ def ratio_of_ratios(ours: Sequence[Ratio | None], theirs: Sequence[Ratio | None]
     return _ratio(_quotients(_log_moments(ours), _log_moments(theirs)), count)
 
 
-def ranks(rows: Sequence[Sequence[Ratio | None]], *, margin: float = 1.0) -> list[tuple[int, int]]:
+def ranks(rows: Sequence[Sequence[Ratio | None]], *, margin: float | Sequence[float] = 1.0) -> list[tuple[int, int]]:
     """Rank of each row as a range, rows being ratios to the same baselines seed by seed. Higher ratio, lower rank.
 
-    A row is certainly cheaper than another if the interval of :func:`ratio_of_ratios` lies above ``margin``. The best
-    possible rank counts those certainly cheaper, the worst those not certainly dearer, so that rows which cannot be
-    told apart share a place.
+    A row is certainly cheaper than another if the interval of :func:`ratio_of_ratios` lies above ``margin``: one
+    number, or one a row, of which the wider of the two counts. The best possible rank counts those certainly cheaper,
+    the worst those not certainly dearer, so that rows which cannot be told apart share a place.
 
     >>> a, b, c = (Ratio(value=v, low=v / 1.1, high=v * 1.1, count=5) for v in (3.0, 2.9, 1.0))
     >>> ranks([[a], [b], [c]])
     [(1, 2), (1, 2), (3, 3)]
     """
     moments = np.stack([_log_moments(row) for row in rows], axis=1) if rows else np.empty((3, 0, 0))
-    limit, places = math.log(margin) + ROUNDING, []
-    for mine in np.moveaxis(moments, 1, 0):
+    limits, places = np.broadcast_to(np.log(margin) + ROUNDING, len(rows)), []
+    for own, mine in zip(limits, np.moveaxis(moments, 1, 0), strict=True):
+        limit = np.maximum(limits, own)
         centre, half = _log_interval(_quotients(mine[:, None, :], moments))
         cheaper, dearer = int((centre + half < -limit).sum()), int((centre - half > limit).sum())
         places.append((1 + cheaper, len(rows) - dearer))

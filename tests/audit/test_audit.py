@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 from small_graphs import SHAPE
 
 from joulemark.audit.advice import advice
 from joulemark.audit.audit import Audit, audit
 from joulemark.audit.images import Preprocessing
+from joulemark.audit.integers import quantised
 from joulemark.audit.page import render_audit
+from joulemark.audit.subject import open_subject
 from joulemark.audit.terminal import as_renderables
 from joulemark.audit.trying import Tried, Way, ways
 from joulemark.record import Agreement, Kind, Quantity, Ratio
@@ -84,6 +89,62 @@ def test_advice_names_only_what_was_measured_to_be_faster():
     assert "nothing that was tried answers faster" in advice([control, noise], (), images="folder")
     assert "Nothing but the baseline itself was measured" in advice([control], (), images="folder")
     assert "cannot be said from random inputs" in advice([control, int8], (), images=None)
+
+
+def test_float32_is_not_spoken_of_where_only_integers_were_tried():
+    control = made("one", (0.95, 1.0, 1.05), control=True)
+    text = advice([control, made("int8", (1.9, 2.0, 2.1), precision="int8", agreement=NEAR)], (), images="folder")
+    assert "In float32 nothing but the baseline itself was measured" in text
+    assert "answers faster" not in text
+
+
+def test_a_certain_slowdown_is_called_slower():
+    control = made("one", (0.98, 1.0, 1.02), control=True)
+    for ratio, words in [
+        ((0.67, 0.68, 0.68), "int8): 0.68 (0.67 to 0.68) times as fast, which is slower"),
+        ((0.97, 0.98, 0.99), "which is no gain that the noise here leaves sure"),  # the control reaches down to 0.98
+        ((1.9, 2.0, 2.1), "int8): 2.00 (1.90 to 2.10) times as fast;"),
+    ]:
+        text = advice([control, made("int8", ratio, precision="int8", agreement=NEAR)], (), images="folder")
+        assert words in text
+        assert ("slower" in text) is ("slower" in words)
+
+
+def test_a_quantised_file_is_not_called_float32(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((8, *SHAPE), dtype=np.float32)
+    made_from = open_subject("small_graphs:build", None)
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(quantised(made_from.graph, rows))
+    subject = open_subject(str(path), None)
+    assert (made_from.precision, subject.precision) == ("fp32", "int8")
+    assert not any(way.integers for way in ways(subject, 2))
+    control = made("one", (0.98, 1.0, 1.02), control=True, precision="int8")
+    text = advice([control, made("two", (1.5, 1.6, 1.7), precision="int8")], (), images="folder")
+    assert text.startswith("In the file's own eight-bit integers the quickest answer comes from two")
+    assert "float32" not in text and "Eight-bit" not in text
+    np.save(tmp_path / "x.npy", rows)
+    found = audit(str(path), tmp_path / "x.npy", how=Preprocessing(), minutes=0.02)
+    assert {one.precision for one in found.tried} == {"int8"}
+    assert any("The file is quantised already" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"), [(1, "the very image that set their ranges"), (40, "the half that did not")]
+)
+def test_few_images_are_said(tmp_path, images, words):
+    np.save(tmp_path / "x.npy", np.ones((images, *SHAPE), np.float32))
+    found = audit("small_graphs:build", tmp_path / "x.npy", how=Preprocessing(), minutes=0.02)
+    (note,) = (note for note in found.notes if "eight-bit integers are compared" in note)
+    assert words in note
+
+
+def test_modelled_joules_stand_with_their_assumptions_in_the_terminal(audited):
+    console = Console(width=4000, file=io.StringIO())
+    for part in as_renderables(audited):
+        console.print(part)
+    assert audited.energy.assumptions
+    said = " ".join(console.file.getvalue().split())
+    assert all(" ".join(text.split()) in said for text in audited.energy.assumptions)
 
 
 def test_a_batch_is_advised_only_if_it_beats_single_inputs():

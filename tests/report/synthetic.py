@@ -208,6 +208,20 @@ def make_results(settings: tuple[Setting, ...] = SETTINGS, *, limits: tuple[floa
     )
 
 
+def with_control(results: Results, backend: str, batch_size: int, ratio: Ratio) -> Results:
+    """The same results as if the baseline had been measured against itself with this outcome in one setting."""
+
+    def changed(record: Timing) -> Timing:
+        here = (record.backend, record.batch_size) == (backend, batch_size)
+        return msgspec.structs.replace(record, ratio=ratio) if here else record
+
+    trials = [
+        msgspec.structs.replace(t, timings=tuple(map(changed, t.timings))) if t.technique == BASELINE else t
+        for t in results.trials
+    ]
+    return msgspec.structs.replace(results, trials=trials)
+
+
 def with_joules(results: Results) -> Results:
     """The same results as if a counter had measured half the joules of the baseline for the fast technique."""
     measured = quantity(1.0, "J/input", Kind.MEASURED)

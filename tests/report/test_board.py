@@ -3,9 +3,11 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules
+from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_control, with_joules
 
+from joulemark.record import Ratio
 from joulemark.report.board import build_board, other_views
+from joulemark.report.standing import places
 from joulemark.rules import BASELINE
 from joulemark.stats import paired_ratio
 
@@ -172,3 +174,60 @@ def test_warnings_of_a_trial_are_flags_of_its_row():
     results = msgspec.structs.replace(results, trials=trials)
     assert "unsteady: load, drift" in row_of(view_of(results, "seconds"), FAST.technique).flags
     assert "unsteady: load, drift" not in row_of(view_of(results, "row-stationary"), FAST.technique).flags
+
+
+def test_a_row_is_judged_by_the_control_of_its_own_backend_and_batch_size():
+    nearly = Setting("nearly", 1.0, 1.1, (1.1, 1.1), 1.0, 2, tested=True)
+    shaky = Ratio(value=1.0, low=0.8, high=1.25, count=12)
+    results = make_results((*SETTINGS, nearly))
+    for backend, size, verdict in [("eager", 1, "cheaper"), ("onnxruntime", 64, "cheaper"),
+                                   ("onnxruntime", 1, "undecided")]:  # fmt: skip
+        view = view_of(with_control(results, backend, size, shaky), "seconds")
+        assert row_of(view, "nearly").verdict == verdict, (backend, size)  # it runs on ONNX Runtime at batch 1
+        assert (view.controls["onnxruntime"].high > 1.1) is (verdict == "undecided")
+    at_64 = other_views(with_control(results, "onnxruntime", 64, shaky), 2.0)[0]
+    assert row_of(at_64, "nearly").verdict == "undecided"
+
+
+def test_a_row_on_another_backend_is_judged_by_that_backends_control():
+    nearly = Setting("nearly", 1.0, 1.1, (1.1, 1.1), 1.0, 2, tested=True)
+    results = with_control(
+        make_results((*SETTINGS, nearly)), "eager", 1, Ratio(value=1.0, low=0.8, high=1.25, count=12)
+    )
+    trials = [
+        msgspec.structs.replace(t, timings=t.timings[2:]) if t.technique == "nearly" else t for t in results.trials
+    ]
+    view = view_of(msgspec.structs.replace(results, trials=trials), "seconds")
+    assert (row_of(view, "nearly").backend, row_of(view, "nearly").verdict) == ("eager", "undecided")
+    assert row_of(view, FAST.technique).verdict == "cheaper"
+
+
+def test_a_ratio_of_some_seeds_alone_is_flagged():
+    results = with_joules(make_results())
+    trials = [
+        msgspec.structs.replace(t, timings=tuple(msgspec.structs.replace(one, joules_ratio=None) for one in t.timings))
+        if (t.technique, t.seed) == (FAST.technique, 1)
+        else t
+        for t in results.trials
+    ]
+    results = msgspec.structs.replace(results, trials=trials)
+    assert "1 of 2 seeds measured" in row_of(view_of(results, "joules"), FAST.technique).flags
+    assert row_of(view_of(results, "seconds"), FAST.technique).flags == ()
+
+
+def test_tied_rows_are_those_that_the_wider_of_their_controls_cannot_tell_apart():
+    shaky = Ratio(value=1.0, low=1 / 1.2, high=1.2, count=12)
+    one, other = (Ratio(value=v, low=v, high=v, count=12) for v in (1.1, 1.0))
+    assert places([[one], [other]], [None, None]) == [(1, 1), (2, 2)]
+    assert places([[one], [other]], [None, shaky]) == [(1, 2), (1, 2)]
+    assert places([[one], [other], [other]], [None, None, shaky]) == [(1, 2), (2, 3), (1, 3)]
+
+
+def test_the_baseline_is_flagged_where_its_control_is_off_and_nowhere_else():
+    results = with_control(make_results(), "onnxruntime", 1, Ratio(value=1.02, low=1.01, high=1.03, count=12))
+    trials = [  # as the benchmark stores it: the headline's control
+        msgspec.structs.replace(t, warnings=("control off",)) if t.technique == BASELINE else t for t in results.trials
+    ]
+    results = msgspec.structs.replace(results, trials=trials)
+    assert row_of(view_of(results, "seconds"), BASELINE).flags == ("unsteady: control off",)
+    assert row_of(other_views(results, 2.0)[0], BASELINE).flags == ()  # batch 64

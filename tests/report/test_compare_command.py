@@ -41,10 +41,15 @@ def test_no_verdict_is_an_answer_too(results):
     assert "simulated: no kernel skips unstructured zeros" in done.stdout
 
 
-def test_a_technique_of_another_task_is_no_mistake(results, tmp_path):
-    fill(tmp_path, hardware="toy-cpu", task="digits-89abcdef", suite="digits", techniques=["int8"])
-    # The study names it, though no attempt of it finished: that is no result.
-    assert "unknown technique 'int8'" in compare(results, FAST.technique, "int8").stderr
+@pytest.mark.parametrize("name", ["int8", "magnitude", "small-dense+int8:images=64"])
+def test_a_technique_that_was_not_run_yet_is_no_mistake(results, name):
+    fill(results, hardware="toy-cpu", task="digits-89abcdef", suite="digits", techniques=["int8"])
+    # The study names int8, though no attempt of it finished: that is no result.
+    done = compare(results, FAST.technique, name, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["verdict"], answer["ratio"]) == ("none", None)
+    assert answer["reason"] == f"`{name}` was not run yet: `joulemark run quick -t {name}`."
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,21 @@ def test_a_verdict_by_hand():
     assert answer.reason is None
 
 
+def test_flags_of_the_rows_stand_in_the_sentence_and_in_the_answer():
+    results = make_results(PAIR)
+    trials = [
+        msgspec.structs.replace(t, warnings=("drift",)) for t in results.trials if (t.technique, t.seed) != ("rival", 1)
+    ]
+    answer = compare(msgspec.structs.replace(results, trials=trials), FAST.technique, "rival")
+    assert answer.flags["rival"] == ("1 of 2 seeds tested", "one seed", "unsteady: drift")
+    assert answer.sentence.endswith(
+        "; flagged: `conditional-deep-learning` (unsteady: drift), "
+        "`rival` (1 of 2 seeds tested; one seed; unsteady: drift)."
+    )
+    assert json.loads(msgspec.json.encode(answer))["flags"]["rival"][1] == "one seed"
+    assert "flagged" not in compare(results, FAST.technique, "rival").sentence
+
+
 def test_exchanging_the_two_says_the_same():
     there, back = (
         compare(make_results(PAIR), *pair) for pair in [(FAST.technique, "rival"), ("rival", FAST.technique)]

@@ -4,6 +4,8 @@ from synthetic import BASELINE_SECONDS, FAST, SETTINGS, make_results
 from joulemark.report import figures, layers, marks, style
 from joulemark.report.board import build_board
 from joulemark.report.costs import timing_at
+from joulemark.rules import stacked_bits
+from joulemark.stats import loss_interval
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,17 @@ def test_tradeoff_places_winner_by_its_ratio(results):
     assert winner.y[0] == pytest.approx(-0.5)
     assert winner.error_y.arrayminus[0] > 0
     assert figure.layout.xaxis.type == "log"
+
+
+def test_accuracy_whiskers_are_a_two_sided_interval(results):
+    (winner,) = traces(figures.tradeoff(results, view_of(results, "seconds")), FAST.technique, 15)
+    pairs = [(results.baselines[t.seed], t) for t in results.trials if t.technique == FAST.technique]
+    low, high = loss_interval(
+        *(stacked_bits([t.scores["onnxruntime"] for t in side]) for side in zip(*pairs, strict=True))
+    )
+    ends = winner.y[0] + winner.error_y.array[0], winner.y[0] - winner.error_y.arrayminus[0]
+    assert ends == pytest.approx((-low, -high))
+    assert high > view_of(results, "seconds").rows[0].test.bound  # the one-sided bound leaves out 5 % on one side
 
 
 def test_tradeoff_shows_every_attempt(results):

@@ -44,6 +44,32 @@ def test_rows_are_ranked_with_ties_and_what_could_not_run_stands_below():
     assert "joules were not measured (no counter)" in view.lines[-1]
 
 
+def ratio(low, high):
+    return Ratio(value=(low * high) ** 0.5, low=low, high=high, count=8)
+
+
+def test_what_meets_the_control_of_its_group_cannot_be_told_apart():
+    view = build_free([
+        trial("a", 1.0, control=True, control_ratio=ratio(0.99, 1.01)),
+        trial("b", ratio=1.4, control_ratio=ratio(0.8, 1.3)),  # 1.27 to 1.54
+        trial("c", ratio=1.4, control_ratio=ratio(0.99, 1.01)),
+        trial("d", ratio=2.5, control_ratio=ratio(0.8, 1.3)),
+    ])  # fmt: skip
+    near = ["cannot be told apart" in row.note for row in sorted(view.rows, key=lambda row: row.ratio.value)]
+    assert sorted(near[1:3]) == [False, True]
+    assert near[0] is near[3] is False  # the control is named as such
+    assert view.rows[0].rank == (1, 1)
+    assert [row.rank for row in view.rows[1:]] == [(2, 4)] * 3  # by the widest control, 1.3: 1.4 / 1.0 is 1.22 to 1.60
+    assert any("differs from itself (A/A) by up to 1.30x" in line for line in view.lines)
+
+
+def test_older_records_fall_back_to_the_one_control():
+    view = build_free([trial("a", 1.0, control=True), trial("b", 1.2), trial("c", 1.3)])  # A/A 0.91 to 1.10
+    notes = {row.ratio.value: row.note for row in view.rows}
+    assert "cannot be told apart from the baseline" in notes[1.2]  # 1.09 to 1.32
+    assert "cannot be told apart" not in notes[1.3]  # 1.18 to 1.43
+
+
 def test_notes_say_what_a_ratio_hides():
     view = build_free([
         trial("a", 1.0, control=True),

@@ -12,6 +12,7 @@ from joulemark.report.load import Place, load_all, load_results, place_of, place
 
 SUITE = SimpleNamespace(
     name="quick",
+    techniques=("optimal-brain-damage",),
     task=SimpleNamespace(name="toy", key="0123456789abcdef", title="Toy digits"),
     limits_points=(2.0,),
     models=("row-stationary",),
@@ -52,6 +53,9 @@ def test_a_technique_of_another_place_is_explained(tmp_path):
     here = Place("toy-cpu", "toy-01234567")
     fill(tmp_path, techniques=[FAST.technique])
     assert why_elsewhere(SUITE, tmp_path, here, "binary-weights") is None
+    for name, registered in (("optimal-brain-damage", ()), ("binary-weights+int8", ("int8", "binary-weights"))):
+        assert "was not run yet: `joulemark run quick -t" in why_elsewhere(SUITE, tmp_path, here, name, registered)
+    assert why_elsewhere(SUITE, tmp_path, here, "binary-weights+int8", ("int8",)) is None
     fill(tmp_path, task="digits-89abcdef", techniques=["binary-weights"])
     assert why_elsewhere(SUITE, tmp_path, here, "binary-weights") == (
         "`binary-weights` was run on other tasks only (digits-89abcdef): ratios do not carry over between tasks."

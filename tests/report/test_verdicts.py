@@ -7,7 +7,7 @@ from rich.console import Console
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules
 
 from joulemark.report.board import build_board
-from joulemark.report.terminal import as_dict, board_table
+from joulemark.report.terminal import as_dict, board_table, other_sizes
 from joulemark.report.verdicts import headline, row_verdict
 from joulemark.report.words import count, duration, with_prefix
 
@@ -78,6 +78,15 @@ def test_terminal_shows_the_same_rows():
     for row in (*view.rows, *view.ineligible):
         assert row.technique in text
     assert "simulated: no kernel" in text
+    assert "A/A control, the baseline against itself at batch 1: ONNX Runtime 1.000 (1.000 to 1.000)" in text
+
+
+def test_seconds_are_a_proxy_and_make_nothing_cheaper():
+    results = with_joules(make_results())
+    heads = {view.board.name: [column.header for column in board_table(view).columns] for view in views_of(results)}
+    assert "x faster" in heads["seconds"] and "x cheaper" not in heads["seconds"]
+    assert "x cheaper" in heads["joules"] and "x cheaper" in heads["row-stationary"]
+    assert [column.header for column in other_sizes(results, 2.0)[-1].columns][1] == "x faster"
 
 
 def test_plain_dicts_are_json():

@@ -74,6 +74,22 @@ def test_a_claim_without_its_conditions_is_refused(text):
         read_claim(text)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "* 9x smaller; AlexNet, bytes; the dense net; none [recalled]",
+        "It is nine times smaller.",
+        "-9x smaller; AlexNet, bytes; the dense net; none [recalled]",
+    ],
+)
+def test_what_is_no_claim_is_refused_and_not_dropped(line):
+    good = "- 2x faster; LeNet, seconds; the whole; none [recalled]"
+    for lines in ([line], [line, good], [good, line]):
+        text = "Do less.\n\nClaims:\n" + "".join(f"    {one}\n" for one in lines)
+        with pytest.raises(ValueError, match='under "Claims:" begins with "- "'):
+            read_paper(text)
+
+
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_each_of_ours_tells_its_idea_equations_and_reference(name):
     paper = read_paper(importlib.import_module(TECHNIQUES[name]).__doc__)

@@ -15,18 +15,25 @@ def advice(tried: Sequence[Tried], layers: Sequence[LayerEnergy], *, images: str
     control = next((one.ratio for one in tried if one.control), None)
     quickest = [one for one in measured if _faster(one.ratio, control)]
     size = min((one.batch_size for one in tried), default=1)
-    single = [one for one in quickest if one.batch_size == size and one.precision == "fp32"]
+    own = next((one.precision for one in tried if one.control), "fp32")
+    opening = {"fp32": "In float32", "int8": "In the file's own eight-bit integers"}.get(own, f"In {own}")
+    plain = [one for one in measured if one.precision == own]
+    single = [one for one in quickest if one.batch_size == size and one.precision == own]
     most = max((one.ratio.value for one in single if one.ratio), default=1.0)  # a batch must beat the single inputs too
-    larger = [one for one in quickest if one.batch_size > size and one.precision == "fp32"]
+    larger = [one for one in quickest if one.batch_size > size and one.precision == own]
     batched = [one for one in larger if one.ratio and one.ratio.low > most]
-    sentences = [_best(single, "In float32 the quickest answer comes from")]
+    sentences = [_best(single, f"{opening} the quickest answer comes from")]
     if not measured:
         sentences = ["Nothing but the baseline itself was measured, so nothing can be said of other ways to run it."]
+    elif not plain:
+        sentences = [f"{opening} nothing but the baseline itself was measured."]
     elif not single:
-        sentences = ["In float32 nothing that was tried answers faster than ONNX Runtime on one thread."]
+        sentences = [f"{opening} nothing that was tried answers faster than ONNX Runtime on one thread."]
     sentences += [_best(batched, "If inputs can wait for each other, the highest throughput comes from")]
     for precision, name in (("int8", "Eight-bit integers"), ("bf16", "bf16")):
-        sentences.append(_reduced([one for one in measured if one.precision == precision], name, control, images))
+        if precision != own:
+            found = [one for one in measured if one.precision == precision]
+            sentences.append(_reduced(found, name, control, images))
     sentences.append(_heaviest(layers))
     if any(one.joules_ratio is not None for one in measured):
         sentences.append(_joules(measured))
@@ -37,6 +44,10 @@ def advice(tried: Sequence[Tried], layers: Sequence[LayerEnergy], *, images: str
 
 def _faster(ratio: Ratio | None, control: Ratio | None) -> bool:
     return ratio is not None and ratio.low > (control.high if control is not None else 1.0)
+
+
+def _slower(ratio: Ratio | None, control: Ratio | None) -> bool:
+    return ratio is not None and ratio.high < min(1.0, control.low if control is not None else 1.0)
 
 
 def _best(found: Sequence[Tried], opening: str) -> str:
@@ -59,7 +70,11 @@ def _reduced(found: Sequence[Tried], name: str, control: Ratio | None, images: s
     if not found:
         return ""
     best = max(found, key=lambda one: one.ratio.value if one.ratio else 0.0)
-    gain = "as fast" if _faster(best.ratio, control) else "as fast, which is no gain that the noise here leaves sure"
+    gain = "as fast, which is no gain that the noise here leaves sure"
+    if _faster(best.ratio, control):
+        gain = "as fast"
+    elif _slower(best.ratio, control):
+        gain = "as fast, which is slower"
     text = f"{name} ({best.title}): {_ratio(best.ratio)} times {gain}"
     near = best.agreement
     if images is None:

@@ -10,7 +10,7 @@ from joulemark.audit.advice import advice
 from joulemark.audit.graph import record_graph
 from joulemark.audit.images import Preprocessing, random_images, read_images
 from joulemark.audit.subject import Subject, open_subject
-from joulemark.audit.trying import Tried, Trier, ways
+from joulemark.audit.trying import CALIBRATION, Tried, Trier, ways
 from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.passes import whole_batches
 from joulemark.energy.model import energy_model
@@ -97,7 +97,7 @@ def audit(
         energy=energy,
         tried=tried,
         advice=advice(tried, energy.layers, images=None if images is None else str(images)),
-        notes=tuple(_notes(subject, checks, random=images is None)),
+        notes=tuple(_notes(subject, checks, len(rows), random=images is None)),
         machine=machine,
         versions=versions(),
         seconds=time.monotonic() - began,
@@ -108,12 +108,23 @@ def _told(images: Path, subject: Subject, how: Preprocessing) -> str:
     return f"{images}, as it is" if images.suffix == ".npy" else f"{images}: {how.words(subject.shape)}"
 
 
-def _notes(subject: Subject, checks: list[Check], *, random: bool) -> list[str]:
+def _notes(subject: Subject, checks: list[Check], images: int, *, random: bool) -> list[str]:
     notes = []
     if random:
         notes.append(
             "NO IMAGES WERE GIVEN: inputs are random numbers. Times hold; agreement of outputs, ranges of integers and"
             " the zeros in the energy picture mean nothing. Give --images."
+        )
+    elif subject.precision == "fp32" and images < 2 * CALIBRATION:
+        own = "the very image that set their ranges" if images < 2 else "the half that did not set their ranges"
+        notes.append(
+            f"Only {images} {'image was' if images == 1 else 'images were'} found: outputs of eight-bit integers are"
+            f" compared on {own}. Give {2 * CALIBRATION} or more."
+        )
+    if subject.precision != "fp32":
+        notes.append(
+            "The file is quantised already: its own eight-bit integers are the baseline, and what they do to its"
+            " outputs is not known. Give the float32 file for that."
         )
     if subject.batch is not None:
         notes.append(f"The file fixes the batch at {subject.batch}: export it with a free batch axis to try others.")

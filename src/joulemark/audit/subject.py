@@ -32,6 +32,13 @@ LARGEST_BYTES = 2_000_000_000
 """A protobuf message holds at most 2 GiB."""
 
 
+QUANTISED = frozenset(
+    """QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger
+    DynamicQuantizeMatMul QGemm QLinearAdd""".split()  # noqa: SIM905
+)
+"""Operators that only a quantised graph has: of ONNX, and of ONNX Runtime's own domain."""
+
+
 class Subject(NamedTuple):
     """A net of one float32 input, as a graph and, if it came from torch, as a module."""
 
@@ -41,6 +48,7 @@ class Subject(NamedTuple):
     shape: tuple[int, ...]  # of one input, channels first
     last: bool  # the graph takes channels last
     batch: int | None  # the only batch size that the file allows; None: any
+    precision: str = "fp32"  # "int8": the file is quantised already
 
     def rows(self, images: Images) -> Images:
         """Inputs in the layout of the graph."""
@@ -75,7 +83,12 @@ def _file(name: str, shape: tuple[int, ...] | None) -> Subject:
     except FAILURES as error:
         raise ValueError(f"ONNX Runtime cannot open {name}: {error}") from error
     batch, row, last = _input(name, opened, shape)
-    return Subject(name, graph, None, row, last, batch)
+    return Subject(name, graph, None, row, last, batch, _precision(model))
+
+
+def _precision(model: onnx.ModelProto) -> str:
+    """Of the file as it came: one operator on integers is enough to say that it was quantised."""
+    return "int8" if any(node.op_type in QUANTISED for node in model.graph.node) else "fp32"
 
 
 def _input(

@@ -42,6 +42,7 @@ def _layers(audit: Audit) -> Table:
         f"this machine; it describes {audit.energy.coverage:.0%} of the MACs."
     )
     caption += "".join(f" No rule for {name} ({share:.1%} of all output elements)." for name, share in unknown.items())
+    caption += f" Assumes: {'; '.join(audit.energy.assumptions)}." if audit.energy.assumptions else ""
     table = Table(title="Energy by layer", title_justify="left", caption=escape(caption), caption_justify="left")
     for name in ("layer", "operator", "MACs", "modelled J", "share"):
         table.add_column(name, justify="left" if name in ("layer", "operator") else "right", overflow="fold")

@@ -36,7 +36,14 @@ AGREEMENT_SHARE = 0.015
 
 FEWEST_COMPARED = 16
 CALIBRATION = 32
-"""Images that set the ranges of integers; where there are twice as many, outputs are compared on the others."""
+"""Images that set the ranges of integers, or half of them where there are fewer than 64: outputs are compared on the
+others."""
+
+WINDOWS_SHARE = 0.8
+"""Share of a way's time for its windows where there is an energy counter; the rest warms up and compares outputs."""
+
+LONGEST_WINDOW_SECONDS = 10.0
+"""Where there is an energy counter: more tells no more (docs/how-we-measure.md)."""
 
 
 class Way(NamedTuple):
@@ -95,6 +102,8 @@ def ways(subject: Subject, cores: int) -> list[Way]:
         chosen: tuple[tuple[str, ...], ...] = ((), ("channels_last",), ("bf16",), ("bf16", "channels_last"))
         found += [Way("eager", options, 1, first) for options in chosen]
         found += [Way("eager", (), most, first), Way("eager", ("channels_last",), 1, last)]
+    if subject.precision != "fp32":
+        found = [way for way in found if not way.integers]  # there is nothing left to quantise
     if most > 1:
         found.append(Way(own, ("spin",), most, first))
     if subject.module is not None:
@@ -109,11 +118,12 @@ class Trier:
         self.subject, self.images, self.meters, self.seconds = subject, images, meters, seconds
         self.deadline = time.monotonic() + seconds
         self.size = subject.batch or 1
-        self.calibration = images[:CALIBRATION]
+        cut = min(CALIBRATION, len(images) // 2)
+        self.calibration = images[:cut] if cut else images
         self._integers: bytes | None = None
         self.baseline = self.made(Way("onnxruntime", (), 1, self.size))
         self.each = self._timed(self.baseline, self.size)  # seconds per input
-        others = images[CALIBRATION:] if len(images) >= 2 * CALIBRATION else images
+        others = images[cut:]
         most = max(FEWEST_COMPARED, int(AGREEMENT_SHARE * seconds / self.each))
         self.compared = others[:most]
         self.expected = outputs(self.baseline, self.compared, self.size)
@@ -127,7 +137,7 @@ class Trier:
             try:
                 yield self._try(way, control=place == 0, left=left, share=share)
             except FAILURES as error:  # one that does not run must not stop the others
-                yield _not_tried(way, sentence(error))
+                yield _not_tried(way, sentence(error), self.subject)
 
     def made(self, way: Way) -> Compiled:
         """The net ready to run in one way, on images with channels first."""
@@ -149,14 +159,12 @@ class Trier:
         if reason is None and "compile" in way.options and left < COMPILE_SECONDS:
             reason = "torch.compile may take longer than the time that was left"
         images = whole_batches(self.images[: max(way.batch_size, 8)], way.batch_size)
-        window = max(WINDOW_SECONDS, self.each * len(images))
-        if reason is None and not control and FEWEST_BLOCKS * WINDOWS * window > left:
+        measuring, needed = schedule(share, self.each * len(images), metered=bool(self.meters.sources))
+        if reason is None and not control and needed > left:
             reason = "the time was used up: give more --minutes"
         if reason is not None:
-            return _not_tried(way, reason)
+            return _not_tried(way, reason, self.subject)
         compiled = self.made(way)
-        blocks = int(np.clip(share / (WINDOWS * window), FEWEST_BLOCKS, MOST_BLOCKS))
-        measuring = Measuring(window_seconds=WINDOW_SECONDS, blocks=blocks, joules_blocks=FEWEST_BLOCKS)
         pair = Pair(way.title, self.baseline, compiled, way.batch_size, baseline_batch_size=self.size)
         compiled.run(images[: way.batch_size])  # what compiles on demand does so before it is timed
         measure_pairs([pair], images, measuring, self.meters)
@@ -167,7 +175,7 @@ class Trier:
             options=way.options,
             threads=way.threads,
             batch_size=way.batch_size,
-            precision=_precision(way),
+            precision=_precision(way, self.subject),
             control=control,
             ratio=paired_ratio(pair.seconds),
             seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
@@ -199,12 +207,28 @@ class _Turned:
         return self.compiled.run(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
 
 
-def _precision(way: Way) -> str:
-    return "int8" if way.integers else "bf16" if "bf16" in way.options else "fp32"
+def schedule(share: float, least: float, *, metered: bool) -> tuple[Measuring, float]:
+    """How one way is measured in ``share`` seconds, and the seconds that at least takes; ``least``: one pass.
+
+    With an energy counter there are few blocks and the windows are as long as the share allows, since a counter tells
+    little of a short one; without one the windows are short and the blocks many.
+    """
+    longest = max(least, WINDOW_SECONDS)
+    if metered:
+        longest = max(longest, min(WINDOWS_SHARE * share / (FEWEST_BLOCKS * WINDOWS), LONGEST_WINDOW_SECONDS))
+    blocks = int(np.clip(share / (WINDOWS * longest), FEWEST_BLOCKS, MOST_BLOCKS))
+    measuring = Measuring(
+        window_seconds=WINDOW_SECONDS, blocks=blocks, joules_window_seconds=longest, joules_blocks=FEWEST_BLOCKS
+    )
+    return measuring, FEWEST_BLOCKS * WINDOWS * longest
 
 
-def _not_tried(way: Way, reason: str) -> Tried:
+def _precision(way: Way, subject: Subject) -> str:
+    return "int8" if way.integers else "bf16" if "bf16" in way.options else subject.precision
+
+
+def _not_tried(way: Way, reason: str, subject: Subject) -> Tried:
     return Tried(
         title=way.title, backend=way.backend, options=way.options, threads=way.threads, batch_size=way.batch_size,
-        precision=_precision(way), control=False, reason=reason,
+        precision=_precision(way, subject), control=False, reason=reason,
     )  # fmt: skip

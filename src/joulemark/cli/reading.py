@@ -21,11 +21,14 @@ from joulemark.cli.app import (
     show_boards,
 )
 
+RUNS, COMMITTED = "runs", "results"
+"""Where runs leave their results, and where a project keeps those that it publishes."""
+
 
 @app.command()
 def board(
     suite: SuiteName,
-    results: ResultsFolder = "runs",
+    results: ResultsFolder = RUNS,
     hardware: Hardware = None,
     limit_images: Limit = None,
     json: Json = False,
@@ -46,7 +49,7 @@ def compare(
     limit: Annotated[
         float | None, typer.Option(help="Accuracy limit in points, one of the suite's; the largest if not given.")
     ] = None,
-    results: ResultsFolder = "runs",
+    results: ResultsFolder = RUNS,
     hardware: Hardware = None,
     limit_images: Limit = None,
     json: Json = False,
@@ -56,11 +59,16 @@ def compare(
     from joulemark.report.comparison import compare as judge
     from joulemark.report.load import load_results, place_of, why_elsewhere
 
+    def elsewhere(name: str) -> str | None:
+        from joulemark.techniques.technique import technique_names
+
+        return why_elsewhere(chosen, results, here, name, technique_names())
+
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     here = place_of(chosen, results, hardware)
     answer = judge(
         load_results(chosen, results, hardware), first, second, board=board, limit_points=limit,
-        elsewhere=lambda name: why_elsewhere(chosen, results, here, name),
+        elsewhere=elsewhere,
     )  # fmt: skip
     print_json(answer) if json else print_lines([answer.sentence])
 
@@ -70,7 +78,7 @@ def report(
     suite: SuiteName = "quick",
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("report.html"),
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    results: ResultsFolder = "runs",
+    results: ResultsFolder = RUNS,
     hardware: Hardware = None,
     limit_images: Limit = None,
     json: Json = False,
@@ -100,13 +108,21 @@ def explain(
     suite: Annotated[
         list[str] | None, typer.Option("--suite", help="Show results of this .toml file too, not of ours alone.")
     ] = None,
-    results: ResultsFolder = "runs",
+    results: ResultsFolder = RUNS,
     json: Json = False,
 ) -> None:
-    """Explain a technique: idea, equations, knobs, real or simulated, claims, file, what it reached here."""
+    """Explain a technique: idea, equations, knobs, real or simulated, claims, file, what it reached here.
+
+    What it reached is read from runs/ or, if nothing is known of it there, from results/ beside it.
+    """
     from joulemark.explain.explanation import explain as explained
 
-    known = explained(name, results=_stored(results, suite or []), files=technique or [])
+    # A clone of the project has no runs of its own yet, but the committed results beside them.
+    committed = COMMITTED if results == RUNS and Path(COMMITTED).is_dir() else None
+    known = explained(
+        name, results=_stored(results, suite or []), files=technique or [],
+        otherwise=lambda: [] if committed is None else _stored(committed, suite or []),
+    )  # fmt: skip
     if json:
         print_json(known)
         return

@@ -60,6 +60,7 @@ class Reached(Record, frozen=True, kw_only=True):
     hardware_class: str
     board: str
     limit_points: float
+    folder: str  # where its records lie
     technique: str  # with fixed knobs, or in a composition
     status: str
     ratio: Ratio | None
@@ -82,8 +83,16 @@ class Explanation(Record, frozen=True, kw_only=True):
     reached: tuple[Reached, ...] = ()
 
 
-def explain(name: str, *, results: Sequence[Results] = (), files: Sequence[Path] = ()) -> Explanation:
+def explain(
+    name: str,
+    *,
+    results: Sequence[Results] = (),
+    files: Sequence[Path] = (),
+    otherwise: Callable[[], Sequence[Results]] = tuple,
+) -> Explanation:
     """Explain the thing of that name; techniques in ``files`` are known too, as is ``name:knob=value``.
+
+    ``otherwise`` gives other results for a technique of which ``results`` know nothing.
 
     Raises ``ValueError`` for a name that nothing has, offering the nearest, and for a claim without its conditions.
     """
@@ -91,21 +100,27 @@ def explain(name: str, *, results: Sequence[Results] = (), files: Sequence[Path]
         chain = chains_of([name], files)[0]
         if len(chain) > 1:
             raise ValueError(f"{name} is a composition: explain {' and '.join(one.name for one in chain)} one by one")
-        return explain_technique(chain[0], results)
+        return explain_technique(chain[0], results, otherwise)
     own = [one.name for path in files for one in file_techniques(path)]
     known: dict[str, Callable[[str], Explanation]] = {
         **dict.fromkeys(builders(), explain_net),
         **dict.fromkeys(METERS, explain_meter),
         **dict.fromkeys(backend_names(), explain_backend),
         **dict.fromkeys(energy_model_names(), explain_model),
-        **dict.fromkeys([*technique_names(), *own], lambda one: explain_technique(load_technique(one, files), results)),
+        **dict.fromkeys(
+            [*technique_names(), *own], lambda one: explain_technique(load_technique(one, files), results, otherwise)
+        ),
     }
     if name not in known:
         raise ValueError(unknown_name("name", name, known))
     return known[name](name)
 
 
-def explain_technique(technique: Technique, results: Sequence[Results] = ()) -> Explanation:
+def explain_technique(
+    technique: Technique,
+    results: Sequence[Results] = (),
+    otherwise: Callable[[], Sequence[Results]] = tuple,
+) -> Explanation:
     """Paper, knobs, how backends run it and what it reached. Makes a small net by it: a few seconds."""
     module = inspect.getmodule(technique.function)
     try:
@@ -129,7 +144,7 @@ def explain_technique(technique: Technique, results: Sequence[Results] = ()) -> 
         paper=paper,
         knobs=tuple(_knobs(technique)),
         executions=tuple(executions(technique)),
-        reached=tuple(reached(technique.name, results)),
+        reached=tuple(reached(technique.name, results)) or tuple(reached(technique.name, otherwise())),
     )
 
 
@@ -178,7 +193,10 @@ def reached(name: str, results: Sequence[Results]) -> Iterator[Reached]:
         for limit in known.limits_points if mine else ():
             for board in known.boards:
                 view = build_board(known, board, limit)
-                where = {"suite": known.suite_name, "hardware_class": known.hardware_class, "board": board.title}
+                where = {
+                    "suite": known.suite_name, "hardware_class": known.hardware_class, "board": board.title,
+                    "folder": known.folder,
+                }  # fmt: skip
                 rows = [row for row in (*view.rows, *view.ineligible) if row.technique in mine]
                 for row in rows:
                     remarks = [text for text in (row.reason, row_verdict(view, row), *row.flags) if text]

@@ -76,7 +76,7 @@ def _claims(claims: Sequence[Claim]) -> Iterator[RenderableType]:
 def _reached(rows: Sequence[Reached]) -> Iterator[RenderableType]:
     if not rows:
         yield from _section("Reached here", [Text("No stored results of it: run a suite, or name their folder.")])
-    for (suite, machine, limit), some in groupby(rows, lambda one: (one.suite, one.hardware_class, one.limit_points)):
+    for (suite, machine, limit, folder), some in groupby(rows, _place):
         cells = (
             (one.board, one.technique,
              "" if one.ratio is None else f"{times(one.ratio.value)} ({interval(one.ratio)})",
@@ -84,7 +84,12 @@ def _reached(rows: Sequence[Reached]) -> Iterator[RenderableType]:
             for one in some
         )  # fmt: skip
         title = f"Reached in suite {suite} on {machine} with at most {limit:g} points lost"
+        title += f" (records in {folder})" if folder else ""
         yield from _section(title, [_table(("board", "technique", "baseline / it (95 %)", "verdict"), cells)])
+
+
+def _place(one: Reached) -> tuple[str, str, float, str]:
+    return one.suite, one.hardware_class, one.limit_points, one.folder
 
 
 def _section(title: str, parts: Iterable[RenderableType]) -> Iterator[RenderableType]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from joulemark.record import Attempt, Failure, FreeTrial, Ratio, Record, Timing, Trial
+from joulemark.report.control import control_of, controls, unsteady_flags
 from joulemark.report.costs import (
     Loss,
     MakingTotal,
@@ -23,10 +24,21 @@ from joulemark.report.costs import (
     making_total,
     measure_loss,
     own_ratio,
+    seed_ratios,
 )
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, places
-from joulemark.rules import BASELINE, Board, Candidate, boards, candidates, nearest, why_ineligible, winner
+from joulemark.rules import (
+    BASELINE,
+    Board,
+    Candidate,
+    boards,
+    candidates,
+    level_of,
+    nearest,
+    why_ineligible,
+    winner,
+)
 
 T = TypeVar("T")
 
@@ -47,6 +59,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     failures: Sequence[Failure] = ()
     damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
     free: Sequence[FreeTrial] = ()  # what costs nothing
+    folder: str = ""  # where the records lie; empty: nowhere
 
     @functools.cached_property
     def boards(self) -> tuple[Board, ...]:
@@ -118,6 +131,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
         batch_size=batch_size,
         baseline_cost=cost,
         reference=references(results.trials, batch_size) if board.needs_real else (),
+        controls=controls(baselines, board, results.backends, batch_size),
         rows=tuple(rows) if cost is not None or ranked else (),
         ineligible=tuple(apart),
         note=empty,
@@ -203,7 +217,6 @@ def winner_row(
     homes = [home_timing(candidate, batch_size) for _, candidate in pairs]
     backend = next((timing.backend for timing in homes if timing is not None), results.backends[0])
     test = tested_loss(pairs, backend)
-    itself = [home_timing(baseline, batch_size) for baseline in results.baselines.values()]
     status, reason = "ranked", None
     execution, why = executed(homes) or ("real" if chosen.real else "simulated", chosen.reason)
     if ratios[board.name] is None:
@@ -228,11 +241,19 @@ def winner_row(
         trials=tuple(candidate.key for _, candidate in pairs),
         flags=(
             *winner_flags(results, chosen, test, len(pairs), limit_points),
-            *(unsteady_flags([candidate for _, candidate in pairs]) if board.needs_real else ()),
+            *missing_flags(pairs, board, batch_size),
+            *(unsteady_flags([candidate for _, candidate in pairs], batch_size) if board.needs_real else ()),
         ),
         reason=reason,
-        control=own_ratio(itself, board) if board.needs_real else None,
+        control=control_of(list(results.baselines.values()), board, backend, batch_size),
     )
+
+
+def missing_flags(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> tuple[str, ...]:
+    """Say of a row whose ratio is not of all its seeds how many it is of."""
+    known = len(seed_ratios(pairs, board, batch_size))
+    what = "measured" if board.needs_real else "modelled"
+    return (f"{known} of {len(pairs)} seeds {what}",) if 0 < known < len(pairs) else ()
 
 
 def winner_flags(
@@ -247,12 +268,6 @@ def winner_flags(
     if tested == 1:
         flags.append("one seed")
     return (*flags, *failure_flags(results, chosen.technique))
-
-
-def unsteady_flags(trials: Sequence[Trial]) -> tuple[str, ...]:
-    """Name what made the machine unsteady while a row was measured; the page has the sentences."""
-    names = dict.fromkeys(name for trial in trials for name in trial.warnings)
-    return (f"unsteady: {', '.join(names)}",) if names else ()
 
 
 def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
@@ -291,6 +306,7 @@ def validation_loss(candidate: Candidate) -> Loss:
         points=candidate.loss_points,
         bound=candidate.bound_points,
         best=candidate.floor_points,
+        level=level_of(candidate.settings),
     )
 
 
@@ -299,7 +315,7 @@ def with_ranks(results: Results, rows: Sequence[Row], board: Board, cost: float 
     known = [(row, row.ratio) for row in rows if row.ratio is not None]
     trials = {trial.key: trial for trial in results.trials}
     ratios = [by_seed(results.baselines, [trials[key] for key in row.trials], board, batch_size) for row, _ in known]
-    ranked = places(ratios, next((row.control for row, _ in known if row.control), None))
+    ranked = places(ratios, [row.control for row, _ in known])
     return [
         msgspec.structs.replace(row, rank=place, cost=cost / ratio.value if cost is not None else None)
         for (row, ratio), place in zip(known, ranked, strict=True)
@@ -317,7 +333,7 @@ def baseline_row(results: Results, board: Board, cost: float | None, batch_size:
         ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(trials)),
         cost=cost,
         backend=" or ".join(references(trials, batch_size)) or None if board.needs_real else None,
-        flags=unsteady_flags(trials) if board.needs_real else (),
+        flags=unsteady_flags(trials, batch_size) if board.needs_real else (),
         test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
         execution="real",
         making=making_total(results.attempts_of.get(BASELINE, []), BASELINE),

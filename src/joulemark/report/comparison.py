@@ -41,6 +41,7 @@ class Comparison(Record, frozen=True, kw_only=True):
     reason: str | None = None  # why there is no verdict
     ratio: Ratio | None = None  # cost of the second over cost of the first: above 1, the first costs less
     accuracy: AccuracyGap | None = None
+    flags: dict[str, tuple[str, ...]] = {}  # technique -> what a reader must know beside the figures
 
 
 def compare(
@@ -92,7 +93,8 @@ def compare(
         elif why is None:
             gap = accuracy_gap(*trials, backends=[_backend(view, pair[0]), _backend(view, pair[1])])
             verdict, sentence = judged(results, view, pair[0], pair[1], ratio, gap)
-            return answer(verdict=verdict, sentence=sentence, ratio=ratio, accuracy=gap)
+            flags = {row.technique: row.flags for row in pair if row is not None and row.flags}
+            return answer(verdict=verdict, sentence=sentence, ratio=ratio, accuracy=gap, flags=flags)
     return answer(
         verdict="none",
         reason=why,
@@ -140,13 +142,14 @@ def judged(
     results: Results, view: BoardView, first: Row, second: Row, ratio: Ratio, gap: AccuracyGap | None
 ) -> tuple[str, str]:
     """The verdict on the first of two rows and its sentence."""
-    margin = margin_of(first.control or second.control)
+    margin = max(margin_of(first.control), margin_of(second.control))
     verdict = {1: "cheaper", -1: "dearer", 0: "undecided"}[certainly(ratio, margin=margin)]
     where = f"On {results.task_title}, {results.hardware_class}: "
     if view.board.cost.startswith("model:"):
         where = f"By the {view.board.name} model: "
     cost = _cost_clause(view, first, second, ratio, verdict, margin)
-    return verdict, f"{where}{cost}{_limit_clause(view, first, second)}{_accuracy_clause(first, second, gap)}."
+    clauses = _limit_clause(view, first, second), _accuracy_clause(first, second, gap), _flags_clause(first, second)
+    return verdict, f"{where}{cost}{''.join(clauses)}."
 
 
 def accuracy_gap(first: Sequence[Trial], second: Sequence[Trial], *, backends: Sequence[str]) -> AccuracyGap | None:
@@ -214,6 +217,11 @@ def _accuracy_clause(first: Row, second: Row, gap: AccuracyGap | None) -> str:
     if gap.points < 0:
         span = f"95 % interval {points(-gap.high)} to {points(-gap.low)}"
     return f"; `{better.technique}` is the more accurate by {points(abs(gap.points))} points (test images, {span})"
+
+
+def _flags_clause(*rows: Row) -> str:
+    told = [f"`{row.technique}` ({'; '.join(row.flags)})" for row in rows if row.flags]
+    return f"; flagged: {', '.join(told)}" if told else ""
 
 
 def _points(limit: float) -> str:

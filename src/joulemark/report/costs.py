@@ -5,22 +5,25 @@ Everything here takes records and returns numbers; the board decides what to sho
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from joulemark.record import Attempt, EnergyReport, Ratio, Record, Score, Timing, Trial
-from joulemark.rules import Board, pooled_loss
-from joulemark.stats import combine_ratios
+from joulemark.rules import Board, pooled_loss, stacked_bits
+from joulemark.stats import combine_ratios, loss_interval
 
 
 class Loss(Record, frozen=True, kw_only=True):
-    """Accuracy loss against the baselines of the same seeds, in points; both bounds are one-sided at 95 %."""
+    """Accuracy loss against the baselines of the same seeds, in points; both bounds are one-sided at ``level``."""
 
     accuracy: float  # mean over seeds, 0 to 1
     points: float  # positive: less accurate than the baseline
     bound: float  # the loss is at most this
     best: float  # the loss is at least this (negative: it may even gain)
+    level: float = 0.95  # higher where several settings were tried: joulemark.rules.level_of
+    interval: tuple[float, float] | None = None  # two-sided, 95 %; None: not asked for
 
 
 class MakingTotal(Record, frozen=True, kw_only=True):
@@ -48,11 +51,20 @@ def making_total(attempts: Iterable[Attempt], technique: str) -> MakingTotal:
 
 
 def measure_loss(baseline: Sequence[Score], candidate: Sequence[Score]) -> Loss:
-    """Loss of paired scores with a bound on either side (the lower one is the bound with the roles exchanged)."""
+    """Loss of paired scores with a bound on either side (the lower one is the bound with the roles exchanged).
+
+    The interval is wider than the two bounds, which together leave out 10 %.
+    """
     points, bound = pooled_loss(baseline, candidate)
     _, gain = pooled_loss(candidate, baseline)
     accuracy = float(np.mean([score.accuracy for score in candidate]))
-    return Loss(accuracy=accuracy, points=points, bound=bound, best=-gain)
+    interval = _interval(tuple(baseline), tuple(candidate))
+    return Loss(accuracy=accuracy, points=points, bound=bound, best=-gain, interval=interval)
+
+
+@functools.lru_cache(maxsize=1 << 15)  # a page asks for the same losses on every board and limit
+def _interval(baseline: tuple[Score, ...], candidate: tuple[Score, ...]) -> tuple[float, float]:
+    return loss_interval(stacked_bits(baseline), stacked_bits(candidate))
 
 
 def timing_at(trial: Trial, backend: str, batch_size: int) -> Timing | None:
@@ -105,10 +117,15 @@ def seed_ratio(baseline: Trial, candidate: Trial, board: Board, batch_size: int)
     return None if timing is None else headline_ratio(timing, board)
 
 
+def seed_ratios(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> list[Ratio]:
+    """Board ratios of (baseline, candidate) trials of the same seeds; fewer than pairs where some lack one."""
+    ratios = [seed_ratio(baseline, candidate, board, batch_size) for baseline, candidate in pairs]
+    return [ratio for ratio in ratios if ratio is not None]
+
+
 def board_ratio(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> Ratio | None:
     """Cost ratio on a board over (baseline, candidate) trials of the same seeds; ``None`` where none is known."""
-    ratios = [seed_ratio(baseline, candidate, board, batch_size) for baseline, candidate in pairs]
-    return combine_ratios([ratio for ratio in ratios if ratio is not None])
+    return combine_ratios(seed_ratios(pairs, board, batch_size))
 
 
 def own_ratio(timings: Iterable[Timing | None], board: Board) -> Ratio | None:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from joulemark.record import Timing
+from joulemark.record import Ratio, Timing
 from joulemark.report.board import Results, references
 from joulemark.report.costs import energy_of, home_timing, timing_at
 from joulemark.report.rows import BoardView
 from joulemark.report.words import backend_name, sentence_case, with_prefix
 from joulemark.rules import BASELINE
-from joulemark.stability import half_width, warnings
-from joulemark.stats import combine_ratios
+from joulemark.stability import CONTROL_WARNINGS, control_warnings, warnings
 
 
 def joules_measured(results: Results) -> bool:
@@ -73,9 +72,11 @@ def not_measured(results: Results) -> list[str]:
     facts = []
     if not joules_measured(results):
         facts.append("Joules of this machine: no counter was read. Being faster is no proof of using fewer joules.")
+    paced = any(trial.paced for trial in results.trials)
+    idle = "the idle time between them" + (" (but under Paced, which has it)" if paced else "")
     facts += [
         "Other hardware: a ranking here says nothing of another machine.",
-        "Data loading, decoding and sending of inputs, and the idle time between them.",
+        f"Data loading, decoding and sending of inputs, and {idle}.",
         "Making the hardware, cooling, and losses of the power supply.",
     ]
     return facts
@@ -126,27 +127,53 @@ def named(backends: Sequence[str]) -> str:
 
 
 def unsteady(results: Results) -> list[str]:
-    """Say what made the machine unsteady while trials were measured: how many trials, and the words of one."""
-    trials = [trial for trial in results.trials if trial.warnings]
-    judged = [(trial, warnings(trial)) for trial in trials]
+    """Say what made the machine unsteady while trials were measured: how many trials, and the words of one.
+
+    The A/A control is judged in every setting: it says of each backend and batch size what can be resolved there.
+    """
     facts = []
-    for name in dict.fromkeys(name for trial in trials for name in trial.warnings):
-        told = [(trial, found[name]) for trial, found in judged if name in found]
+    judged = [(trial, warnings(trial)) for trial in results.trials if trial.warnings]
+    for name in dict.fromkeys(name for trial, _ in judged for name in trial.warnings):
+        told = [(trial, found[name]) for trial, found in judged if name in found and name not in CONTROL_WARNINGS]
         if told:
             trial, sentence = told[-1]
             count = f"{len(told)} of {len(results.trials)} trials"
             facts.append(f"{sentence_case(name)} ({count}): {sentence} ({trial.technique}, seed {trial.seed}).")
+    for seed, trial in sorted(results.baselines.items()):
+        for timing in trial.timings:
+            found = control_warnings(timing)
+            facts += [f"{sentence_case(name)}: {sentence} (seed {seed})." for name, sentence in found.items()]
     return facts
 
 
-def control(results: Results) -> list[str]:
-    """Say how well the protocol tells the baseline from itself: the A/A control, which bounds what can be resolved."""
-    first = [home_timing(trial, results.batch_sizes[0]) for trial in results.baselines.values()]
-    ratio = combine_ratios([timing.ratio for timing in first if timing is not None and timing.ratio is not None])
-    if ratio is None:
+def control(view: BoardView) -> str:
+    """Say how well a board tells the baseline from itself, backend by backend: the A/A control. Empty without one."""
+    told = [_control(name, ratio) for name, ratio in view.controls.items()]
+    if not told:
+        return ""
+    off = any(not ratio.low <= 1.0 <= ratio.high for ratio in view.controls.values())
+    text = f"A/A control, the baseline against itself at batch {view.batch_size}: {', '.join(told)}."
+    return text + (" Where it does not hold 1, distrust small differences." if off else "")
+
+
+def _control(backend: str, ratio: Ratio) -> str:
+    return f"{backend_name(backend)} {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+
+
+def unseen(results: Results) -> list[str]:
+    """What could disturb a trial and cannot be seen on this machine, so that no warning could have named it."""
+    seen = [trial.conditions for trial in results.trials]
+    if not seen:
         return []
-    verdict = "" if ratio.low <= 1.0 <= ratio.high else " It does not hold 1: distrust small differences here."
-    return [f"A/A control, the baseline against itself: {ratio.value:.3f} ± {100 * half_width(ratio):.1f} %.{verdict}"]
+    known = [conditions for conditions in seen if conditions is not None]
+    what: dict[str, Sequence[float | None]] = {
+        "whether a core was slowed down because of heat": [one.throttles for one in known],
+        "CPU time of other programs": [one.busy_cpu_seconds for one in known],
+        "CPU time that a hypervisor took": [one.stolen_seconds for one in known],
+    }
+    facts = [f"{name} cannot be seen here" for name, values in what.items() if any(value is None for value in values)]
+    old = len(seen) - len(known)
+    return facts + ([f"what else ran during {old} of {len(seen)} trials was not recorded"] if old else [])
 
 
 def provenance(results: Results) -> list[tuple[str, str]]:
@@ -180,6 +207,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         ),
         ("Load average", [f"{min(loads):.2f} to {max(loads):.2f}"] if loads else ["unknown"]),
         ("Not quiet", checks),
+        ("Not seen", [sentence_case(text) for text in unseen(results)]),
         ("Precision, threads", [f"{t.backend}: {t.precision}, {t.threads} threads" for t in all_timings(results)]),
         ("Notes", notes),
         ("Flags", flags),

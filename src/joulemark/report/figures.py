@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from joulemark.record import Attempt, Ratio, Score
 from joulemark.report import style
 from joulemark.report.board import Results
+from joulemark.report.costs import Loss
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.words import interval, knobs, points, times, with_prefix
 from joulemark.rules import BASELINE, cost_of
@@ -93,6 +94,7 @@ def winner_trace(results: Results, view: BoardView, row: Row, cost: float) -> go
         f"{row.technique}: {times(row.ratio.value)}x ({interval(row.ratio)}), "
         f"{with_prefix(x, view.unit)}, {points(change)} points on test images"
     )
+    best, worst = span_of(row.test)
     whisker = {"color": colour, "thickness": 1.5, "width": 4}
     return go.Scatter(
         x=[x],
@@ -106,14 +108,15 @@ def winner_trace(results: Results, view: BoardView, row: Row, cost: float) -> go
             "line": {"color": colour, "width": 2},
         },
         error_x={"array": [cost / row.ratio.low - x], "arrayminus": [x - cost / row.ratio.high], **whisker},
-        error_y={
-            "array": [row.test.points - row.test.best],
-            "arrayminus": [row.test.bound - row.test.points],
-            **whisker,
-        },
+        error_y={"array": [row.test.points - best], "arrayminus": [worst - row.test.points], **whisker},
         text=[html.escape(text)],
         hovertemplate=HOVER,
     )
+
+
+def span_of(loss: Loss) -> tuple[float, float]:
+    """The two-sided 95 % interval of a tested loss; its one-sided bounds would together be one of 90 %."""
+    return loss.interval or (loss.best, loss.bound)
 
 
 def frame_tradeoff(
@@ -122,8 +125,8 @@ def frame_tradeoff(
     """Set axes, cross-hair and the forbidden band; what fell far below is counted rather than drawn tiny."""
     style.cross_hair(figure, cost, 0.0)
     tested = [row.test for row in rows if row.test is not None]
-    bottom = min([-2.5 * view.limit_points, *(-1.25 * loss.bound for loss in tested)])
-    top = max([0.6 * view.limit_points, *(-1.25 * loss.best for loss in tested), *(1.1 * y for _, y in dots)])
+    bottom = min([-2.5 * view.limit_points, *(-1.25 * span_of(loss)[1] for loss in tested)])
+    top = max([0.6 * view.limit_points, *(-1.25 * span_of(loss)[0] for loss in tested), *(1.1 * y for _, y in dots)])
     figure.add_hrect(y0=10 * bottom, y1=-view.limit_points, fillcolor=style.FORBIDDEN, line_width=0, layer="below")
     lower = sum(y < bottom for _, y in dots)
     label = f"beyond the limit of {view.limit_points:g}" + (f" · {lower} more below" if lower else "")

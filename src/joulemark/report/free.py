@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from joulemark.record import FreeTrial, Ratio, Record
+from joulemark.report.standing import margin_of
 from joulemark.report.words import backend_name, interval, points, times, with_prefix
-from joulemark.stats import ranks
+from joulemark.stats import certainly, ranks
 
 OPTION_WORDS = {
     "bf16": "bf16 autocast",
@@ -38,6 +39,7 @@ class FreeRow(Record, frozen=True, kw_only=True):
     loss_bound: float | None
     same_class: float | None
     control: bool
+    control_ratio: Ratio | None  # the baseline against itself (A/A), which the ratio must clear
     note: str
 
     @property
@@ -69,19 +71,32 @@ def build_free(trials: Sequence[FreeTrial]) -> FreeView | None:
     cost = "joules" if ran and all(trial.joules_ratio is not None for trial in ran) else "seconds"
     known = [(trial, ratio) for trial in ran if (ratio := _ratio(trial, cost)) is not None]
     known.sort(key=lambda pair: -pair[1].value)
-    places = ranks([[ratio] for _, ratio in known])
-    rows = [_row(trial, ratio, place) for (trial, ratio), place in zip(known, places, strict=True)]
+    controls = [_control(trial, trials, cost) for trial, _ in known]
+    widest = max(map(margin_of, controls), default=1.0)
+    places = ranks([[ratio] for _, ratio in known], margin=widest)
+    rows = [
+        _row(trial, ratio, place, control)
+        for (trial, ratio), place, control in zip(known, places, controls, strict=True)
+    ]
     rows += [_row(trial, None, None) for trial in trials if trial.ratio is None]
     control = next((trial for trial in trials if trial.control), trials[0])
     scored = next((trial.score.images for trial in ran if trial.score is not None), 0)
-    return FreeView(cost=cost, baseline=_words(control), images=scored, rows=tuple(rows), lines=_lines(trials, cost))
+    return FreeView(
+        cost=cost, baseline=_words(control), images=scored, rows=tuple(rows), lines=_lines(trials, cost, widest)
+    )
 
 
 def _ratio(trial: FreeTrial, cost: str) -> Ratio | None:
     return trial.joules_ratio if cost == "joules" else trial.ratio
 
 
-def _row(trial: FreeTrial, ratio: Ratio | None, place: tuple[int, int] | None) -> FreeRow:
+def _control(trial: FreeTrial, trials: Sequence[FreeTrial], cost: str) -> Ratio | None:
+    """The A/A control of a setting: in the blocks of its own group or, of older records and of joules, the only one."""
+    only = next((_ratio(one, cost) for one in trials if one.control), None)
+    return only if cost == "joules" else trial.control_ratio or only
+
+
+def _row(trial: FreeTrial, ratio: Ratio | None, place: tuple[int, int] | None, control: Ratio | None = None) -> FreeRow:
     return FreeRow(
         rank=place,
         setting=_words(trial),
@@ -97,7 +112,8 @@ def _row(trial: FreeTrial, ratio: Ratio | None, place: tuple[int, int] | None) -
         loss_bound=trial.loss_bound,
         same_class=trial.agreement.same_class if trial.agreement is not None else None,
         control=trial.control,
-        note=_note(trial),
+        control_ratio=control,
+        note=_note(trial, ratio, control),
     )
 
 
@@ -105,13 +121,15 @@ def _words(trial: FreeTrial) -> str:
     return ", ".join([backend_name(trial.backend), *(OPTION_WORDS.get(name, name) for name in trial.options)])
 
 
-def _note(trial: FreeTrial) -> str:
+def _note(trial: FreeTrial, ratio: Ratio | None, control: Ratio | None) -> str:
     """What a reader must know about one setting."""
     if trial.reason is not None:
         return f"not measured: {trial.reason}"
     notes = []
     if trial.control:
         notes.append("the baseline against itself (A/A control)")
+    elif ratio is not None and not certainly(ratio, margin=margin_of(control)):
+        notes.append("cannot be told apart from the baseline")
     if trial.batch_size > 1:
         notes.append("throughput, not latency: an answer waits for its batch")
     if trial.cpu_ratio is not None and trial.cpu_ratio.high < 1.0:
@@ -123,12 +141,16 @@ def _note(trial: FreeTrial) -> str:
     return "; ".join([*notes, *trial.flags])
 
 
-def _lines(trials: Sequence[FreeTrial], cost: str) -> tuple[str, ...]:
+def _lines(trials: Sequence[FreeTrial], cost: str, widest: float) -> tuple[str, ...]:
     lines = [
         "Nothing here costs anything or changes a weight: a technique has to gain more than these. Each setting ran in"
         " shuffled blocks against the fp32 baseline on the suite's first backend at batch 1.",
         "Threads take more cores: seconds may fall while CPU-seconds rise. The loss is on validation images, one seed.",
     ]
+    if widest > 1.0:
+        lines.append(
+            f"The baseline differs from itself (A/A) by up to {times(widest)}x: settings nearer than that share a rank."
+        )
     if cost == "seconds":
         reason = next((trial.joules.reason for trial in trials if trial.joules.reason and not trial.reason), None)
         lines.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ class Declared(Protocol):
 
     @property
     def name(self) -> str: ...  # noqa: D102
+    @property
+    def techniques(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def task(self) -> Any: ...  # noqa: D102
     @property
@@ -99,6 +101,7 @@ def _read(suite: Declared, root: str | Path, place: Place) -> Results | None:
         failures=failures,
         damaged=[(one.path, one.reason) for one in store.damaged],
         free=free,
+        folder=str(root),
     )
 
 
@@ -113,11 +116,19 @@ def places_with(root: str | Path, technique: str) -> list[Place]:
     return found
 
 
-def why_elsewhere(suite: Declared, root: str | Path, here: Place, technique: str) -> str | None:
-    """Say why results of a technique in other places do not count here; ``None`` if it was run nowhere."""
+def why_elsewhere(
+    suite: Declared, root: str | Path, here: Place, technique: str, registered: Collection[str] = ()
+) -> str | None:
+    """Say why results of a technique in other places do not count here, or that it was not run yet.
+
+    ``None`` if nobody knows it: it was run nowhere, and is neither in the suite nor, part by part of a composition,
+    among the ``registered``.
+    """
     found = places_with(root, technique)
     if not found:
-        return None
+        parts = {part.partition(":")[0] for part in technique.split("+")}
+        known = technique in suite.techniques or parts <= set(registered)
+        return f"`{technique}` was not run yet: `joulemark run {suite.name} -t {technique}`." if known else None
     if here in found:
         return f"`{technique}` was run in another suite: run `joulemark run {suite.name} -t {technique}`."
     machines = sorted({place.hardware_class for place in found if place.task == here.task})

@@ -32,7 +32,7 @@ class Row(Record, frozen=True, kw_only=True):
     trials: tuple[str, ...] = ()  # keys
     flags: tuple[str, ...] = ()
     reason: str | None = None  # why it is not ranked
-    control: Ratio | None = None  # the baseline against itself, where the board is measured
+    control: Ratio | None = None  # measured boards: the baseline against itself on the row's backend, at its batch
 
     @property
     def verdict(self) -> str | None:
@@ -66,6 +66,7 @@ class BoardView(Record, frozen=True, kw_only=True):
     batch_size: int
     baseline_cost: float | None
     reference: tuple[str, ...] = ()  # measured boards: backends of the baselines that ratios divide by
+    controls: dict[str, Ratio] = {}  # measured boards: the baseline against itself on each backend (A/A)
     rows: tuple[Row, ...]
     ineligible: tuple[Row, ...]
     note: str | None = None  # why it is empty

@@ -36,6 +36,6 @@ def margin_of(control: Ratio | None) -> float:
     return 1.0 if control is None else max(1.0, control.high, 1.0 / control.low)
 
 
-def places(rows: Sequence[Sequence[Ratio | None]], control: Ratio | None) -> list[tuple[int, int]]:
-    """Best and worst rank of each row; those that cannot be told apart share a place."""
-    return ranks(rows, margin=margin_of(control))
+def places(rows: Sequence[Sequence[Ratio | None]], controls: Sequence[Ratio | None]) -> list[tuple[int, int]]:
+    """Best and worst rank of each row; those that the wider of their controls cannot tell apart share a place."""
+    return ranks(rows, margin=[margin_of(control) for control in controls])

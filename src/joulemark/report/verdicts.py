@@ -132,6 +132,8 @@ def row_verdict(view: BoardView, row: Row) -> str | None:
     if row.verdict == "undecided":
         return "cannot be told apart from the baseline"
     factor = row.ratio.value if row.verdict == "cheaper" else 1.0 / row.ratio.value
-    pair = ("faster", "slower") if view.board.cost == "seconds" else ("fewer joules", "more joules")
+    dearer = row.verdict == "dearer"
+    if view.board.cost == "seconds":
+        return f"{times(factor)}x {'slower' if dearer else 'faster'}"
     kind = "modelled " if view.board.cost.startswith("model:") else ""
-    return f"{times(factor)}x {kind}{pair[row.verdict == 'dearer']}"
+    return f"{times(factor)}x {'more' if dearer else 'fewer'} {kind}joules"

@@ -47,7 +47,7 @@ class Paper(Record, frozen=True, kw_only=True):
 
 
 def read_paper(docstring: str) -> Paper:
-    """Read the sections. ``ValueError`` for a claim that lacks its conditions or its mark.
+    """Read the sections. ``ValueError`` for what stands under "Claims:" and is no claim with its conditions and mark.
 
     >>> read_paper('''Do less.
     ...
@@ -72,9 +72,26 @@ def read_paper(docstring: str) -> Paper:
         title=" ".join(title.split()),
         idea=" ".join(sections["Idea"].split()) if "Idea" in sections else None,
         equations=tuple(sections.get("Equations", "").splitlines()),
-        claims=tuple(map(read_claim, re.findall(r"^- (.+(?:\n  .+)*)", sections.get("Claims", ""), re.MULTILINE))),
+        claims=tuple(map(read_claim, split_claims(sections.get("Claims", "")))),
         reference=" ".join(sections["Reference"].split()) if "Reference" in sections else None,
     )
+
+
+def split_claims(section: str) -> list[str]:
+    r"""The claims of a section, each begun by "- " and continued by indented lines. ``ValueError`` for other lines.
+
+    >>> split_claims("- one\n  and more\n- two")
+    ['one\n  and more', 'two']
+    """
+    found: list[str] = []
+    for line in section.splitlines():
+        if line.startswith("- "):
+            found.append(line.removeprefix("- "))
+        elif found and line.startswith("  "):
+            found[-1] += f"\n{line}"
+        else:
+            raise ValueError(f'a line under "Claims:" begins with "- " or continues a claim, indented: not {line!r}')
+    return found
 
 
 def read_claim(text: str) -> Claim:
