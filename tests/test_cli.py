@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from joulemark.cli.main import main
+from joulemark.meters.source import Unavailable
 from joulemark.nets.net import Net
 
 
@@ -38,6 +41,32 @@ def test_every_verb_explains_itself(verb):
     done = joulemark(verb, "--help")
     assert done.returncode == 0
     assert "--json" in done.stdout
+
+
+WORDS = {
+    "run": ["short.toml", "-t", "int8", "--json"],  # it is there already
+    "publish": ["short.toml", "--to", "published", "--json"],
+    "board": ["short.toml", "--json"],
+    "compare": ["int8", "baseline", "--suite", "short.toml", "--json"],
+    "report": ["short.toml", "-o", "page.html", "--json"],
+    "explain": ["int8", "--suite", "short.toml", "--json"],
+    "check": ["runs", "--json"],
+    "list": ["techniques", "--json"],
+    "profile": ["lenet", "--inputs", "1", "--json"],
+    "doctor": ["--json"],
+    "measure": ["--json", "true"],
+}
+"""All verbs but `free` and `audit`, which measure for long; what they print as JSON is tested with their rooms."""
+
+
+@pytest.mark.parametrize("verb", WORDS)
+def test_a_verb_prints_json_and_nothing_else(ran, verb):
+    done = joulemark(verb, *WORDS[verb], cwd=ran[0])
+    assert done.returncode == 0, done.stderr
+    said = done.stderr if verb == "measure" else done.stdout  # what the command prints is its own
+    found = [json.loads(line) for line in said.splitlines()] if verb == "run" else [json.loads(said)]
+    assert found
+    assert all(isinstance(one, dict | list) for one in found)
 
 
 def test_help_and_import_are_fast_and_need_no_torch():
@@ -101,6 +130,8 @@ def test_a_broken_technique_file_gets_one_sentence(tmp_path):
     assert "broken.py cannot be imported: ValueError: half written" in refused(
         "run", "quick", "-t", "broken.py", cwd=tmp_path
     )
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    assert "leaves.py cannot be imported: SystemExit: 0" in refused("run", "quick", "-t", "leaves.py", cwd=tmp_path)
     (tmp_path / "empty.py").write_text("x = 1\n")
     assert "defines no technique" in refused("run", "quick", "-t", "empty.py", cwd=tmp_path)
 
@@ -127,6 +158,18 @@ def test_doctor_says_what_can_be_measured():
     assert done.returncode == (0 if found["joules_measurable"] else 3)
     assert all(row["detail"] for row in found["meters"])
     assert ("cannot be measured" in done.stdout) == (not found["joules_measurable"])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_strict_is_decided_by_whether_there_is_a_counter(monkeypatch, capsys, there):
+    counter = SimpleNamespace(name="made up", scope="toy package", update_seconds=1e-3, close=lambda: None)
+    probed = ([counter], []) if there else ([], [Unavailable("made up", "it is not there", "none")])
+    monkeypatch.setattr("joulemark.meters.probe.probe", lambda: probed)
+    monkeypatch.setattr(sys, "argv", ["joulemark", "doctor", "--strict"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == (0 if there else 3)
+    assert ("Joules can be measured here." in capsys.readouterr().out) == there
 
 
 def test_explain_prints_what_its_json_says(tmp_path):
@@ -225,4 +268,6 @@ def test_a_damaged_study_is_named(ran, tmp_path):
     victim.write_text("{")
     for _ in range(2):
         assert f"{victim.name} could not be read" in refused("board", "short.toml", cwd=tmp_path)
-    assert f"{victim.name} could not be read" in joulemark("explain", "int8", "--suite", "short.toml", cwd=tmp_path).stderr
+    assert (
+        f"{victim.name} could not be read" in joulemark("explain", "int8", "--suite", "short.toml", cwd=tmp_path).stderr
+    )

@@ -148,7 +148,9 @@ def test_a_script_whose_interpreter_is_missing_says_which(tmp_path):
     script.chmod(0o755)
     done = joulemark("--", str(script))
     assert done.returncode == 126
-    assert done.stderr == f"joulemark: cannot run {script}: its first line asks for '/no/such/shell', which is not there\n"
+    assert (
+        done.stderr == f"joulemark: cannot run {script}: its first line asks for '/no/such/shell', which is not there\n"
+    )
 
 
 def test_handlers_of_signals_are_given_back(no_counter):

@@ -155,16 +155,18 @@ def _missing(program: str) -> CannotRun:
     if not first.startswith(b"#!"):
         return CannotRun(f"cannot run {program}: the loader or library it was built for is not there", NOT_EXECUTABLE)
     interpreter = first[2:].decode(errors="replace").strip(" \t\n").partition(" ")[0]
-    return CannotRun(f"cannot run {program}: its first line asks for {interpreter!r}, which is not there", NOT_EXECUTABLE)
+    return CannotRun(
+        f"cannot run {program}: its first line asks for {interpreter!r}, which is not there", NOT_EXECUTABLE
+    )
 
 
 @contextmanager
 def _forwarding(send: Callable[[int], object]) -> Iterator[list[int]]:
     """Send signals that would end this process to the command instead, which decides what they mean.
 
-    The list yielded holds those received. Ctrl-C on a terminal reaches every process of its foreground group, so there the command has it already.
+    The list yielded holds those received. Ctrl-C on a terminal reaches every process of its foreground group, so there
+    the command has it already.
     """
-
     received: list[int] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:

@@ -55,7 +55,7 @@ def _file(module: str) -> Path | None:
 
 
 def _imports(module: str) -> list[str]:
-    """Modules that ``module`` imports anywhere in its text: of ours those of ours, of others all but our public face."""
+    """Modules that ``module`` imports anywhere: of ours those of ours, of others all but our public face."""
     path = _file(module)
     if path is None or path.suffix != ".py":
         return []

@@ -61,17 +61,21 @@ def find(root: Path, folders: Sequence[str], layouts: Sequence[Sequence[str]]) -
 
 def incomplete(root: Path, folders: Sequence[str], layouts: Sequence[Sequence[str]]) -> list[str]:
     """What is missing from each folder that holds some, but not all, files of a layout: one sentence each."""
-    said = []
-    for folder in _places(root, folders):
-        for names in layouts:
-            if found := _present(folder, names):
-                said.append(f"{folder} lacks {', '.join(name for name in names if name not in found)}")
-    return said
+    present = [(folder, names, _present(folder, names)) for folder in _places(root, folders) for names in layouts]
+    return [
+        f"{folder} lacks {', '.join(name for name in names if name not in found)}"
+        for folder, names, found in present
+        if 0 < len(found) < len(names)
+    ]
 
 
 def _places(root: Path, folders: Sequence[str]) -> list[Path]:
     """The ``folders`` below ``root``, and ``root`` itself if it is named like one of them."""
-    named = [root for folder in folders if Path(folder).parts and root.parts[-len(Path(folder).parts) :] == Path(folder).parts]
+    named = [
+        root
+        for folder in folders
+        if Path(folder).parts and root.parts[-len(Path(folder).parts) :] == Path(folder).parts
+    ]
     return list(dict.fromkeys([*(root / folder for folder in folders), *named]))
 
 
