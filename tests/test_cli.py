@@ -19,7 +19,7 @@ from joulemark.nets.net import Net
 
 def joulemark(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "joulemark.cli", *words], capture_output=True, text=True, cwd=cwd, timeout=120
+        [sys.executable, "-m", "joulemark.cli", *words], capture_output=True, text=True, cwd=cwd, timeout=280
     )
 
 

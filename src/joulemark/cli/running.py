@@ -150,7 +150,7 @@ def _tell_set_aside(store: Store) -> None:
     for one in store.damaged:
         if one.aside:
             typer.echo(
-                f"joulemark: {one.path} could not be read and was made again; the old file is {one.aside}: {one.reason}",
+                f"joulemark: {one.path} could not be read and was made again; the old one is {one.aside}: {one.reason}",
                 err=True,
             )
     tell_damaged((one.path, one.reason) for one in store.damaged if not one.aside)
