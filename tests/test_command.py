@@ -125,6 +125,34 @@ def test_a_signal_reaches_the_command_and_its_exit_code_comes_back(number):
     assert "exit code 7, 1 of 3 runs" in err
 
 
+def test_a_command_that_ends_well_after_a_signal_is_not_run_again(tmp_path):
+    script = "trap 'exit 0' TERM; echo ready; sleep 30 & wait"
+    ours = subprocess.Popen(
+        [sys.executable, "-m", "joulemark.cli", "measure", "--repeat", "50", "--", "sh", "-c", script],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert ours.stdout.readline() == "ready\n"
+        ours.send_signal(signal.SIGTERM)
+        assert ours.stdout.readline() != "ready\n", "it was run again"
+        assert ours.wait(timeout=20) == 0
+        assert "exit code 0, 1 of 50 runs" in ours.stderr.readline()
+    finally:
+        os.killpg(ours.pid, signal.SIGKILL)  # the command's own child sleeps on
+        ours.communicate()
+
+
+def test_a_script_whose_interpreter_is_missing_says_which(tmp_path):
+    script = tmp_path / "bad.sh"
+    script.write_text("#!/no/such/shell -e\ntrue\n")
+    script.chmod(0o755)
+    done = joulemark("--", str(script))
+    assert done.returncode == 126
+    assert (
+        done.stderr == f"joulemark: cannot run {script}: its first line asks for '/no/such/shell', which is not there\n"
+    )
+
+
 def test_handlers_of_signals_are_given_back(no_counter):
     before = [signal.getsignal(number) for number in command.FORWARDED]
     measure_command(["true"])

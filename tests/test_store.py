@@ -1,4 +1,4 @@
-"""The store: whole files or none, damaged records set aside, full disks, any fsspec URL."""
+"""The store: whole files or none, damaged records named and set aside, full disks, any fsspec URL."""
 
 from __future__ import annotations
 
@@ -112,22 +112,35 @@ def damage(stated: dict, how: str) -> bytes:
         ("renamed", "the record inside is k9: the file was renamed or edited"),
     ],
 )
-def test_a_damaged_record_is_set_aside_and_the_rest_is_read(store, how, why):
+def test_a_damaged_record_is_named_each_time_and_set_aside_when_it_is_made_again(store, root, how, why):
     store.put(failure("k1"))
     store.put(failure("k3"))
     data = damage(msgspec.to_builtins(failure("k2")), how)
     store.write("failures/k2.json", data)
     assert [one.key for one in store.failures()] == ["k1", "k3"]
-    (set_aside,) = store.damaged
-    assert set_aside.path.endswith("failures/k2.json")
-    assert why in set_aside.reason
-    if how == "other schema":  # another version's record is told, and left where it is
-        assert store.read("failures/k2.json") == data
-        return
-    assert store.read("damaged/failures-k2.json") == data
-    assert not store.exists("failures/k2.json")
+    (damaged,) = store.damaged
+    assert damaged.path.endswith("failures/k2.json")
+    assert why in damaged.reason
+    assert store.read("failures/k2.json") == data  # reading moves nothing
     assert [one.key for one in store.failures()] == ["k1", "k3"]
-    assert len(store.damaged) == 1
+    assert store.damaged == [damaged]
+    again = Store(root, hardware_class="c", task="t")
+    assert [one.key for one in again.failures()] == ["k1", "k3"]
+    assert again.damaged == [damaged]  # said each time
+
+    again.put(failure("k2"))
+    assert again.read("damaged/failures-k2.json") == data
+    assert again.damaged[0].aside.endswith("damaged/failures-k2.json")
+    assert [one.key for one in again.failures()] == ["k1", "k2", "k3"]
+    assert len(again.damaged) == 1
+
+
+def test_what_another_run_has_mended_is_not_set_aside(store, root):
+    store.write("failures/k1.json", b"{")
+    assert store.failures() == []
+    Store(root, hardware_class="c", task="t").put(failure("k1", "mended"))
+    store.put(failure("k1"))
+    assert not store.exists("damaged")
 
 
 def test_a_damaged_record_asked_for_by_key_counts_as_none(store):

@@ -10,6 +10,7 @@ import math
 import os
 import resource
 import shlex
+import shutil
 import signal
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -64,14 +66,18 @@ class Measured(Record, frozen=True, kw_only=True):
 def measure_command(command: Sequence[str], *, repeat: int = 1, idle_seconds: float = 0.0) -> Measured:
     """Run a command (no shell) ``repeat`` times; its input and output are this process's own.
 
-    Raises :class:`CannotRun` if it cannot be started.
+    A failure ends the repetitions, and so does a signal to end that came during a run, whatever the command made of
+    it. Raises :class:`CannotRun` if it cannot be started.
     """
     sources, unavailable = probe()
     try:
         idle = _idle(sources, unavailable, idle_seconds) if idle_seconds > 0 else {}
         runs: list[Run] = []
-        while len(runs) < repeat and not (runs and runs[-1].exit_code):
-            runs.append(_run(command, sources, unavailable, idle))
+        stopped = False
+        while len(runs) < repeat and not stopped:
+            run, signalled = _run(command, sources, unavailable, idle)
+            runs.append(run)
+            stopped = signalled or run.exit_code != 0
     finally:
         for source in sources:
             source.close()
@@ -98,11 +104,12 @@ def _run(
     sources: Sequence[Source],
     unavailable: Sequence[Unavailable],
     idle: dict[str, Quantity],
-) -> Run:
+) -> tuple[Run, bool]:
+    """One run, and whether a signal came that would have ended this process."""
     with Window(sources, unavailable=unavailable) as window:
-        status, usage = _wait(command)
+        status, usage, signalled = _wait(command)
     code = os.waitstatus_to_exitcode(status)
-    return Run(
+    run = Run(
         exit_code=code if code >= 0 else SIGNALLED - code,
         seconds=window.seconds,
         cpu_seconds=_quantity(
@@ -113,44 +120,63 @@ def _run(
         joules=window.joules,
         net_joules=net_of(window.joules, window.seconds, idle),
     )  # fmt: skip
+    return run, signalled
 
 
-def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage]:
-    """Start a command, pass signals on to it, and return its wait status and resources once it has ended."""
+def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
+    """Start a command and pass signals on to it; once it has ended, its wait status, resources and if there was one."""
     children: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int) -> None:
         for running in children:
             running.send_signal(number)
 
-    with _forwarding(pass_on):
+    with _forwarding(pass_on) as received:
         try:
             child = subprocess.Popen(list(command))  # noqa: S603  (running the given command is the task)
         except FileNotFoundError as error:
-            raise CannotRun(f"command not found: {command[0]}", NOT_FOUND) from error
+            raise _missing(command[0]) from error
         except OSError as error:
             raise CannotRun(f"cannot run {command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
         children.append(child)
         _, status, usage = os.wait4(child.pid, 0)
         children.clear()
         child.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait again
-    return status, usage
+    return status, usage, bool(received)
+
+
+def _missing(program: str) -> CannotRun:
+    """What to say if the system found no file: the program itself is not there, or what it needs to be started."""
+    found = shutil.which(program)
+    if found is None:
+        return CannotRun(f"command not found: {program}", NOT_FOUND)
+    with Path(found).open("rb") as file:
+        first = file.readline(256)
+    if not first.startswith(b"#!"):
+        return CannotRun(f"cannot run {program}: the loader or library it was built for is not there", NOT_EXECUTABLE)
+    interpreter = first[2:].decode(errors="replace").strip(" \t\n").partition(" ")[0]
+    return CannotRun(
+        f"cannot run {program}: its first line asks for {interpreter!r}, which is not there", NOT_EXECUTABLE
+    )
 
 
 @contextmanager
-def _forwarding(send: Callable[[int], object]) -> Iterator[None]:
+def _forwarding(send: Callable[[int], object]) -> Iterator[list[int]]:
     """Send signals that would end this process to the command instead, which decides what they mean.
 
-    Ctrl-C on a terminal reaches every process of its foreground group, so there the command has it already.
+    The list yielded holds those received. Ctrl-C on a terminal reaches every process of its foreground group, so there
+    the command has it already.
     """
+    received: list[int] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
         if number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
             send(number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

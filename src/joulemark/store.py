@@ -8,10 +8,11 @@
                                   /studies/<suite>.json           (which of these one board is drawn from)
                                   /nets/<hash>.safetensors
                                   /steps/<attempt>/<step>         (unfinished attempts; removed when they finish)
-                                  /damaged/<name>                 (files that could not be read, set aside)
+                                  /damaged/<name>                 (files that could not be read and were made again)
 
 ``root`` is a folder or any fsspec URL. A file is either there and whole or not there: locally it is written beside its
-place, synced and renamed; object stores put whole objects.
+place, synced and renamed; object stores put whole objects. Reading changes nothing: a record that cannot be read counts
+as none and is named in ``Store.damaged`` each time; who makes it again puts the unreadable file aside.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ class StoreError(OSError):
 
 
 class Damaged(Record, frozen=True, kw_only=True):
-    """A file that was set aside and why."""
+    """A file that could not be read and why; ``aside`` is where it was put when its record was made again."""
 
     path: str
     reason: str
+    aside: str | None = None
 
 
 class Store:
@@ -64,6 +66,7 @@ class Store:
         self.folder = f"{path}/{hardware_class}/{task}"
         self.local = "file" in (self.files.protocol if isinstance(self.files.protocol, tuple) else ())
         self.damaged: list[Damaged] = []
+        self._unread: dict[str, bytes] = {}  # by name: what stood in the files of ``damaged``
 
     def write(self, name: str, data: bytes) -> None:
         """Put ``data`` at ``name`` (a path below the folder), whole or not at all. Raises :class:`StoreError`."""
@@ -106,23 +109,25 @@ class Store:
                     leftover.unlink()
 
     def put(self, record: Made | Attempt | Trial | FreeTrial | Failure | Study) -> None:
-        """Store a record under its key, sealed (see :func:`sealed`)."""
-        self.write(f"{KINDS[type(record)]}/{record.key}.json", sealed(record))
+        """Store a record under its key, sealed (see :func:`sealed`); a damaged file in its place is kept aside."""
+        name = f"{KINDS[type(record)]}/{record.key}.json"
+        self._set_aside(name)
+        self.write(name, sealed(record))
 
     def made(self, key: str) -> Made | None:
-        """How one net was made, or ``None``; a damaged file is set aside and counts as none."""
+        """How one net was made, or ``None``; a damaged file counts as none."""
         return self._get(f"made/{key}.json", Made)
 
     def attempt(self, key: str) -> Attempt | None:
-        """One attempt, or ``None``; a damaged file is set aside and counts as none."""
+        """One attempt, or ``None``; a damaged file counts as none."""
         return self._get(f"attempts/{key}.json", Attempt)
 
     def trial(self, key: str) -> Trial | None:
-        """One trial, or ``None``; a damaged file is set aside and counts as none."""
+        """One trial, or ``None``; a damaged file counts as none."""
         return self._get(f"trials/{key}.json", Trial)
 
     def free_trial(self, key: str) -> FreeTrial | None:
-        """One free trial, or ``None``; a damaged file is set aside and counts as none."""
+        """One free trial, or ``None``; a damaged file counts as none."""
         return self._get(f"free/{key}.json", FreeTrial)
 
     def study(self, suite: str) -> Study | None:
@@ -162,22 +167,27 @@ class Store:
         if data is None:
             return None
         schema = _schema(data)
-        if schema not in (None, SCHEMA):  # another version's: none of ours to move
-            reason = f"it has schema {schema}, this version reads {SCHEMA}"
-            self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason))
-            return None
         try:
+            if schema not in (None, SCHEMA):
+                raise ValueError(f"it has schema {schema}, this version reads {SCHEMA}")
             return opened(data, record_type, name).record
         except ValueError as error:
-            self._set_aside(name, data, str(error))
+            if name not in self._unread:
+                self._unread[name] = data
+                self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=str(error)))
             return None
 
-    def _set_aside(self, name: str, data: bytes, reason: str) -> None:
-        aside = f"damaged/{name.replace('/', '-')}"
-        self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason))
-        with contextlib.suppress(OSError):  # a folder that may only be read is still read, without this file
-            self.write(aside, data)
-            self.remove(name)
+    def _set_aside(self, name: str) -> None:
+        """Keep a file that could not be read before another takes its place."""
+        data = self._unread.pop(name, None)
+        if data is None or self.read(name) != data:  # another run has made it again already
+            return
+        aside, path = f"damaged/{name.replace('/', '-')}", f"{self.folder}/{name}"
+        self.write(aside, data)
+        self.damaged = [
+            msgspec.structs.replace(one, aside=f"{self.folder}/{aside}") if one.path == path else one
+            for one in self.damaged
+        ]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Published baselines are used, checked and can be passed over."""
 
+import json
 from types import SimpleNamespace
 
 import msgspec
@@ -15,6 +16,7 @@ from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.run import chains_of, run
 from joulemark.benchmark.session import Session
 from joulemark.nets.net import Net
+from joulemark.store import sealed
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_run_takes_the_published_baseline_and_fresh_trains_its_own(trained, pa
     assert own.net == made.net  # deterministic
 
 
-@pytest.mark.parametrize("spoil", ["json", "edited", "net", "no net", "other net"])
+@pytest.mark.parametrize("spoil", ["json", "edited", "no seal", "technique", "net", "no net", "other net"])
 def test_a_published_baseline_that_is_not_one_is_refused(trained, package, spoil):
     session, made = trained
     task = session.suite.task
@@ -71,6 +73,12 @@ def test_a_published_baseline_that_is_not_one_is_refused(trained, package, spoil
         stated.write_text("{}")
     elif spoil == "edited":
         stated.write_text(stated.read_text().replace('"seed": 0', '"seed": 1'))
+    elif spoil == "no seal":
+        content = json.loads(stated.read_text())
+        del content["seal"]
+        stated.write_text(json.dumps(content))
+    elif spoil == "technique":
+        stated.write_bytes(sealed(msgspec.structs.replace(made, technique="int8")))
     elif spoil == "net":
         saved.write_bytes(b"no net")
     elif spoil == "no net":

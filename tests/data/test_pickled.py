@@ -80,6 +80,16 @@ def test_attributes_of_what_is_allowed_are_not_reached():
         load_batch(dotted, "made")
 
 
+@pytest.mark.parametrize("name", [b"_codecs\nencode", b"numpy\ndtype", b"numpy\nndarray"])
+def test_a_file_changes_nothing_for_the_next(name):
+    """BUILD with the state (None, {"__new__": 1}) sets attributes of what is below it: here of a stand-in itself."""
+    crafted = b"\x80\x02c" + name + b"\nN}U\x07__new__K\x01s\x86b."
+    with pytest.raises(ValueError, match=r"^made "):
+        load_batch(crafted, "made")
+    test_what_numpy_pickles_is_read(2, "C")
+    test_the_form_of_the_published_files()
+
+
 @pytest.mark.parametrize(
     ("held", "said"),
     [

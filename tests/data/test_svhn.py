@@ -86,6 +86,14 @@ def test_damaged_files_are_refused(content):
         svhn.parse(content, "made")
 
 
+def test_a_newer_matlab_file_is_said():
+    head = b"MATLAB 7.3 MAT-file".ljust(124) + struct.pack("<H", 0x0200) + b"IM"
+    with pytest.raises(
+        ValueError, match=r"^made is a MATLAB 7\.3 file, not MATLAB 5 as published: get it from https://"
+    ):
+        svhn.parse(head + b"\x89HDF\r\n\x1a\n".ljust(384, b"\0"), "made")
+
+
 def test_files_are_checked_when_they_are_read(given, monkeypatch):
     contents = [mat_file(usual(), True), mat_file(usual(IMAGES[:2], LABELS[:2]), True)]
     remotes = [

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 
+from joulemark.techniques import technique as technique_module
 from joulemark.techniques.technique import (
     TECHNIQUES,
     Range,
@@ -220,3 +221,18 @@ def test_a_broken_file_gives_one_sentence(tmp_path, text, sentence):
 def test_a_file_that_is_not_there_gives_one_sentence(tmp_path):
     with pytest.raises(TechniqueError, match="is not a Python file"):
         file_techniques(tmp_path / "missing.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0"),
+        ("import time\nwhile True:\n    time.sleep(0.01)\n", "it was not done after 0.2 s"),
+        ("while True:\n    try:\n        pass\n    except Exception:\n        pass\n", "it was not done after 0.2 s"),
+    ],
+)
+def test_a_file_that_leaves_or_hangs_at_import_is_said(tmp_path, monkeypatch, text, said):
+    monkeypatch.setattr(technique_module, "IMPORT_SECONDS", 0.2)
+    (tmp_path / "odd.py").write_text(text)
+    with pytest.raises(TechniqueError, match=rf"odd\.py cannot be imported: {said}"):
+        file_techniques(tmp_path / "odd.py")

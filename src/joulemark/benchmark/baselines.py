@@ -23,7 +23,7 @@ from joulemark.task import Task
 def published(task: Task, seed: int) -> tuple[Made, Net] | None:
     """The published baseline of a task and seed, or ``None``.
 
-    Raises ``ValueError`` if a file in the task's folder is damaged, edited or another task's.
+    Raises ``ValueError`` if a file in the task's folder is damaged, edited, unsealed, another task's or technique's.
     """
     folder = files("joulemark") / "baselines" / folder_name(task)
     if not folder.is_dir():
@@ -32,7 +32,12 @@ def published(task: Task, seed: int) -> tuple[Made, Net] | None:
         if not entry.name.endswith(".json"):
             continue
         try:
-            made = opened(entry.read_bytes(), Made, entry.name).record
+            read = opened(entry.read_bytes(), Made, entry.name)
+            made = read.record
+            if not read.sealed:
+                raise ValueError("it has no seal: somebody took it out, or it was not written by `joulemark publish`")
+            if made.technique != BASELINE:
+                raise ValueError(f"it is of technique {made.technique!r}")
             if made.task_key != task.key:
                 raise ValueError(f"it is of task {made.task!r}, {made.task_key[:8]}")
             if made.seed != seed:

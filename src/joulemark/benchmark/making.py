@@ -182,13 +182,13 @@ def usable(returned: Any, name: str, classes: int) -> Net:
     if not isinstance(returned, Net):
         raise AttemptError(f"{name} returned {type(returned).__name__}, not a Net")
     try:
-        returned = Net.from_bytes(returned.to_bytes())
+        net = Net.from_bytes(returned.to_bytes())
     except Exception as error:  # what a net holds is anybody's
         raise AttemptError(f"{name} returned a net that cannot be saved: {sentence(error)}") from error
     try:
-        module = returned.module()
+        module = net.module()
         with torch.no_grad():
-            logits = getattr(module, "run", module)(torch.zeros(2, *returned.input_shape))
+            logits = getattr(module, "run", module)(torch.zeros(2, *net.input_shape))
         finite = bool(torch.isfinite(logits).all())
     except Exception as error:  # the same: a net is made of anybody's builder
         raise AttemptError(f"{name} returned a net that does not run: {sentence(error)}") from error
@@ -196,7 +196,7 @@ def usable(returned: Any, name: str, classes: int) -> Net:
         raise AttemptError(f"{name} returned a net with outputs of shape {tuple(logits.shape)}, not (2, {classes})")
     if not finite:
         raise AttemptError(f"{name} returned a net whose outputs are not finite")
-    return returned
+    return net
 
 
 def _unknown(quantity: Quantity, reason: str) -> Quantity:

@@ -374,8 +374,9 @@ class _Run:
     ) -> None:
         done = self.made + self.kept + len(self.failed)
         steps = max(self.steps, done)
-        told = {"seconds": seconds, "share": share, "detail": detail}
-        self.listen(Event(what=what, step=key, title=title, done=done, steps=steps, **told))
+        self.listen(
+            Event(what=what, step=key, title=title, done=done, steps=steps, seconds=seconds, share=share, detail=detail)
+        )
 
 
 def benchmark(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -36,11 +37,10 @@ def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = 
     from joulemark.report.board import build_board
     from joulemark.report.facts import unsteady
     from joulemark.report.free import build_free, free_table
-    from joulemark.report.load import load_results
     from joulemark.report.terminal import as_dict, board_table, other_sizes, paced_table
     from joulemark.report.verdicts import headline
 
-    known = load_results(suite, results, hardware)
+    known = stored_results(suite, results, hardware)
     views = [build_board(known, one, limit) for limit in suite.limits_points for one in known.boards]
     if json:
         print_json([as_dict(view) for view in views])
@@ -58,8 +58,43 @@ def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = 
         screen.print(f"Unsteady. {sentence}", markup=False)
     for sentence in headline(known, views):
         screen.print(sentence, markup=False)
-    for path, reason in known.damaged:
-        typer.echo(f"joulemark: {path} could not be read and was set aside: {reason}", err=True)
+
+
+def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
+    """All that is stored of a suite's last study; what could not be read is told on standard error.
+
+    Raises ``ValueError`` if there is nothing to show.
+    """
+    from joulemark.report.load import load_results, place_of
+
+    try:
+        known = load_results(suite, results, hardware)
+    except ValueError:
+        for path, reason in damaged_study(suite, results, place_of(suite, results, hardware)):
+            raise Refused(f"{path} could not be read: {reason}: `joulemark run {suite.name}` makes it again") from None
+        raise
+    tell_damaged(known.damaged)
+    return known
+
+
+def damaged_study(suite: Any, results: str, place: Any) -> list[tuple[str, str]]:
+    """Path and reason, if the study that names a suite's results in a place cannot be read."""
+    from joulemark.store import Store
+
+    store = Store(results, hardware_class=place.hardware_class, task=place.task)
+    store.study(suite.name)
+    return [(one.path, one.reason) for one in store.damaged]
+
+
+def tell_damaged(damaged: Iterable[tuple[str, str]]) -> None:
+    """One sentence on standard error for each file that could not be read: its path and the reason."""
+    for path, reason in damaged:
+        typer.echo(f"joulemark: {path} could not be read and is left out: {reason}", err=True)
+
+
+def damaged_json(damaged: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """The same for a script."""
+    return [{"path": path, "reason": reason} for path, reason in damaged]
 
 
 def print_json(value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from joulemark.cli.app import (
@@ -16,9 +17,13 @@ from joulemark.cli.app import (
     SuiteName,
     app,
     console,
+    damaged_json,
+    damaged_study,
     print_json,
     print_lines,
     show_boards,
+    stored_results,
+    tell_damaged,
 )
 
 RUNS, COMMITTED = "runs", "results"
@@ -57,7 +62,7 @@ def compare(
     """Say in one sentence which of two techniques costs less, with figures, or why there is no verdict."""
     from joulemark.benchmark.suite import load_suite, narrowed
     from joulemark.report.comparison import compare as judge
-    from joulemark.report.load import load_results, place_of, why_elsewhere
+    from joulemark.report.load import place_of, why_elsewhere
 
     def elsewhere(name: str) -> str | None:
         from joulemark.techniques.technique import technique_names
@@ -65,12 +70,15 @@ def compare(
         return why_elsewhere(chosen, results, here, name, technique_names())
 
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
+    known = stored_results(chosen, results, hardware)
     here = place_of(chosen, results, hardware)
     answer = judge(
-        load_results(chosen, results, hardware), first, second, board=board, limit_points=limit,
-        elsewhere=elsewhere,
+        known, first, second, board=board, limit_points=limit, elsewhere=elsewhere,
     )  # fmt: skip
-    print_json(answer) if json else print_lines([answer.sentence])
+    if json:
+        print_json({**msgspec.to_builtins(answer), "damaged": damaged_json(known.damaged)})
+    else:
+        print_lines([answer.sentence])
 
 
 @app.command()
@@ -85,18 +93,21 @@ def report(
 ) -> None:
     """Write the results of a suite as one page: a self-contained file that needs no network."""
     from joulemark.benchmark.suite import load_suite, narrowed
-    from joulemark.report.load import load_results
     from joulemark.report.page import render_page
 
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
-    page = render_page(load_results(chosen, results, hardware))
+    known = stored_results(chosen, results, hardware)
+    page = render_page(known)
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
         raise Refused(f"cannot write {output}: {error.strerror}") from error
     if open_:
         typer.launch(output.resolve().as_uri())
-    print_json({"page": str(output), "bytes": len(page.encode())}) if json else print_lines([f"Wrote {output}."])
+    if json:
+        print_json({"page": str(output), "bytes": len(page.encode()), "damaged": damaged_json(known.damaged)})
+    else:
+        print_lines([f"Wrote {output}."])
 
 
 @app.command()
@@ -117,14 +128,16 @@ def explain(
     """
     from joulemark.explain.explanation import explain as explained
 
+    stored, damaged = _stored(results, suite or [])
     # A clone of the project has no runs of its own yet, but the committed results beside them.
     committed = COMMITTED if results == RUNS and Path(COMMITTED).is_dir() else None
     known = explained(
-        name, results=_stored(results, suite or []), files=technique or [],
-        otherwise=lambda: [] if committed is None else _stored(committed, suite or []),
+        name, results=stored, files=technique or [],
+        otherwise=lambda: [] if committed is None else _stored(committed, suite or [])[0],
     )  # fmt: skip
+    tell_damaged(damaged)
     if json:
-        print_json(known)
+        print_json({**msgspec.to_builtins(known), "damaged": damaged_json(damaged)})
         return
     from joulemark.explain.terminal import as_text
 
@@ -160,9 +173,17 @@ def check(
         raise typer.Exit(1)
 
 
-def _stored(results: str, named: list[str]) -> list[Any]:
-    """Results of our suites and of the .toml files named, on every machine that has some."""
+def _stored(results: str, named: list[str]) -> tuple[list[Any], list[tuple[str, str]]]:
+    """Results of our suites and of the .toml files named, on every machine that has some; and what cannot be read."""
     from joulemark.benchmark.suite import load_suite, shipped_suites
-    from joulemark.report.load import load_all
+    from joulemark.report.load import Place, load_all, task_folder
+    from joulemark.store import hardware_classes
 
-    return [known for name in (*shipped_suites(), *named) for known in load_all(load_suite(name), results)]
+    found, damaged = [], []
+    for suite in (load_suite(name) for name in (*shipped_suites(), *named)):
+        here = load_all(suite, results)
+        task = task_folder(suite)
+        studies = [damaged_study(suite, results, Place(one, task)) for one in hardware_classes(results, task)]
+        found += here
+        damaged += [pair for pairs in (*(known.damaged for known in here), *studies) for pair in pairs]
+    return found, list(dict.fromkeys(damaged))  # suites may share a task, and so its failures

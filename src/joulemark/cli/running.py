@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -19,7 +19,12 @@ from joulemark.cli.app import (
     print_json,
     print_lines,
     show_boards,
+    stored_results,
+    tell_damaged,
 )
+
+if TYPE_CHECKING:
+    from joulemark.store import Store
 
 
 @app.command()
@@ -71,8 +76,11 @@ def run(
     except KeyboardInterrupt as stop:
         typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
         raise typer.Exit(130) from stop
+    finally:
+        _tell_set_aside(session.store)
     if json:
-        typer.echo(msgspec.json.encode(outcome).decode())  # the last of the lines
+        damaged = session.store.damaged
+        typer.echo(msgspec.json.encode({**msgspec.to_builtins(outcome), "damaged": damaged}).decode())  # the last line
     else:
         show_boards(chosen, results, session.machine.hardware_class)
         print_lines([f"{outcome.made} steps made, {outcome.kept} kept from before, in {outcome.seconds:.0f} s. "
@@ -99,7 +107,6 @@ def free(
     from joulemark.benchmark.suite import load_suite, narrowed
     from joulemark.progress import listening
     from joulemark.report.free import as_dict, build_free, free_table
-    from joulemark.report.load import load_results
 
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     session = Session.open(chosen, results)
@@ -109,7 +116,9 @@ def free(
     except KeyboardInterrupt as stop:
         typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
         raise typer.Exit(130) from stop
-    view = build_free(load_results(chosen, results, session.machine.hardware_class).free)
+    finally:
+        _tell_set_aside(session.store)
+    view = build_free(stored_results(chosen, results, session.machine.hardware_class).free)
     if json:
         typer.echo(msgspec.json.encode(as_dict(view)).decode())  # the last of the lines
     elif view is not None:
@@ -128,10 +137,23 @@ def publish(
     from joulemark.benchmark.session import Session
     from joulemark.benchmark.suite import load_suite
 
-    written = [str(path) for path in publish_trained(Session.open(load_suite(suite), results), to)]
+    session = Session.open(load_suite(suite), results)
+    written = [str(path) for path in publish_trained(session, to)]
+    tell_damaged((one.path, one.reason) for one in session.store.damaged)
     if not written:
         raise Refused(f"no baseline of suite {suite!r} was trained in {results}: `joulemark run {suite} -t baseline`")
     print_json(written) if json else print_lines([f"Wrote {path} and its net." for path in written])
+
+
+def _tell_set_aside(store: Store) -> None:
+    """Say which damaged records were made again, and where the files are that could not be read."""
+    for one in store.damaged:
+        if one.aside:
+            typer.echo(
+                f"joulemark: {one.path} could not be read and was made again; the old one is {one.aside}: {one.reason}",
+                err=True,
+            )
+    tell_damaged((one.path, one.reason) for one in store.damaged if not one.aside)
 
 
 def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import glob
 import hashlib
 import http.client
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BLOCK = 1 << 20  # bytes
+STALE_SECONDS = 3600.0
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes so far and the bytes in all (``None``: the server does not say)."""
@@ -46,6 +50,7 @@ def fetch(
     opener = urllib.request.build_opener(_Redirects(schemes))
     opener.addheaders = [("User-Agent", "joulemark")]
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder, remote.name)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{remote.name}.", delete=False) as file:
         part = Path(file.name)
         try:
@@ -63,6 +68,14 @@ def fetch(
             raise ConnectionError(f"{type(error).__name__}: {error}") from error
         finally:
             part.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Remove what killed downloads of this file left; a part of the last hour may still be written."""
+    for part in folder.glob(f".{glob.escape(name)}.*"):
+        with contextlib.suppress(FileNotFoundError):  # another download may sweep too
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink()
 
 
 def show(name: str, done: int, total: int | None) -> None:

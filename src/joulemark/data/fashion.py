@@ -11,7 +11,8 @@ from joulemark.data.download import Remote
 from joulemark.data.files import obtain
 from joulemark.data.source import Source
 
-FOLDERS = ("fashion", "fashion-mnist", "fashion-mnist/data/fashion", "FashionMNIST", "FashionMNIST/raw", ".")
+# Not the given folder itself: the files of MNIST and Fashion-MNIST have the same names.
+FOLDERS = ("fashion", "fashion-mnist", "fashion-mnist/data/fashion", "FashionMNIST", "FashionMNIST/raw")
 REPOSITORY = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 MD5S = (
     "8d4fb7e6c68d591d4c3dfef9ec88bf0d",

@@ -26,19 +26,22 @@ def obtain(
         raise FileNotFoundError(f"JOULEMARK_DATA is {given}, and there is no such folder")
     own = cache_folder() / data
     places = [(Path(given), folders)] if given else []
-    for root, below in (*places, (own, ["."])):
+    roots = (*places, (own, ["."]))
+    for root, below in roots:
         if found := find(root, below, layouts):
             return found
+    lacking = [sentence for root, below in roots for sentence in incomplete(root, below, layouts)]
     try:
         for remote in (one for one in remotes if not (own / one.name).is_file()):
             sys.stderr.write(f"downloading {remote.address} to {own}\n")
             fetch(remote, own, progress=show if sys.stderr.isatty() else None)
     except OSError as error:
         wanted = ", ".join(one.name for one in remotes)
-        where = f"neither in {given} (JOULEMARK_DATA) nor" if given else "not"
+        where = f"neither in {Path(given) / folders[0]} (below JOULEMARK_DATA) nor" if given else "not"
+        lack = f"; {'; '.join(lacking)}" if lacking else ""
         raise FileNotFoundError(
             f"no {data} data: {wanted} (or what is in them) are {where} in {own}, and {remote.address} cannot be "
-            f"fetched ({error}): get them there, and set JOULEMARK_DATA to the folder that holds them"
+            f"fetched ({error}){lack}: get them there, and set JOULEMARK_DATA to the folder that holds {folders[0]}"
         ) from error
     return [own / remote.name for remote in remotes]
 
@@ -46,14 +49,40 @@ def obtain(
 def find(root: Path, folders: Sequence[str], layouts: Sequence[Sequence[str]]) -> list[Path] | None:
     """The files of the first layout that one of the ``folders`` below ``root`` holds in full.
 
-    Each file may be there as named or compressed, with ".gz" added.
+    ``root`` may be such a folder itself, by its name. Each file may be there as named or compressed, with ".gz" added.
     """
-    for folder in folders:
+    for folder in _places(root, folders):
         for names in layouts:
-            found = [next(filter(Path.is_file, _spellings(root / folder / name)), None) for name in names]
-            if None not in found:
-                return [path for path in found if path is not None]
+            found = _present(folder, names)
+            if len(found) == len(names):
+                return list(found.values())
     return None
+
+
+def incomplete(root: Path, folders: Sequence[str], layouts: Sequence[Sequence[str]]) -> list[str]:
+    """What is missing from each folder that holds some, but not all, files of a layout: one sentence each."""
+    present = [(folder, names, _present(folder, names)) for folder in _places(root, folders) for names in layouts]
+    return [
+        f"{folder} lacks {', '.join(name for name in names if name not in found)}"
+        for folder, names, found in present
+        if 0 < len(found) < len(names)
+    ]
+
+
+def _places(root: Path, folders: Sequence[str]) -> list[Path]:
+    """The ``folders`` below ``root``, and ``root`` itself if it is named like one of them."""
+    named = [
+        root
+        for folder in folders
+        if Path(folder).parts and root.parts[-len(Path(folder).parts) :] == Path(folder).parts
+    ]
+    return list(dict.fromkeys([*(root / folder for folder in folders), *named]))
+
+
+def _present(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Those of ``names`` that are there, and where."""
+    found = {name: next(filter(Path.is_file, _spellings(folder / name)), None) for name in names}
+    return {name: path for name, path in found.items() if path is not None}
 
 
 def contents(path: Path) -> bytes:

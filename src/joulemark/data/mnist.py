@@ -12,7 +12,8 @@ from joulemark.data.download import Remote
 from joulemark.data.files import obtain
 from joulemark.data.source import Source
 
-FOLDERS = ("mnist", "mnist/raw", "MNIST", "MNIST/raw", ".")
+# Not the given folder itself: the files of MNIST and Fashion-MNIST have the same names.
+FOLDERS = ("mnist", "mnist/raw", "MNIST", "MNIST/raw")
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MD5S = (
     "f68b3c2dcbeaaa9fbdd348bbdeb94873",

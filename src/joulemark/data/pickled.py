@@ -1,7 +1,8 @@
 """The pickled batches of CIFAR-10's "python" layout, without running what a pickle may ask for.
 
 A pickle names functions for the reader to call. Here the few names that these files need stand for inert classes of
-ours, which only keep what they are given; every other name is refused.
+ours, which only keep what they are given; every other name is refused. A pickle may also ask for attributes to be set
+on what it named, and the stand-ins outlive the file: they refuse to be changed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,14 @@ class _Refused(Exception):  # noqa: N818 - it names what was refused
     """The pickle wants a name that is not needed."""
 
 
-class _Kind:
+class _Frozen(type):
+    """Type of the stand-ins: classes whose attributes cannot be set."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise _Refused(f"a change of {cls.__name__}.{name}")
+
+
+class _Kind(metaclass=_Frozen):
     """Stands for ``numpy.dtype``: only unsigned bytes."""
 
     def __init__(self, code: str, *_: object) -> None:
@@ -51,7 +59,7 @@ class _Kind:
         """Byte order, alignment and the like: bytes have none."""
 
 
-class _Array:
+class _Array(metaclass=_Frozen):
     """Stands for ``numpy.ndarray`` and for the function that makes an empty one."""
 
     def __init__(self, *_: object) -> None:
@@ -65,7 +73,7 @@ class _Array:
         self.rows = np.frombuffer(content, np.uint8).reshape(shape, order="F" if by_column else "C")
 
 
-class _Bytes:
+class _Bytes(metaclass=_Frozen):
     """Stands for ``_codecs.encode``: Python 3 writes bytes as text and its encoding at protocol 2."""
 
     def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]

@@ -54,6 +54,8 @@ def parse(content: bytes, name: str) -> Pair:
         raise FileNotFoundError("scipy, which reads SVHN's files, is missing: pip install 'joulemark[svhn]'") from error
     try:
         found = loadmat(io.BytesIO(content), variable_names=("X", "y"))
+    except NotImplementedError as error:
+        raise ValueError(f"{name} is a MATLAB 7.3 file, not MATLAB 5 as published: get it from {SITE}") from error
     except Exception as error:  # a broken file raises nearly anything
         raise ValueError(f"{name} is no MATLAB 5 file: {type(error).__name__}: {error}") from error
     images, labels = found.get("X"), found.get("y")

@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from joulemark.nets.net import Net
+from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import EnergyReport, Workload, content_key, unknown_name
 from joulemark.task import Task
 from joulemark.training import Callback, Loss, MakeOptimiser, Schedule
 
 T = TypeVar("T")
+IMPORT_SECONDS = 60.0
+"""What a user's file may take to be imported; it defines techniques, and does no work yet."""
 
 
 class TechniqueError(ValueError):
@@ -289,8 +292,11 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # so that inspect finds its source
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is the user's to read, in one sentence
+        with time_limit(IMPORT_SECONDS):
+            spec.loader.exec_module(module)
+    except TimeLimit as error:
+        raise TechniqueError(f"{path} cannot be imported: it was not done after {IMPORT_SECONDS:g} s") from error
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is the user's to read, in one sentence
         raise TechniqueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module
 

@@ -1,0 +1,57 @@
+"""The public names mean the same whatever was imported before: some of them are names of submodules, too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import joulemark
+
+CALL = {
+    "benchmark": "joulemark.benchmark('quik')",  # did you mean 'quick'
+    "workload": "joulemark.workload(torch.nn.Linear(2, 3), torch.zeros(1, 2)).macs_per_input",
+    "Net": "joulemark.Net.new('lenet', (1, 28, 28), seed=0)",
+    "Range": "joulemark.Range(0.0, 1.0)",
+    "TechniqueError": "joulemark.TechniqueError('no')",
+    "Workbench": "joulemark.Workbench.__name__",
+    "energy_model": "joulemark.energy_model('row-stationary')",
+    "measure": "joulemark.measure()",
+    "technique": "joulemark.technique('x', paper='p', family='f')",
+}
+IMPORTS = [
+    "",
+    "import joulemark.testing, joulemark.workload",
+    "import joulemark.benchmark.run as run; assert run.run_free",
+    "import joulemark.energy, joulemark.nets, joulemark.techniques, joulemark.meters",
+]
+
+
+def python(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_tried():
+    assert set(CALL) == set(joulemark.__all__)
+
+
+@pytest.mark.parametrize("first", IMPORTS)
+def test_every_public_name_works_twice_whatever_was_imported(first):
+    calls = "".join(
+        f"for _ in range(2):\n"
+        f"    try:\n        {call}\n    except ValueError as error:\n        assert 'quick' in str(error)\n"
+        f"assert joulemark.{name} is joulemark.{name}\n"
+        for name, call in CALL.items()
+    )
+    python(f"import torch, joulemark\n{first}\n{calls}")
+
+
+def test_modules_of_these_names_are_still_reached():
+    python(
+        "import joulemark\nfrom joulemark import benchmark, workload\n"
+        "import joulemark.benchmark.run, joulemark.workload\n"
+        "assert joulemark.benchmark.run.run_free and joulemark.workload.record\n"
+        "assert callable(benchmark) and callable(workload)\n"
+    )
