@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+AGAIN_SECONDS = 1.0
+"""Code that catches everything is stopped again after this time, until it gives in."""
+
 
 class TimeLimit(BaseException):
     """Raised inside code that ran too long. Not an ``Exception``, so that the code's own handlers miss it."""
@@ -15,7 +18,10 @@ class TimeLimit(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise :class:`TimeLimit` in the block after ``seconds``. Works in the main thread of a POSIX system."""
+    """Raise :class:`TimeLimit` in the block after ``seconds``, and again every second as long as it is caught.
+
+    Works in the main thread of a POSIX system.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield  # nothing can interrupt a block here; the caller's own limit has to
         return
@@ -24,7 +30,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeLimit
 
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:

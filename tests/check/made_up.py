@@ -151,17 +151,20 @@ CONDITIONS = Conditions(
 )
 
 
+BUSY = ((2.5e-3, 1e-3, 2.5e-3), (2.6e-3, 1e-3, 2.5e-3), (2.5e-3, 1.1e-3, 2.5e-3))
+
+
 def paced() -> Paced:
     def side(busy: float) -> PacedSide:
         return PacedSide(
-            inputs=40, latency_seconds=2e-3, latency_95_seconds=3e-3, missed=1, busy_seconds_per_hour=busy,
+            inputs=60, latency_seconds=2e-3, latency_95_seconds=3e-3, missed=1, busy_seconds_per_hour=busy,
             cpu_seconds_per_hour=busy, joules_per_hour=quantity(None, "J/h"),
         )  # fmt: skip
 
     return Paced(
         inputs_per_second=2.0, backend="eager", reference="eager", threads=1, execution="real", reason=None,
-        window_seconds=10.0, candidate=side(10.0), baseline=side(25.0), idle_joules_per_hour=quantity(None, "J/h"),
-        busy_ratio=2.5,
+        window_seconds=5.0, candidate=side(10.0), baseline=side(25.0), idle_joules_per_hour=quantity(None, "J/h"),
+        busy_ratio=2.5, blocks=BUSY, busy=paired_ratio(BUSY),
     )  # fmt: skip
 
 

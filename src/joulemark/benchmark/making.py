@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,22 +12,16 @@ from joulemark.benchmark.ledger import Ledger
 from joulemark.benchmark.session import Session
 from joulemark.benchmark.workbench import Bench
 from joulemark.nets.net import Net
+from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import Made, Making, Quantity, content_key
 from joulemark.rules import BASELINE
 from joulemark.store import StoreError
 from joulemark.techniques.technique import Technique
 from joulemark.training import sgd
 
-AGAIN_SECONDS = 1.0
-"""A technique that catches everything is stopped again after this time, until it gives in."""
-
 
 class AttemptError(ValueError):
     """A technique failed; the message is one sentence for the board."""
-
-
-class TimeLimit(BaseException):
-    """Raised inside a technique that ran too long. Not an ``Exception``, so that a technique's own handlers miss it."""
 
 
 def chain_name(chain: Sequence[Technique]) -> str:
@@ -210,25 +201,3 @@ def sentence(error: BaseException) -> str:
     """The message of an error as one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise :class:`TimeLimit` in the block after ``seconds``, and again every second as long as it is caught.
-
-    Works in the main thread of a POSIX system.
-    """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield  # nothing can interrupt a block here; the caller's own limit has to
-        return
-
-    def stop(_number: int, _frame: Any) -> None:
-        raise TimeLimit
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)

@@ -16,7 +16,7 @@ from joulemark.backends.backend import Backend, Compiled, backend
 from joulemark.benchmark.fingerprint import code_digest
 from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.suite import Suite
-from joulemark.data import READERS, load
+from joulemark.data import load, readers
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel, energy_model
 from joulemark.machine import boot, this_machine, versions
@@ -109,7 +109,7 @@ class Session:
     def _asked(self) -> list[str]:
         """Modules that the task names: the reader of its data and the builder of its net."""
         task = self.suite.task
-        named = (READERS.get(task.data, ""), builders().get(task.recipe.builder, ""))
+        named = (readers().get(task.data, ""), builders().get(task.recipe.builder, ""))
         return [name.partition(":")[0] for name in named if name]
 
     @property

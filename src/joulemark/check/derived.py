@@ -89,7 +89,7 @@ def free_faults(free: FreeTrial) -> Iterator[str]:
 
 
 def paced_faults(paced: Paced) -> Iterator[str]:
-    """The ratio of busy seconds, and counts that fit the rate and the windows."""
+    """The ratios of busy seconds, and counts that fit the rate and the windows."""
     if min(paced.inputs_per_second, paced.window_seconds, paced.baseline.busy_seconds_per_hour) <= 0:
         yield "has a rate, a window or busy seconds that are not positive"
         return
@@ -99,12 +99,14 @@ def paced_faults(paced: Paced) -> Iterator[str]:
     ratio = paced.baseline.busy_seconds_per_hour / busy if busy > 0 else None
     if not same(paced.busy_ratio, ratio):
         yield f"busy_ratio: says {paced.busy_ratio:g}, the busy seconds of the two give {ratio or math.nan:g}"
+    yield from _same_ratio("busy", paced.busy, paired_ratio(paced.blocks))
 
 
 def _side(side: PacedSide, paced: Paced) -> Iterator[str]:
-    sent = 2 * round(paced.inputs_per_second * paced.window_seconds)
+    windows = 2 * len(paced.blocks)
+    sent = windows * round(paced.inputs_per_second * paced.window_seconds)
     if side.inputs != sent:
-        yield f"counts {side.inputs} inputs, two windows at its rate hold {sent}"
+        yield f"counts {side.inputs} inputs, {windows} windows at its rate hold {sent}"
     if not 0 <= side.missed <= side.inputs:
         yield f"missed {side.missed} of {side.inputs} inputs"
     if not 0 < side.latency_seconds <= side.latency_95_seconds * (1 + AGREE):

@@ -19,10 +19,11 @@ import torch
 
 from joulemark import listing, testing
 from joulemark.backends.backend import backend, backend_names
-from joulemark.benchmark.making import AttemptError, TimeLimit, sentence, time_limit, usable
+from joulemark.benchmark.making import AttemptError, sentence, usable
 from joulemark.benchmark.run import chains_of
 from joulemark.energy.model import energy_model, energy_model_names
 from joulemark.nets.net import Net, builders
+from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import Ratio, Record, unknown_name
 from joulemark.report.board import Results, build_board
 from joulemark.report.verdicts import row_verdict
