@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from synthetic import make_results, with_joules
 
-from joulemark.check.claims import unbacked, visible_words
+from joulemark.check.claims import unbacked
+from joulemark.check.words import visible_words
 from joulemark.report.page import render_page
 
 
