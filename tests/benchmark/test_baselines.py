@@ -11,9 +11,10 @@ from joulemark.benchmark import baselines
 from joulemark.benchmark import session as session_module
 from joulemark.benchmark.attempt import attempt_key
 from joulemark.benchmark.baselines import folder_name, publish, publish_trained, published
+from joulemark.benchmark.chains import chains_of
 from joulemark.benchmark.making import made_key, make_net
 from joulemark.benchmark.measuring import Meters
-from joulemark.benchmark.run import chains_of, run
+from joulemark.benchmark.run import run
 from joulemark.benchmark.session import Session
 from joulemark.nets.net import Net
 from joulemark.store import sealed

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from tiny import tiny_suite
 
+from joulemark.benchmark.chains import chains_of
 from joulemark.benchmark.making import AttemptError
-from joulemark.benchmark.run import chains_of, plan, run
+from joulemark.benchmark.plan import plan
+from joulemark.benchmark.run import run
+from joulemark.benchmark.session import Session
+from joulemark.benchmark.suite import load_suite
 from joulemark.report.board import Results, build_board
 from joulemark.rules import correct_bits
 from joulemark.store import StoreError
@@ -372,4 +376,12 @@ def test_the_plan_names_every_step(open_session):
     suite = tiny_suite(seeds=(0, 1))
     lines = plan(open_session(suite), chains_of(suite.techniques))
     assert sum("baseline" in line for line in lines) == 3
+    assert lines[0] == "train the baseline, seed 0: 2 epochs"
     assert lines[-1].startswith("measure and test")
+
+
+def test_the_plan_takes_what_comes_with_the_package(tmp_path):
+    suite = load_suite("mnist")
+    given = plan(Session.open(suite, tmp_path), chains_of([]))
+    assert given[:3] == [f"take the baseline that comes with the package, seed {seed}" for seed in (0, 1, 2)]
+    assert plan(Session.open(suite, tmp_path, fresh=True), [])[0] == "train the baseline, seed 0: 8 epochs"

@@ -8,7 +8,8 @@ from tiny import tiny_suite
 
 from joulemark.benchmark import measuring as measuring_module
 from joulemark.benchmark import trial as trial_module
-from joulemark.benchmark.run import chains_of, run
+from joulemark.benchmark.chains import chains_of
+from joulemark.benchmark.run import run
 from joulemark.report.board import Results, build_board
 from joulemark.stability import recomputed, warnings
 from joulemark.stats import paired_ratio

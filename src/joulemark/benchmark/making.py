@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from joulemark.benchmark.chains import Chain, chain_name, shares
 from joulemark.benchmark.ledger import Ledger
 from joulemark.benchmark.session import Session
 from joulemark.benchmark.workbench import Bench
 from joulemark.nets.net import Net
 from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import Made, Making, Quantity, content_key
-from joulemark.rules import BASELINE
 from joulemark.store import StoreError
-from joulemark.techniques.technique import Technique
 from joulemark.training import sgd
 
 
@@ -24,14 +23,7 @@ class AttemptError(ValueError):
     """A technique failed; the message is one sentence for the board."""
 
 
-def chain_name(chain: Sequence[Technique]) -> str:
-    """Name of a composition; the baseline is the empty one."""
-    return "+".join(one.name for one in chain) or BASELINE
-
-
-def made_key(
-    session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], seed: int, baseline: Net | None
-) -> str:
+def made_key(session: Session, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None) -> str:
     """Content key of a net to be made: everything that decides its weights, code and runtimes included.
 
     A baseline depends on less than what techniques make: on no backend, model, limit or budget.
@@ -48,7 +40,7 @@ def made_key(
 
 
 def make_net(
-    session: Session, key: str, chain: Sequence[Technique], knobs: Mapping[str, Any], seed: int, baseline: Net | None
+    session: Session, key: str, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None
 ) -> Made:
     """Make one net and store it with its record under ``key``, or return the record that is there already.
 
@@ -88,7 +80,7 @@ def make_net(
     return made
 
 
-def _bench(session: Session, chain: Sequence[Technique], seed: int, ledger: Ledger) -> Bench:
+def _bench(session: Session, chain: Chain, seed: int, ledger: Ledger) -> Bench:
     suite = session.suite
     return Bench(
         task=suite.task,
@@ -105,9 +97,7 @@ def _bench(session: Session, chain: Sequence[Technique], seed: int, ledger: Ledg
     )
 
 
-def _make(
-    session: Session, chain: Sequence[Technique], knobs: Mapping[str, Any], bench: Bench, baseline: Net | None
-) -> Net:
+def _make(session: Session, chain: Chain, knobs: Mapping[str, Any], bench: Bench, baseline: Net | None) -> Net:
     recipe = session.suite.task.recipe
     # The thread count decides the last digits: it must not depend on what this process measured before.
     torch.set_num_threads(bench.training_threads)
@@ -137,26 +127,6 @@ def _make(
         _restore(process)
         net = usable(returned, one.name, session.suite.task.classes)
     return net
-
-
-def shares(chain: Sequence[Technique], epochs: int) -> list[int]:
-    """Epochs of each technique of a chain: those that train share the budget alike, the last of them has the rest.
-
-    One that does not train could not spend it and is given all. Raises ``ValueError`` if there are fewer epochs than
-    techniques that train.
-
-    >>> from joulemark.techniques.technique import load_technique
-    >>> shares([load_technique(name) for name in ("magnitude", "conditional-deep-learning", "int8")], 5)
-    [2, 3, 5]
-    """
-    training = [one.name for one in chain if one.trains]
-    if len(training) > epochs:
-        raise ValueError(
-            f"{chain_name(chain)}: a budget of {epochs} epochs is too small for {len(training)} techniques that train"
-        )
-    each, rest = divmod(epochs, max(len(training), 1))
-    last = max((place for place, one in enumerate(chain) if one.trains), default=None)
-    return [(each + rest * (place == last)) if one.trains else epochs for place, one in enumerate(chain)]
 
 
 def _restore(process: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import msgspec
 
 from joulemark.benchmark.attempt import attempt_key, run_attempt
 from joulemark.benchmark.baselines import published
+from joulemark.benchmark.chains import Chain, attempts_of, chain_name, chains_of, refuse_thin, searched_in
 from joulemark.benchmark.free import measure_free
-from joulemark.benchmark.making import AttemptError, chain_name, made_key, make_net, sentence, shares
+from joulemark.benchmark.making import AttemptError, made_key, make_net, sentence
 from joulemark.benchmark.search import next_knobs
 from joulemark.benchmark.session import Session
 from joulemark.benchmark.suite import load_suite, narrowed
@@ -22,10 +23,8 @@ from joulemark.machine import boot
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Failure, Record, Study, Trial, content_key
 from joulemark.rules import BASELINE, boards, candidates, chosen
-from joulemark.techniques.technique import Technique, TechniqueError, check_chain, load_technique
 
 Listener = Callable[["Event"], None]
-Chain = Sequence[Technique]
 
 
 class Event(Record, frozen=True, kw_only=True):
@@ -50,84 +49,18 @@ class Outcome(Record, frozen=True, kw_only=True):
     seconds: float
 
 
-def chains_of(names: Sequence[str], files: Sequence[Path] = ()) -> list[Chain]:
-    """Techniques by name, "+" joining those composed in this order; raises :class:`TechniqueError`.
-
-    ``name:knob=value,knob=value`` fixes knobs. "baseline" is no technique: alone, it asks for the baselines only.
-    """
-    names = [name for name in names if name != BASELINE]
-    made: list[Chain] = [tuple(_technique(part.strip(), files) for part in name.split("+")) for name in names]
-    for chain in made:
-        check_chain(chain)
-    return made
-
-
-def searched_in(chain: Chain) -> Technique:
-    """The technique of a chain whose knob is searched: the first that has one (or the first, if none has)."""
-    return next((one for one in chain if one.knob is not None), chain[0])
-
-
-def _technique(text: str, files: Sequence[Path]) -> Technique:
-    name, colon, settings = text.partition(":")
-    one = load_technique(name, files)
-    if not colon:
-        return one
-    given: dict[str, Any] = {}
-    for part in settings.split(","):
-        knob, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise TechniqueError(f"{text}: write knobs as name:knob=value, separated by commas")
-        try:
-            given[knob] = msgspec.json.decode(value.lower() if value in ("True", "False") else value)
-        except msgspec.DecodeError:
-            given[knob] = value  # a word
-    return one.fixed(given)
-
-
 def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:
     """Run a suite to its end. Whatever was finished before is kept; a technique that fails does not stop the others.
 
     Raises ``ValueError`` for a composition that the budget does not reach for.
     """
-    _refuse_thin(session, chains)
+    refuse_thin(session.suite, chains)
     return _Run(session, chains, listen).all()
 
 
 def run_free(session: Session, listen: Listener) -> Outcome:
     """Measure what costs nothing for a suite, and nothing else; what is stored is kept."""
     return _Run(session, (), listen).free()
-
-
-def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
-    """What a run would do, one line a step, without doing it."""
-    suite = session.suite
-    _ = session.backends, session.models  # a name that is not known is said before anything runs
-    _refuse_thin(session, chains)
-    lines = [f"train the baseline, seed {seed}" for seed in suite.seeds]
-    for chain in chains:
-        attempts, epochs = suite.budget.of(chain[0].start)
-        attempts = attempts if searched_in(chain).knob else 1
-        lines += [
-            f"{chain_name(chain)}, seed {seed}: at most {attempts} attempts of {epochs} epochs" for seed in suite.seeds
-        ]
-    boards_count = len(boards(suite.models)) * len(suite.limits_points)
-    lines.append(
-        f"measure and test the baseline and the winners of {boards_count} boards, seeds {_listed(suite.seeds)}: "
-        f"{suite.measuring.blocks} blocks each, batch {_listed(suite.batch_sizes)}, on {_listed(suite.backends)}"
-    )
-    if suite.free:
-        lines.append("measure what costs nothing: runtimes, threads, batch sizes, layout, compilation, precision")
-    return lines
-
-
-def _refuse_thin(session: Session, chains: Sequence[Chain]) -> None:
-    """Raise ``ValueError`` for a composition that has not an epoch for each technique that trains."""
-    for chain in chains:
-        shares(chain, session.suite.budget.of(chain[0].start)[1])
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(map(str, values))
 
 
 class _Run:
@@ -144,7 +77,7 @@ class _Run:
         self.baselines: dict[int, tuple[Attempt, Net]] = {}
         self.baseline_keys: dict[int, str] = {}  # of their makings
         seeds = len(self.suite.seeds)
-        per_chain = [self._attempts(chain) for chain in chains]
+        per_chain = [attempts_of(self.suite, chain) for chain in chains]
         self.steps = seeds * (1 + sum(per_chain)) + seeds * (1 + len(chains))  # trials: a first guess
 
     def all(self) -> Outcome:
@@ -218,9 +151,6 @@ class _Run:
         self.study = study
         self.session.store.put(study)
 
-    def _attempts(self, chain: Chain) -> int:
-        return self.suite.budget.of(chain[0].start)[0] if searched_in(chain).knob else 1
-
     def _baseline(self, seed: int) -> None:
         made = self._baseline_key(seed)
         key = attempt_key(self.session, made)
@@ -254,7 +184,7 @@ class _Run:
         name, searched = chain_name(chain), searched_in(chain)
         history: list[tuple[dict[str, Any], float]] = []
         found: list[Attempt] = []
-        for number in range(self._attempts(chain)):
+        for number in range(attempts_of(self.suite, chain)):
             settings = next_knobs(searched, history, self.suite.limits_points)
             if settings is None:
                 break
@@ -269,7 +199,7 @@ class _Run:
                     return found  # it failed: other settings of it would only repeat that
                 group.append(attempt)
             found += group
-            tries = self._attempts(chain)  # judged as strictly while searching as when the winner is chosen
+            tries = attempts_of(self.suite, chain)  # judged as strictly while searching as when the winner is chosen
             pooled = candidates([*(a for a, _ in self.baselines.values()), *group], self.boards, tries=tries)
             history.append((settings, pooled[0].bound_points))
         return found

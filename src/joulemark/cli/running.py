@@ -58,7 +58,8 @@ def run(
 
     names, files = _techniques(technique or [])
     chosen = narrowed(load_suite(suite), techniques=names, seeds=seeds, limit_images=limit_images)
-    from joulemark.benchmark.run import chains_of, plan
+    from joulemark.benchmark.chains import chains_of
+    from joulemark.benchmark.plan import plan
     from joulemark.benchmark.run import run as run_suite
     from joulemark.benchmark.session import Session
 

@@ -19,8 +19,8 @@ import torch
 
 from joulemark import listing, testing
 from joulemark.backends.backend import backend, backend_names
+from joulemark.benchmark.chains import chains_of
 from joulemark.benchmark.making import AttemptError, sentence, usable
-from joulemark.benchmark.run import chains_of
 from joulemark.energy.model import energy_model, energy_model_names
 from joulemark.nets.net import Net, builders
 from joulemark.patience import TimeLimit, time_limit
