@@ -32,6 +32,7 @@ BUILDERS: dict[str, str] = {
     "vgg": "joulemark.nets.vgg:vgg",
     "resnet": "joulemark.nets.resnet:resnet",
     "resnet20": "joulemark.nets.resnet:resnet20",
+    "squeezenet": "joulemark.nets.squeezenet:squeezenet",
 }
 """Builder name -> where it is. Only names listed here or by an installed package's ``joulemark.nets`` entry point are
 ever imported: a net file from another machine cannot name code to run."""
