@@ -202,6 +202,22 @@ def test_a_technique_always_gets_the_same_thread_count(open_session, heard, tmp_
     assert made.notes["threads"] == session.machine.cores
 
 
+def test_what_a_technique_sets_for_the_whole_process_is_undone(open_session, heard, tmp_path):
+    import torch
+
+    body = """
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(False)
+    return net"""
+    _, outcome = run_one(open_session, heard, technique_file(tmp_path, body, name="sets"))
+    assert outcome.failed == ()
+    fresh = torch.zeros(1)
+    assert (fresh.dtype, fresh.device.type, torch.is_grad_enabled()) == (torch.float32, "cpu", True)
+    modes = torch.overrides._get_current_function_mode_stack()
+    assert modes == []  # a default device, "cpu" too, is a mode that every operator would go through
+
+
 def test_a_damaged_net_is_made_again(open_session, heard):
     suite = tiny_suite()
     session = open_session(suite)
