@@ -115,6 +115,8 @@ def test_no_workbench_ever_holds_test_images(open_session, heard, tmp_path):
         ),
         ("    bench.fit(net, epochs=bench.epochs + 1)", "the budget is 2 epochs"),
         ("    raise SystemExit(0)", "mine raised SystemExit"),
+        ("    raise BaseException('so')", "mine raised BaseException: so"),
+        ("    raise ValueError('a\\ud800\\x1b[31mb')", "mine raised ValueError: a [31mb"),
         ("    bench.note('x', object())", "mine raised TypeError"),
         ("    next(bench.batches('test'))", "there is no split 'test'"),
         ("    return net.replace(options={'width': object()})", "returned a net that cannot be saved"),
@@ -139,6 +141,22 @@ STUBBORN = """while True:
                 if bench.notes.setdefault('caught', []) == [1, 1]:
                     raise error
                 bench.notes['caught'].append(1)"""
+
+
+def test_a_technique_that_writes_into_its_net_changes_nobody_elses(open_session, heard, tmp_path):
+    body = "    for tensor in net.state.values():\n        tensor.zero_()\n    raise RuntimeError('after that')"
+    files = [technique_file(tmp_path, body), technique_file(tmp_path, "    return net", name="untouched")]
+    session = open_session()
+    run(session, chains_of(["mine", "untouched"], files), heard)
+    made = {attempt.technique: attempt for attempt in session.store.attempts()}
+    assert made["untouched"].net == made["baseline"].net
+
+
+def test_what_a_technique_prints_stays_out_of_standard_output(open_session, heard, tmp_path, capsys):
+    run_one(open_session, heard, technique_file(tmp_path, "    print('here I am')\n    return net", name="talks"))
+    out, err = capsys.readouterr()
+    assert "here I am" not in out
+    assert "here I am" in err
 
 
 @pytest.mark.parametrize("hang", ["time.sleep(60)", "[None for _ in iter(int, 1)]", STUBBORN])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from joulemark.nets.net import Net
 from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import Made, Making, Quantity, content_key
 from joulemark.store import StoreError
+from joulemark.techniques.technique import Technique
 from joulemark.training import sgd
 
 
@@ -105,28 +108,39 @@ def _make(session: Session, chain: Chain, knobs: Mapping[str, Any], bench: Bench
         fresh = Net.new(recipe.builder, session.suite.task.input_shape, seed=bench.seed, **recipe.options)
         optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
         return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
-    net, process = baseline, os.getpid()
+    net = baseline
     for one, epochs in zip(chain, shares(chain, bench.epochs), strict=True):
         bench.grant(epochs)
         mine = f"{one.name}."
         settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
-        minutes = session.suite.budget.minutes
+        given = settings if len(chain) > 1 else dict(knobs)
         # What other knob settings of the chain may share depends on this technique, its code, the net that comes in and
         # the seed. Another chain shares nothing: its row has to show what it costs by itself.
         around = (chain_name(chain), one.name, one.source, session.making_code([one]))
         bench.shared = f"shared-{content_key(*around, net.hash, bench.seed, bench.epochs)}"
-        try:
-            with time_limit(minutes * 60.0):
-                returned = one(net, bench, **(settings if len(chain) > 1 else dict(knobs)))
-        except TimeLimit as error:
-            raise AttemptError(f"{one.name} ran longer than {minutes:g} minutes and was stopped") from error
-        except StoreError:
-            raise  # a full disk is nobody's technique
-        except (Exception, SystemExit, GeneratorExit) as error:  # anybody's code: what it raises is its row's reason
-            raise AttemptError(f"{one.name} raised {type(error).__name__}: {sentence(error)}") from error
-        _restore(process)
+        returned = _called(one, net, bench, given, session.suite.budget.minutes)
         net = usable(returned, one.name, session.suite.task.classes)
     return net
+
+
+def _called(one: Technique, net: Net, bench: Bench, knobs: Mapping[str, Any], minutes: float) -> Any:
+    """What a technique returns. It gets a copy of the net, and what it prints goes where messages go.
+
+    Raises :class:`AttemptError` if it raises or takes longer than ``minutes``.
+    """
+    process = os.getpid()
+    own = Net.from_bytes(net.to_bytes())  # one that writes into its tensors must not change the others' baseline
+    try:
+        with time_limit(minutes * 60.0), contextlib.redirect_stdout(sys.stderr):
+            return one(own, bench, **knobs)
+    except TimeLimit as error:
+        raise AttemptError(f"{one.name} ran longer than {minutes:g} minutes and was stopped") from error
+    except (StoreError, KeyboardInterrupt):
+        raise  # a full disk is nobody's technique, and a person may stop the run
+    except BaseException as error:  # anybody's code: what it raises is its row's reason
+        raise AttemptError(f"{one.name} raised {type(error).__name__}: {sentence(error)}") from error
+    finally:
+        _restore(process)
 
 
 def _restore(process: int) -> None:
@@ -168,6 +182,6 @@ def _unknown(quantity: Quantity, reason: str) -> Quantity:
 
 
 def sentence(error: BaseException) -> str:
-    """The message of an error as one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """The message of an error as one line that can be stored and printed, whatever is in it."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."
