@@ -130,12 +130,12 @@ def test_what_is_left_out_for_good_is_told(two_sockets: Powercap) -> None:
     close(sources)
 
 
-def test_memory_at_the_top_is_not_counted_beside_that_of_the_packages(two_sockets: Powercap) -> None:
-    two_sockets.zone("2", "dram", 1_000_000)
-    sources, _ = find_rapl(two_sockets.root)
-    assert [source.path for source in sources if "dram" in source.path] == [
-        "wall/platform/dram-0", "wall/platform/dram-1",
-    ]  # fmt: skip
+@pytest.mark.parametrize("layout", ["two_sockets", "multi_die"])
+def test_memory_at_the_top_is_not_counted_beside_that_of_the_packages(powercap: Powercap, layout: str) -> None:
+    LAYOUTS[layout](powercap)
+    powercap.zone("2", "dram", 1_000_000)
+    sources, _ = find_rapl(powercap.root)
+    assert [source.path.removeprefix("wall/platform/") for source in sources] == SUMMED[layout]
     close(sources)
 
 
