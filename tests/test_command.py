@@ -34,6 +34,7 @@ class Steady:
     """A counter that has drawn exactly so many watts since ever, in microjoules."""
 
     name, scope, unit_joules, modulus, max_watts = "steady", "toy package", 1e-6, None, 1000.0
+    path = "wall/toy-package"
     update_seconds, gain_uncertainty, citation = 1e-3, 0.05, "made up"
 
     def __init__(self, watts: float) -> None:

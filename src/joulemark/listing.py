@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from joulemark.meters.source import PowerSensor, Source
 
 Rows = list[dict[str, Any]]
 
@@ -27,22 +30,41 @@ def suites() -> Rows:
 
 
 def meters() -> Rows:
-    """Every energy counter: available with its scope, or not and why."""
-    from joulemark.meters.probe import probe
+    """Every source of energy: available with its scope, nested in one, of power alone, or unavailable and why."""
+    from joulemark.meters.probe import absent, probe, probe_power
 
-    sources, unavailable = probe()
-    rows = [
-        {
-            "meter": s.name,
-            "status": "available",
-            "detail": f"{s.scope}, refreshed every {s.update_seconds:g} s",
-            "fix": "",
-        }
-        for s in sources
+    summed, _ = probe()
+    sources, missing = probe(nested=True)
+    sensors, no_sensors = probe_power()
+    paths = [source.path for source in summed]
+    rows = [_meter(source, paths) for source in sources] + [_sensor(sensor) for sensor in sensors]
+    for opened in (*summed, *sources, *sensors):
+        opened.close()
+    return rows + [
+        {"meter": u.name, "status": "unavailable", "detail": u.reason, "fix": u.fix}
+        for u in (*missing, *no_sensors, *absent())
     ]
-    for source in sources:
-        source.close()
-    return rows + [{"meter": u.name, "status": "unavailable", "detail": u.reason, "fix": u.fix} for u in unavailable]
+
+
+def _meter(source: Source, summed: list[str]) -> dict[str, Any]:
+    """The row of a counter; one that is not summed says where it lies, so that nobody adds it."""
+    from joulemark.meters.scope import contains, title
+
+    told = f"{source.scope}, refreshed every {source.update_seconds:g} s"
+    if "energy_filtered" in getattr(source, "flags", ()):
+        told += ", blurred by the processor (SGX)"
+    if source.path in summed:
+        return {"meter": source.name, "status": "available", "detail": told, "fix": ""}
+    inside = [title(path) for path in summed if contains(path, source.path)]
+    around = [title(path) for path in summed if contains(source.path, path)]
+    where = f"inside {inside[0]}" if inside else f"around {', '.join(around)}" if around else "beside what is counted"
+    return {"meter": source.name, "status": "nested", "detail": f"{where}, never added: {told}", "fix": ""}
+
+
+def _sensor(sensor: PowerSensor) -> dict[str, Any]:
+    """The row of a power sensor: no counter, so two readings make no joules."""
+    told = f"{sensor.scope}, watts refreshed every {sensor.update_seconds:g} s; joules only by sampling"
+    return {"meter": sensor.name, "status": "power only", "detail": told, "fix": ""}
 
 
 def models() -> Rows:

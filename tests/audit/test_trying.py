@@ -20,7 +20,7 @@ from joulemark.record import Kind, Quantity
 class TenWatts:
     """A counter of microjoules that a machine of ten watts drives."""
 
-    name = scope = "fake"
+    name = scope = path = "fake"
     unit_joules, modulus, max_watts = 1e-6, None, 100.0
     update_seconds, gain_uncertainty, citation = 1e-3, None, "made up"
 

@@ -36,7 +36,7 @@ class Scripted:
 
     def __init__(self, scope: str, *raws: int | Exception, **more: Any) -> None:
         self.name = f"fake {scope}"
-        self.scope = scope
+        self.scope = self.path = scope
         self.unit_joules: float = more.get("unit_joules", 1.0)
         self.modulus: int | None = more.get("modulus")
         self.max_watts: float = more.get("max_watts", 1000.0)

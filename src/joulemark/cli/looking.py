@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -37,8 +37,9 @@ def doctor(
     """Say what can be measured on this machine, what cannot and why, and whether it is quiet."""
     from joulemark import listing
     from joulemark.machine import quiet_checks, this_machine, versions
+    from joulemark.meters.probe import device_checks
 
-    machine, checks, meters = this_machine(), quiet_checks(), listing.meters()
+    machine, checks, meters = this_machine(), [*quiet_checks(), *device_checks()], listing.meters()
     measurable = any(row["status"] == "available" for row in meters)
     if json:
         print_json(
@@ -53,7 +54,7 @@ def doctor(
                 "",
             ]
         )
-        print_table(meters)
+        print_table(_fixes_once(meters))
         print_table(listing.backends())
         print_table(
             [{"check": c.name, "ok": {True: "yes", False: "NO", None: "?"}[c.ok], "detail": c.detail} for c in checks]
@@ -188,6 +189,17 @@ def measure(
             typer.echo(f"joulemark: cannot write {output}: {error.strerror}", err=True)
             raise typer.Exit(measured.exit_code or 2) from error
     raise typer.Exit(measured.exit_code)
+
+
+def _fixes_once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of meters in which a fix of many lines is told once, where it is first needed."""
+    told: dict[str, str] = {}
+    shown = []
+    for row in rows:
+        first = told.setdefault(row["fix"], row["meter"])
+        again = "\n" in row["fix"] and first != row["meter"]
+        shown.append({**row, "fix": f"as for {first}"} if again else row)
+    return shown
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -58,6 +58,7 @@ class NvmlBoard:
         try:
             self._handle = self._nvml.nvmlDeviceGetHandleByUUID(uuid)
             self.name = f"nvml {self._nvml.nvmlDeviceGetName(self._handle)}"
+            self.path = f"wall/board-{uuid}"
             self.scope = f"accelerator board {uuid}"
             self.max_watts = self._max_watts()
             self._raw()

@@ -1,19 +1,53 @@
-"""Finds every energy counter of this machine, and says of the others why they are not there."""
+"""Finds every energy counter and power sensor of this machine, and says of the others why they are not there."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from joulemark.meters import nvml
+from joulemark.meters.apple import find_apple, on_apple
+from joulemark.meters.grace import find_grace
+from joulemark.meters.hwmon import HWMON
+from joulemark.meters.ina3221 import find_ina3221
 from joulemark.meters.nvml import find_nvml
-from joulemark.meters.rapl import POWERCAP, find_rapl
-from joulemark.meters.source import Source, Unavailable
+from joulemark.meters.powercap import POWERCAP
+from joulemark.meters.rapl import find_rapl
+from joulemark.meters.source import PowerSensor, Source, Unavailable
+from joulemark.record import Check
 
 
-def probe(root: Path = POWERCAP) -> tuple[list[Source], list[Unavailable]]:
-    """Open all sources: processor packages below ``root`` (a powercap tree), then NVIDIA boards.
+def probe(root: Path = POWERCAP, *, nested: bool = False) -> tuple[list[Source], list[Unavailable]]:
+    """Open all energy counters: processors and memory below ``root`` (a powercap tree), then NVIDIA boards.
 
-    The sources cover disjoint parts of the machine. The caller closes them.
+    The sources cover disjoint parts of the machine, unless ``nested`` asks for those inside and around them, too. The
+    caller closes them.
     """
-    packages, no_packages = find_rapl(root)
+    if on_apple():
+        apple, no_apple = find_apple()
+        return [*apple], no_apple
+    zones, no_zones = find_rapl(root, nested=nested)
     boards, no_boards = find_nvml()
-    return [*packages, *boards], [*no_packages, *no_boards]
+    return [*zones, *boards], [*no_zones, *no_boards]
+
+
+def probe_power(root: Path = HWMON, *, nested: bool = False) -> tuple[list[PowerSensor], list[Unavailable]]:
+    """Open all power sensors below ``root`` (a hwmon tree): modules of Jetson and Grace. The caller closes them."""
+    jetson, no_jetson = find_ina3221(root)
+    grace, no_grace = find_grace(root, nested=nested)
+    return [*jetson, *grace], [*no_jetson, *no_grace]
+
+
+def absent() -> list[Unavailable]:
+    """Sources that :func:`probe` cannot find on a machine of this kind, with what could be done."""
+    wall = Unavailable(
+        "wall",
+        "no wall meter is read while it runs; the log of one, a CSV with timestamps, can be imported",
+        "call joulemark.meters.wall.read_wall_log on the meter's log",
+    )
+    return [wall] if on_apple() else [*find_apple()[1], wall]
+
+
+def device_checks() -> list[Check]:
+    """Conditions of a quiet machine that the boards' drivers tell (other programs on a GPU, throttling), if they do."""
+    checks = getattr(nvml, "quiet_checks", None)
+    return list(checks()) if checks is not None else []

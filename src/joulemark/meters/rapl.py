@@ -1,21 +1,22 @@
-"""Processor energy from RAPL, through the powercap files of Linux (Intel since Sandy Bridge, AMD since Zen).
+"""Processor and memory energy from RAPL, through the powercap files of Linux (Intel since Sandy Bridge, AMD since Zen).
 
-Only package zones are read, one source each. ``core`` and ``uncore`` lie inside their package, ``psys`` (the platform)
-contains the packages, and the zones of ``intel-rapl-mmio`` are the same packages seen through another register: adding
-any of them would count energy twice. ``dram`` lies beside the package and is not read, so memory is not covered.
+Package zones and the ``dram`` zones beside them are read, one source each: they are disjoint, so their joules may be
+added. Zones inside or around them (``core``, ``uncore``, ``psys``) are opened only on request. Where no ``dram`` zone
+exists, memory is not covered.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import re
 from pathlib import Path
 
-from joulemark.meters.source import ReadError, Unavailable, timed
+from joulemark.meters.filtering import FLAG, MSR, energy_filtered
+from joulemark.meters.powercap import POWERCAP, Role, Zone, zones
+from joulemark.meters.scope import title
+from joulemark.meters.source import ReadError, SourceLost, Unavailable, number, timed
 from joulemark.record import Reading
-
-POWERCAP = Path("/sys/class/powercap")
 
 UNIT_JOULES = 1e-6
 """``energy_uj`` and ``max_energy_range_uj`` are in microjoules (Documentation/power/powercap/powercap.rst)."""
@@ -34,6 +35,11 @@ CITATION = (
     "part, it follows plug power closely (Khan et al. 2018, doi:10.1145/3177754)"
 )
 
+DRAM_CITATION = (
+    "Linux powercap; update period: Intel SDM volume 3, RAPL interfaces; no bound on the gain is published: offset on "
+    "Haswell clients, better on servers that measure at the regulator, worst when idle (Desrochers et al. 2016)"
+)
+
 NO_ZONE_FIX = (
     "run on the machine itself instead of a virtual machine; on Intel or AMD load the driver with "
     "`sudo modprobe intel_rapl_msr`"
@@ -43,41 +49,55 @@ BROKEN_ZONE_FIX = "load the driver again: `sudo modprobe -r intel_rapl_msr && su
 
 PERMISSION_FIX = """let one group read the counters, and nobody else:
   sudo groupadd --system energy && sudo usermod --append --groups energy "$USER"
-  printf '%s\\n' 'SUBSYSTEM=="powercap", KERNEL=="intel-rapl:*", \
+  printf '%s\\n' 'SUBSYSTEM=="powercap", KERNEL=="intel-rapl*:*", \
 RUN+="/bin/chgrp energy /sys%p/energy_uj", RUN+="/bin/chmod 0440 /sys%p/energy_uj"' \
 | sudo tee /etc/udev/rules.d/70-energy.rules
   sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=powercap
 then log in again. Energy counters leak secrets of other programs (PLATYPUS, CVE-2020-8694): the group gets that power \
 too, so do not open the files to everyone."""
 
-_PACKAGE = re.compile(r"package-\d+(-die-\d+)?")
+UNKNOWN_FIX = "nothing needs to be done; a zone with a name that we do not know is left out rather than counted twice"
+
+DUPLICATE_FIX = "nothing needs to be done; it is counted once"
 
 
-class RaplPackage:
-    """The energy counter of one processor package (or of one die of it), kept open between reads.
+class RaplCounter:
+    """The energy counter of one powercap zone, kept open between reads.
 
-    ``zone`` is its powercap directory. Raises ``PermissionError`` if ``energy_uj`` may not be read, ``OSError`` or
+    ``flags`` go with every result. Raises ``PermissionError`` if ``energy_uj`` may not be read, ``OSError`` or
     ``ValueError`` if a file is missing or holds no number.
     """
 
     unit_joules = UNIT_JOULES
     update_seconds = UPDATE_SECONDS
     gain_uncertainty = None
-    citation = CITATION
 
-    def __init__(self, zone: Path) -> None:
-        package = (zone / "name").read_text().strip()
-        self.name = f"rapl {package}"
-        self.scope = f"processor {package}"
-        self.modulus = int((zone / "max_energy_range_uj").read_text())
-        self.max_watts = max_watts(zone)
+    def __init__(self, zone: Zone, *, flags: tuple[str, ...] = ()) -> None:
+        self.path = zone.path
+        self.scope = title(zone.path)
+        self.name = f"rapl {self.scope.partition(' ')[2]}"
+        self.citation = DRAM_CITATION if zone.name == "dram" else CITATION
+        self.flags = flags
+        self.modulus = _modulus(zone)
+        self.max_watts = max_watts(zone.directory)
+        self._root = zone.directory.parent
         # Kept open: reading costs one system call, and the file read at the end is the one read at the start.
-        self._file: int | None = os.open(zone / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
+        self._file: int | None = _opened(zone)
 
     def read(self) -> Reading:
-        """Read the counter, in microjoules. Raises :class:`ReadError` if the file is gone or holds no number."""
+        """Read the counter, in microjoules.
+
+        Raises :class:`ReadError` if that fails this time or the file holds no number, :class:`SourceLost` if the zone
+        is gone for good.
+        """
         try:
-            return timed(self._raw)
+            try:
+                return timed(self._raw)
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+                self._open_again()
+                return timed(self._raw)
         except (OSError, ValueError) as error:
             raise ReadError(f"{self.name}: {error}") from error
 
@@ -90,11 +110,32 @@ class RaplPackage:
     def _raw(self) -> int:
         if self._file is None:
             raise ValueError("the source is closed")
-        return int(os.pread(self._file, 64, 0))
+        return number(os.pread(self._file, 64, 0))
+
+    def _open_again(self) -> None:
+        """Find the zone of this scope again after its driver was unloaded (the kernel answers ENODEV from then on).
+
+        The register itself goes on counting. A new load may number zones otherwise, so the scope decides.
+        """
+        for zone in zones(self._root):
+            if zone.path == self.path and zone.role is not Role.DUPLICATE and _modulus(zone) == self.modulus:
+                file = _opened(zone)
+                self.close()
+                self._file = file
+                return
+        raise SourceLost(f"{self.name}: its powercap zone is gone; load its driver: `sudo modprobe intel_rapl_msr`")
+
+
+def _opened(zone: Zone) -> int:
+    return os.open(zone.directory / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _modulus(zone: Zone) -> int:
+    return number((zone.directory / "max_energy_range_uj").read_bytes())
 
 
 def max_watts(zone: Path) -> float:
-    """Most watts a package can draw on average, from its long- and short-term limits; 1000 W if it tells none.
+    """Most watts a zone can draw on average, from its long- and short-term limits; 1000 W if it tells none.
 
     Both the rated and the set limits count, since boards are often set above the rating; some are set to "unlimited"
     (4 kW), which the general bound cuts.
@@ -108,44 +149,61 @@ def max_watts(zone: Path) -> float:
     return min(watts, MAX_WATTS) if watts > 0 else MAX_WATTS
 
 
-def package_zones(root: Path = POWERCAP) -> list[Path]:
-    """Directories of the package zones under ``root``, each package once, in the order of the sockets."""
-    zones: dict[str, Path] = {}
-    by_number = sorted(root.glob("intel-rapl:*"), key=lambda zone: [int(part) for part in zone.name.split(":")[1:]])
-    for zone in by_number:
-        with contextlib.suppress(OSError):
-            name = (zone / "name").read_text().strip()
-            if _PACKAGE.fullmatch(name):
-                zones.setdefault(name, zone)
-    return list(zones.values())
+def find_rapl(
+    root: Path = POWERCAP, *, nested: bool = False, msr: Path = MSR
+) -> tuple[list[RaplCounter], list[Unavailable]]:
+    """Open the zones under ``root``; what cannot be opened and read once is told with the reason and the fix.
 
-
-def find_rapl(root: Path = POWERCAP) -> tuple[list[RaplPackage], list[Unavailable]]:
-    """Open every package under ``root``; what cannot be opened and read once is told with the reason and the fix."""
-    zones = package_zones(root)
-    if not zones:
+    The summed zones come first. With ``nested``, those inside or around them follow, which must never be added to
+    them, and the zones that are left out for good are told, too.
+    """
+    found = zones(root)
+    if not any(zone.role is Role.SUMMED for zone in found):
         reason = (
             f"no RAPL package under {root}: a virtual machine, a processor that is neither Intel nor AMD, a system "
             "other than Linux, or a driver that is not loaded"
         )
         return [], [Unavailable("rapl", reason, NO_ZONE_FIX)]
-    sources: list[RaplPackage] = []
+    flags = (FLAG,) if energy_filtered(msr) else ()
+    sources: list[RaplCounter] = []
     unavailable: list[Unavailable] = []
-    for zone in zones:
-        try:
-            source = RaplPackage(zone)
-        except PermissionError:
-            reason = f"no permission to read {zone / 'energy_uj'}"
-            unavailable.append(Unavailable(f"rapl {zone.name}", reason, PERMISSION_FIX))
-            continue
-        except (OSError, ValueError) as error:
-            unavailable.append(Unavailable(f"rapl {zone.name}", str(error), BROKEN_ZONE_FIX))
-            continue
-        try:
-            source.read()
-        except ReadError as error:
-            source.close()
-            unavailable.append(Unavailable(f"rapl {zone.name}", str(error), BROKEN_ZONE_FIX))
-        else:
-            sources.append(source)
-    return sources, unavailable
+    for role in (Role.SUMMED, Role.NESTED) if nested else (Role.SUMMED,):
+        for zone in found:
+            if zone.role is role:
+                opened = _open(zone, flags)
+                if isinstance(opened, Unavailable):
+                    unavailable.append(opened)
+                else:
+                    sources.append(opened)
+    return sources, unavailable + (_left_out(found) if nested else [])
+
+
+def _open(zone: Zone, flags: tuple[str, ...]) -> RaplCounter | Unavailable:
+    """Open a zone and read it once."""
+    name = f"rapl {zone.directory.name}"
+    try:
+        source = RaplCounter(zone, flags=flags)
+    except PermissionError:
+        return Unavailable(
+            name, f"no permission to read {zone.directory / 'energy_uj'} ({title(zone.path)})", PERMISSION_FIX
+        )
+    except (OSError, ValueError) as error:
+        return Unavailable(name, str(error), BROKEN_ZONE_FIX)
+    try:
+        source.read()
+    except ReadError as error:
+        source.close()
+        return Unavailable(name, str(error), BROKEN_ZONE_FIX)
+    return source
+
+
+def _left_out(found: list[Zone]) -> list[Unavailable]:
+    """Why some zones are never opened."""
+    missing = []
+    for zone in found:
+        name = f"rapl {zone.directory.name}"
+        if zone.role is Role.DUPLICATE:
+            missing.append(Unavailable(name, f"counts {title(zone.path)} once more", DUPLICATE_FIX))
+        elif zone.role is Role.UNKNOWN:
+            missing.append(Unavailable(name, f"a zone of unknown name {zone.name!r}", UNKNOWN_FIX))
+    return missing

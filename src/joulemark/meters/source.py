@@ -11,7 +11,14 @@ from joulemark.record import Reading
 
 
 class ReadError(Exception):
-    """A counter that was found could not be read this time (device lost, file gone, garbage); the message says why."""
+    """A source that was found could not be read this time; the message says why.
+
+    Nothing is lost yet: a counter goes on counting, so the next good reading has the whole interval in it.
+    """
+
+
+class SourceLost(ReadError):  # noqa: N818  (a state, not a fault)
+    """The source is gone for good (device lost, file vanished), and reading it again is no use."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,8 @@ class Unavailable:
     fix: str
 
 
-class Source(Protocol):
-    """One cumulative energy counter of one part of the machine.
-
-    Sources with different scopes cover disjoint parts, so that their joules may be added.
-    """
+class Sensor(Protocol):
+    """What is the same of a counter and of a power sensor: its part of the machine, and how far it is to be trusted."""
 
     @property
     def name(self) -> str:
@@ -36,17 +40,12 @@ class Source(Protocol):
 
     @property
     def scope(self) -> str:
-        """What the counter covers."""
+        """What the source covers, in words."""
         ...
 
     @property
-    def unit_joules(self) -> float:
-        """Energy of one raw unit, in joules."""
-        ...
-
-    @property
-    def modulus(self) -> int | None:
-        """Range of the counter in raw units; ``None`` if it cannot wrap."""
+    def path(self) -> str:
+        """The same as a path of :mod:`joulemark.meters.scope`, which tells what may be added."""
         ...
 
     @property
@@ -56,7 +55,7 @@ class Source(Protocol):
 
     @property
     def update_seconds(self) -> float:
-        """Period at which the hardware refreshes the counter, in seconds."""
+        """Period at which the hardware refreshes the value, in seconds."""
         ...
 
     @property
@@ -70,11 +69,39 @@ class Source(Protocol):
         ...
 
     def read(self) -> Reading:
-        """Read the counter now. Raises :class:`ReadError` if it cannot be read."""
+        """Read now. Raises :class:`ReadError` if that fails this time, :class:`SourceLost` if it always will."""
         ...
 
     def close(self) -> None:
         """Give back what the source holds; calling it twice is harmless."""
+        ...
+
+
+class Source(Sensor, Protocol):
+    """One cumulative energy counter of one part of the machine: two readings make joules."""
+
+    @property
+    def unit_joules(self) -> float:
+        """Energy of one raw unit, in joules."""
+        ...
+
+    @property
+    def modulus(self) -> int | None:
+        """Range of the counter in raw units; ``None`` if it cannot wrap."""
+        ...
+
+
+class PowerSensor(Sensor, Protocol):
+    """One sensor of power: only many readings, integrated over time, make joules."""
+
+    @property
+    def unit_watts(self) -> float:
+        """Power of one raw unit, in watts."""
+        ...
+
+    @property
+    def averaging_seconds(self) -> float | None:
+        """Time over which the sensor averages, in seconds; ``None`` if nobody says."""
         ...
 
 
@@ -83,3 +110,17 @@ def timed(read: Callable[[], int]) -> Reading:
     before_ns = time.perf_counter_ns()
     raw = read()
     return Reading(before_ns=before_ns, after_ns=time.perf_counter_ns(), raw=raw)
+
+
+def number(text: bytes) -> int:
+    """The whole number in a sysfs file. Raises ``ValueError`` for anything else, an empty file included.
+
+    Stricter than ``int``, which takes ``1_000`` and a sign.
+
+    >>> number(b" 42 ")
+    42
+    """
+    digits = text.strip()
+    if not digits.isdigit():
+        raise ValueError(f"no whole number but {text[:40]!r}")
+    return int(digits)

@@ -18,6 +18,7 @@ from typing import Self
 
 from joulemark.meters.counter import CounterTrack, First, Gap, Implausible, Plain, Reset, Step, Stuck, Wrapped
 from joulemark.meters.probe import probe
+from joulemark.meters.scope import refuse_overlap
 from joulemark.meters.source import ReadError, Source, Unavailable
 from joulemark.record import Kind, Quantity
 
@@ -37,7 +38,7 @@ class Window:
 
     ``sync`` is called at both edges before anything is read, so that work queued on a device ends inside the window
     (for example ``torch.cuda.synchronize``). ``unavailable`` is only told in the reason when there are no joules. The
-    sources stay open, and the window may be used again. Raises ``ValueError`` if two sources cover the same scope.
+    sources stay open, and the window may be used again. Raises ``ValueError`` if the scopes of two overlap.
     """
 
     def __init__(
@@ -47,9 +48,7 @@ class Window:
         *,
         unavailable: Sequence[Unavailable] = (),
     ) -> None:
-        scopes = [source.scope for source in sources]
-        if len(set(scopes)) < len(scopes):
-            raise ValueError(f"each scope must be there once, or its energy is counted twice: {scopes}")
+        refuse_overlap(source.path for source in sources)
         self._sources = tuple(sources)
         self._sync = sync
         self._unavailable = tuple(unavailable)
@@ -167,6 +166,7 @@ def _joules(
 ) -> Quantity:
     """Quantity in joules of one source, with its phase error over ``seconds`` and its gain."""
     gain = source.gain_uncertainty
+    flags = (*flags, *getattr(source, "flags", ()))  # what a source says of all its readings: "energy_filtered"
     return Quantity(
         value=value,
         unit="J",

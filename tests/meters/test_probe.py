@@ -1,0 +1,98 @@
+"""What is found on whole fake machines, and how `doctor` tells it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from powercap import LAYOUTS, Powercap
+
+import joulemark.meters.probe as probe_module
+from joulemark import listing
+from joulemark.meters.probe import device_checks, probe
+from joulemark.meters.rapl import PERMISSION_FIX, find_rapl
+from joulemark.record import Check
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Powercap:
+    """A Linux machine with a powercap tree and nothing else."""
+    tree = Powercap(tmp_path / "sys")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(
+        probe_module, "find_rapl", lambda _, *, nested: find_rapl(tree.root, nested=nested, msr=tmp_path / "msr")
+    )
+    hwmon = tmp_path / "hwmon"
+    for name in ("find_ina3221", "find_grace"):
+        really = getattr(probe_module, name)
+        monkeypatch.setattr(probe_module, name, lambda _, really=really, **more: really(hwmon, **more))
+    return tree
+
+
+def rows(status: str) -> dict[str, dict[str, Any]]:
+    return {row["meter"]: row for row in listing.meters() if row["status"] == status}
+
+
+def test_probe_joins_counters_and_the_reasons_of_other_meters(machine: Powercap) -> None:
+    LAYOUTS["client"](machine)
+    sources, unavailable = probe()
+    assert [source.path for source in sources] == ["wall/platform/package-0"]
+    assert [missing.name for missing in unavailable] == ["nvml"]
+    for source in sources:
+        source.close()
+
+
+def test_doctor_names_every_source_and_where_nested_ones_lie(machine: Powercap) -> None:
+    LAYOUTS["client"](machine)
+    assert list(rows("available")) == ["rapl package-0"]
+    assert {name: row["detail"].partition(",")[0] for name, row in rows("nested").items()} == {
+        "rapl package-0 core": "inside processor package-0",
+        "rapl package-0 uncore": "inside processor package-0",
+        "rapl psys": "around processor package-0",
+    }
+    missing = rows("unavailable")
+    assert list(missing) == ["nvml", "ina3221", "grace", "apple", "wall"]
+    assert all(row["detail"] and row["fix"] for row in missing.values())
+
+
+def test_doctor_leaves_no_file_open(machine: Powercap) -> None:
+    LAYOUTS["client"](machine)
+    descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    listing.meters()
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == descriptors
+
+
+def test_doctor_tells_that_the_processor_blurs_its_counters(machine: Powercap, tmp_path: Path) -> None:
+    LAYOUTS["amd"](machine)
+    (tmp_path / "msr").write_bytes(bytes(0xBC) + b"\x01" + bytes(7))
+    assert "blurred" in rows("available")["rapl package-0"]["detail"]
+
+
+def test_a_sensor_of_power_alone_does_not_count_as_a_counter(machine: Powercap, tmp_path: Path) -> None:
+    chip = tmp_path / "hwmon/hwmon0"
+    chip.mkdir(parents=True)
+    files = {"name": "ina3221", "in1_label": "VDD_IN", "in1_input": "5000", "curr1_input": "1000"}
+    for file, text in files.items():
+        (chip / file).write_text(f"{text}\n")
+    assert rows("available") == {}
+    assert "joules only by sampling" in rows("power only")["ina3221 VDD_IN"]["detail"]
+
+
+def test_a_long_fix_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    looking = pytest.importorskip("joulemark.cli.looking")
+    told = looking._fixes_once([{"meter": name, "fix": PERMISSION_FIX} for name in ("rapl a", "rapl b")])
+    assert [row["fix"] for row in told] == [PERMISSION_FIX, "as for rapl a"]
+    short = [{"meter": name, "fix": "install it"} for name in ("rapl a", "rapl b")]
+    assert looking._fixes_once(short) == short
+
+
+def test_checks_of_devices_are_taken_from_the_reader_if_it_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "nvml", SimpleNamespace())
+    assert device_checks() == []
+    busy = Check("GPU processes", False, "busy: python (7)")
+    monkeypatch.setattr(probe_module, "nvml", SimpleNamespace(quiet_checks=lambda: [busy]))
+    assert device_checks() == [busy]
