@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulemark.quantity import accumulated, difference, ratio, scaled, total
 from joulemark.record import Kind, Quantity
 
 SIZES = st.floats(1e-3, 1e6)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
 
 
 def joules(value: float | None = 10.0, scope: str = "board a", **changes) -> Quantity:
@@ -46,6 +47,7 @@ def parts(draw: st.DrawFn) -> list[Quantity]:
     return made
 
 
+@UNHURRIED
 @given(parts())
 def test_a_total_does_not_depend_on_where_the_brackets_stand(three):
     a, b, c = three
@@ -75,6 +77,7 @@ def test_parts_add_by_hand():
     assert total([joules(1.0, "a", gain="s"), joules(1.0, "b", gain="t")]).gain is None
 
 
+@UNHURRIED
 @given(SIZES, SIZES, st.floats(0, 0.5), st.floats(0, 0.1), st.floats(0, 0.1))
 def test_a_shared_gain_cancels_in_a_ratio_exactly(a, b, gain, random_a, random_b):
     one = joules(a, random=a * random_a, systematic=a * gain, gain="board a")
@@ -128,6 +131,7 @@ def test_uncertainties_are_the_spread_of_simulated_measurements():
         assert math.hypot(told.random, told.systematic) == pytest.approx(drawn.std(), rel=0.02)
 
 
+@UNHURRIED
 @given(parts(), st.sampled_from([total, accumulated]))
 def test_what_is_unknown_never_becomes_a_number(three, add):
     if add is accumulated:
@@ -146,6 +150,14 @@ def test_what_is_unknown_never_becomes_a_number(three, add):
 def test_an_unknown_uncertainty_is_not_taken_as_none_at_all():
     whole = total([joules(1.0, "a", random=1.0, systematic=1.0), joules(1.0, "b")])
     assert (whole.value, whole.random, whole.systematic) == (2.0, None, None)
+
+
+def test_the_least_and_the_most_of_a_lost_window_add_up_with_what_is_known():
+    lost = joules(None, "a", low=100.0, high=400.0, lost_seconds=1.0)
+    whole = total([lost, joules(50.0, "b", lost_seconds=0.0)])
+    assert (whole.value, whole.low, whole.high, whole.lost_seconds) == (None, 150.0, 450.0, 1.0)
+    assert total([lost, joules(None, "b")]).low is None
+    assert accumulated([lost, joules(50.0, "a")]).high == 450.0
 
 
 def test_division_by_zero_is_unknown_with_the_reason():
@@ -174,6 +186,8 @@ PACKAGE = "wall/platform/package-0"
         ((PACKAGE,), ("wall/platform/package-1",), False),
         ((PACKAGE,), ("wall/platform/package-0-die-1",), False),  # a longer name is not a part of the shorter
         ((PACKAGE,), ("wall/platform/dram-0", f"{PACKAGE}/uncore"), True),
+        (("wall/module-0",), ("wall/board-GPU-aa",), True),  # the board may be the module's own
+        (("wall/module-0",), ("wall/module-1",), False),
     ],
 )
 def test_overlapping_parts_are_refused(one, other, overlap):
@@ -207,6 +221,7 @@ def test_windows_one_after_another_add_up_over_one_scope_only():
             combine(joules(), joules(scope="board b"))
 
 
+@UNHURRIED
 @given(SIZES, st.floats(-1e3, 1e3))
 def test_scaling_scales_everything_and_turns_an_interval_round(value, factor):
     one = joules(value, random=1.0, systematic=2.0, low=value - 1, high=value + 3, gain="g", paths=("wall",))

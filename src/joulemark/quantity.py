@@ -6,8 +6,9 @@ share and so are correlated by (5.2). Whatever names the same ``gain`` is off by
 sum (5.2.2, note 1: correlation +1) and cancels in a ratio. Of other gains the correlation is not known, since boards
 of one model can err alike, so the largest uncertainty any correlation gives is stated: the linear sum of the parts.
 
-What is unknown stays unknown with its reason; it is never taken as 0. Intervals (``low``, ``high``) are kept only by
-:func:`scaled`, because two intervals do not make a third one.
+What is unknown stays unknown with its reason; it is never taken as 0. Intervals (``low``, ``high``) are kept by
+:func:`scaled` alone, because two intervals do not make a third one; but the least and the most that an unknown part can
+have been do add up with what is known of the others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from joulemark.record import Quantity
+
+MODULE = "wall/module-"
+"""How the scope path of a module with processor, memory and accelerator begins."""
 
 
 def total(quantities: Sequence[Quantity]) -> Quantity:
@@ -150,10 +154,17 @@ def _covers_the_same(a: Quantity, b: Quantity) -> bool:
 
 
 def _overlap(a: Quantity, b: Quantity) -> bool:
-    """Whether one part of ``a`` is or contains a part of ``b``; by the words if paths are not known."""
+    """Whether a joule could be in both; by the words if paths are not known."""
     if a.paths and b.paths:
-        return any(f"{p}/".startswith(f"{q}/") or f"{q}/".startswith(f"{p}/") for p in a.paths for q in b.paths)
+        return any(_paths_overlap(one, other) for one in a.paths for other in b.paths)
     return bool(set(a.scope.split(" + ")) & set(b.scope.split(" + ")))
+
+
+def _paths_overlap(one: str, other: str) -> bool:
+    """Whether one path is or contains the other. A module holds boards and processors; which ones, no path tells."""
+    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
+        return True
+    return one.startswith(MODULE) != other.startswith(MODULE)
 
 
 def _shared_gain(a: Quantity, b: Quantity) -> bool:
@@ -164,7 +175,9 @@ def _sum(quantities: Sequence[Quantity]) -> Quantity:
     """The sum with its uncertainties; scope and paths are those of the first."""
     values = [q.value for q in quantities if q.value is not None]
     if len(values) < len(quantities):
-        return _unknown(quantities)
+        least = _of_known((q.low if q.value is None else q.value for q in quantities), math.fsum)
+        most = _of_known((q.high if q.value is None else q.value for q in quantities), math.fsum)
+        return msgspec.structs.replace(_unknown(quantities), low=least, high=most)
     return _made(
         quantities,
         math.fsum(values),

@@ -62,29 +62,32 @@ def joules_per_iteration(
     iterations that decrease or never increase.
     """
     inside = _inside(ticks, iterations)
-    flags, reason = window.flags, window.reason
-    if window.value is not None and len(inside) < SHORTEST_UPDATES:
-        flags = tuple(dict.fromkeys((*flags, "too_short")))
-        reason = f"{window.scope}: {len(inside)} updates of the counter while iterations ran, {SHORTEST_UPDATES} needed"
     told = msgspec.structs.replace(
         window, value=None, unit="J/iteration", method="energy counter, regression on iterations at its ticks",
-        low=None, high=None, random=None, systematic=None, count=len(inside) or None, flags=flags, reason=reason,
+        low=None, high=None, random=None, systematic=None, count=len(inside) or None,
     )  # fmt: skip
-    if reason is not None:
+    if window.value is None:
         return told
+    if len(inside) < SHORTEST_UPDATES:
+        reason = f"{window.scope}: {len(inside)} updates of the counter while iterations ran, {SHORTEST_UPDATES} needed"
+        return _flagged(msgspec.structs.replace(told, reason=reason), "too_short")
     done, joules = inside[:, 0], inside[:, 1]
     line = fit(done, joules)
     half = line.error_joules * t_quantile(0.975, line.degrees)
-    known = window.systematic is not None and window.value
-    return msgspec.structs.replace(
+    gain = window.systematic / window.value if window.systematic is not None and window.value else None
+    known = msgspec.structs.replace(
         told,
         value=line.slope_joules,
         low=line.slope_joules - half,
         high=line.slope_joules + half,
         random=line.error_joules,
-        systematic=abs(line.slope_joules / window.value) * window.systematic if known else None,
-        flags=(*flags, "drift") if drifts(done, joules) else flags,
+        systematic=None if gain is None else abs(line.slope_joules * gain),
     )
+    return _flagged(known, "drift") if drifts(done, joules) else known
+
+
+def _flagged(quantity: Quantity, flag: str) -> Quantity:
+    return msgspec.structs.replace(quantity, flags=tuple(dict.fromkeys((*quantity.flags, flag))))
 
 
 def fit(iterations: Floats, joules: Floats) -> Line:
@@ -108,7 +111,7 @@ def fit(iterations: Floats, joules: Floats) -> Line:
 
 def _cosines(increments: int) -> int:
     """How many cosines: few enough to be slower than the memory of the noise; at least three, or t explodes."""
-    return max(3, round(0.4 * increments ** (2.0 / 3.0)))
+    return max(3, round(0.4 * math.pow(increments, 2.0 / 3.0)))
 
 
 def _long_run_variance(increments: Floats, cosines: int) -> float:
