@@ -225,7 +225,7 @@ def net_of(joules: Quantity, seconds: Quantity, idle: dict[str, Quantity]) -> Qu
         return Quantity(
             value=value, unit="J", kind=Kind.MEASURED, method="energy counter, less idle power times seconds",
             scope=joules.scope, source=joules.source, random=random, systematic=systematic, flags=joules.flags,
-            reason=reason,
+            reason=reason, paths=joules.paths, gain=joules.gain,
         )  # fmt: skip
 
     if not idle:
@@ -258,7 +258,7 @@ def median_of(values: Sequence[Quantity]) -> Quantity:
 
 
 def _copy(quantity: Quantity, **changes: Any) -> Quantity:
-    kept = {name: getattr(quantity, name) for name in ("unit", "kind", "method", "scope", "source")}
+    kept = {name: getattr(quantity, name) for name in ("unit", "kind", "method", "scope", "source", "paths", "gain")}
     return Quantity(**{**kept, **changes})
 
 

@@ -34,6 +34,7 @@ class Quantity(Record, frozen=True, kw_only=True):
     """One number with its unit and its history.
 
     ``value`` is ``None`` when unknown, and ``reason`` then says why. ``low`` and ``high`` bound a 95 % interval;
+    where time was lost, and the value is unknown for it, they are the least and the most that it can have been.
     ``random`` and ``systematic`` are standard uncertainties in ``unit``.
 
     >>> Quantity(value=None, unit="J", kind=Kind.MEASURED, method="counter", scope="cpu", source="", reason="no RAPL")
@@ -54,6 +55,10 @@ class Quantity(Record, frozen=True, kw_only=True):
     count: int | None = None  # windows or samples behind the value
     flags: tuple[str, ...] = ()
     reason: str | None = None
+    paths: tuple[str, ...] = ()  # scope paths of what it covers ("wall/platform/package-0"); empty: only in words
+    gain: str | None = None  # the sensor whose uncertain scale alone makes ``systematic``; None: several, or not known
+    lost_seconds: float | None = None  # time in the window whose energy is not in the value
+    coverage: float | None = None  # share of the window that was seen, 0 to 1
 
 
 class Reading(Record, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from joulemark.benchmark import pacing
 from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.pacing import measure_pace
 from joulemark.meters.source import Unavailable
+from joulemark.record import Kind, Quantity
 
 IMAGES = np.zeros((3, 1, 2, 2), np.float32)
 NO_METERS = Meters((), (Unavailable("rapl", reason="there is none", fix="none"),))
@@ -104,3 +106,17 @@ def test_the_seed_decides_who_comes_first(clock):
         measure_pace(baseline, candidate, IMAGES[:1], 1000.0, 0.001, NO_METERS, order_seed=seed)
         starts.add(baseline.called[1] < candidate.called[1])  # one image warms each up
     assert starts == {True, False}
+
+
+def test_joules_an_hour_keep_their_uncertainties_and_one_lost_window_makes_them_unknown():
+    def window(value, **more):
+        kept = {"unit": "J", "kind": Kind.MEASURED, "method": "energy counter", "scope": "board", "source": "made up"}
+        return Quantity(value=value, **kept, **more)
+
+    windows = [window(v, random=3.0, systematic=v / 20, gain="board", paths=("wall/board",)) for v in (30.0, 50.0)]
+    told = pacing._hourly(windows, 7200.0)
+    assert (told.value, told.unit, told.count, told.method) == (40.0, "J/h", 2, "energy counter, gross")
+    assert (told.random, told.systematic) == (pytest.approx(math.sqrt(18) / 2), pytest.approx(2.0))
+    assert (told.gain, told.paths) == ("board", ("wall/board",))
+    lost = pacing._hourly([*windows, window(None, reason="reset")], 7200.0)
+    assert (lost.value, lost.random, lost.reason, lost.count) == (None, None, "reset", 3)

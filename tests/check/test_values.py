@@ -57,6 +57,8 @@ def test_sound_records_have_no_faults(record):
         (ATTEMPT, "seconds.low", 1e-6, "seconds: has half an interval"),
         (ATTEMPT, "seconds.random", -1.0, "seconds: has a negative uncertainty"),
         (ATTEMPT, "seconds.count", 0, "seconds: is made of 0 windows"),
+        (ATTEMPT, "seconds.coverage", 1.5, "seconds: covers 1.5 of its window"),
+        (ATTEMPT, "seconds.lost_seconds", -1.0, "seconds: has lost -1 seconds"),
         (ATTEMPT, "seconds.kind", Kind.MODELLED, "seconds: is modelled in s/input, not measured in s"),
         (ATTEMPT, "seconds.unit", "J/input", "seconds: is measured in J/input, not measured in s"),
         (ATTEMPT, "joules.reason", None, "joules: is unknown without a reason"),

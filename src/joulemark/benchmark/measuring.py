@@ -23,6 +23,7 @@ from joulemark.backends.backend import Compiled
 from joulemark.benchmark.suite import Measuring
 from joulemark.meters.source import Source, Unavailable
 from joulemark.meters.window import Window
+from joulemark.quantity import scaled
 from joulemark.record import Kind, Quantity, Ratio
 from joulemark.stats import bootstrap_median, paired_ratio
 
@@ -188,7 +189,7 @@ def _window(leg: Leg, meters: Meters) -> Taken:
         _go(leg)
         cpu_seconds = time.process_time() - cpu_seconds
     seconds = window.seconds.value or math.nan  # of a window that closed it is never unknown
-    return Taken(seconds / leg.inputs, cpu_seconds / leg.inputs, _per_input(window.joules, leg.inputs))
+    return Taken(seconds / leg.inputs, cpu_seconds / leg.inputs, scaled(window.joules, 1 / leg.inputs, unit="J/input"))
 
 
 @contextlib.contextmanager
@@ -213,24 +214,6 @@ def _both(one: Quantity, other: Quantity) -> Quantity:
     systematic = None if one.systematic is None else one.systematic / one.value * value
     flags = tuple(dict.fromkeys((*one.flags, *other.flags)))
     return msgspec.structs.replace(one, value=value, random=random, systematic=systematic, flags=flags)
-
-
-def _per_input(joules: Quantity, inputs: int) -> Quantity:
-    def share(value: float | None) -> float | None:
-        return None if value is None else value / inputs
-
-    return Quantity(
-        value=share(joules.value),
-        unit="J/input",
-        kind=joules.kind,
-        method=joules.method,
-        scope=joules.scope,
-        source=joules.source,
-        random=share(joules.random),
-        systematic=share(joules.systematic),
-        flags=joules.flags,
-        reason=joules.reason,
-    )
 
 
 def seconds_quantity(values: Sequence[float]) -> Quantity:
@@ -259,7 +242,7 @@ def joules_quantity(values: Sequence[Quantity]) -> Quantity:
         reason = reasons[0] if reasons else "the windows are too short for the counter's updates"
         return Quantity(
             value=None, unit="J/input", kind=Kind.MEASURED, method=first.method, scope=first.scope,
-            source=first.source, flags=flags, reason=reason,
+            source=first.source, flags=flags, reason=reason, paths=first.paths, gain=first.gain,
         )  # fmt: skip
     low, high = bootstrap_median(known)
     systematic = [q.systematic / q.value for q in values if q.systematic is not None and q.value]
@@ -267,7 +250,7 @@ def joules_quantity(values: Sequence[Quantity]) -> Quantity:
     return Quantity(
         value=median, unit="J/input", kind=Kind.MEASURED, method="energy counter, median of windows",
         scope=first.scope, source=first.source, low=low, high=high, count=len(known),
-        systematic=median * max(systematic) if systematic else None, flags=flags,
+        systematic=median * max(systematic) if systematic else None, flags=flags, paths=first.paths, gain=first.gain,
     )  # fmt: skip
 
 

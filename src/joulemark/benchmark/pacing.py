@@ -6,12 +6,14 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from joulemark.backends.backend import Compiled
 from joulemark.benchmark.measuring import Meters
 from joulemark.meters.window import SHORTEST_UPDATES
+from joulemark.quantity import accumulated, scaled
 from joulemark.record import PacedSide, Quantity
 
 HOUR = 3600.0
@@ -148,18 +150,5 @@ def _side(visits: Sequence[Visit]) -> PacedSide:
 
 def _hourly(windows: Sequence[Quantity], seconds: float) -> Quantity:
     """Joules an hour from windows that last ``seconds`` together; unknown if one of them is."""
-    first = windows[0]
-    values = [window.value for window in windows if window.value is not None]
-    known = len(values) == len(windows)
-    lost = next((window.reason for window in windows if window.reason is not None), None)
-    return Quantity(
-        value=HOUR * sum(values) / seconds if known else None,
-        unit="J/h",
-        kind=first.kind,
-        method=f"{first.method}, gross" if known else first.method,
-        scope=first.scope,
-        source=first.source,
-        count=len(windows),
-        flags=tuple(dict.fromkeys(flag for window in windows for flag in window.flags)),
-        reason=None if known else lost or "a window has no joules",
-    )
+    hourly = scaled(accumulated(windows), HOUR / seconds, unit="J/h")
+    return hourly if hourly.value is None else msgspec.structs.replace(hourly, method=f"{hourly.method}, gross")

@@ -76,11 +76,15 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def _quantity(quantity: Quantity) -> Iterator[str]:
     value = quantity.value
+    if quantity.coverage is not None and not 0 <= quantity.coverage <= 1:
+        yield f"covers {quantity.coverage:g} of its window"
+    if quantity.lost_seconds is not None and quantity.lost_seconds < 0:
+        yield f"has lost {quantity.lost_seconds:g} seconds"
     if value is None:
         if not quantity.reason:
             yield "is unknown without a reason"
-        if quantity.low is not None or quantity.high is not None:
-            yield "is unknown and has an interval"
+        if not quantity.lost_seconds and (quantity.low is not None or quantity.high is not None):
+            yield "is unknown and has an interval, though no time was lost"
         return
     if value < 0:
         yield f"is negative: {value:g} {quantity.unit}"
