@@ -14,6 +14,10 @@ class ReadError(Exception):
     """A counter that was found could not be read this time (device lost, file gone, garbage); the message says why."""
 
 
+class SourceLost(ReadError):  # noqa: N818  (what happened to it)
+    """The device is gone (GPU lost, file vanished for good): no later read of this source will succeed."""
+
+
 @dataclass(frozen=True)
 class Unavailable:
     """A source that could not be opened: why, in words, and what exactly a person can do about it."""
