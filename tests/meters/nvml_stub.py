@@ -31,6 +31,8 @@ def build(folder: Path) -> Path:
 class Stub:
     """A machine with stub GPUs: its control file, its clock, and the environment of a process that sees them."""
 
+    _clock: int | None = None
+
     def __init__(self, library: Path, folder: Path, *lines: str) -> None:
         self.control = folder / "control"
         self.clock = folder / "clock"
@@ -42,7 +44,9 @@ class Stub:
         self.control.write_text("".join(f"{line}\n" for line in lines))
 
     def at(self, seconds: float) -> None:
-        self.clock.write_bytes(struct.pack("=q", round(seconds * 1e9)))
+        if self._clock is None:  # kept open: tests move the clock thousands of times
+            self._clock = os.open(self.clock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        os.pwrite(self._clock, struct.pack("=q", round(seconds * 1e9)), 0)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -5,6 +5,7 @@
  * counter is its integral, refreshed every `update` seconds.
  *
  *   gpu GPU-aa | mig GPU-aa | origin S | update S | limit MW | power T WATTS | square PERIOD LOW HIGH | ramp WATTS_PER_S
+ *   base J (used before the first `power` line)
  *   error FROM TO CODE (the GPU's calls fail) | init FROM TO CODE (so does looking it up) | nototal | nofields
  *   reset T (the counter starts from 0) | dip FROM TO MJ (so much less) | pid N | throttle BITS | count N (GPUs listed)
  */
@@ -23,7 +24,7 @@ typedef struct { double from, to, a; } Span;
 static char gpus[8][64];
 static int count, mig[8], powers, errors, inits, dips, pids, nototal, nofields, users, throttle;
 static unsigned pid[16];
-static double origin, update, limit, square[3], ramp, reset, at[MOST], watts[MOST];
+static double origin, update, limit, square[3], ramp, reset, base, at[MOST], watts[MOST];
 static Span error[8], init[8], dip[8];
 
 static double now(void) {
@@ -44,7 +45,7 @@ static void load(void) {
     double a, b, c;
     FILE *file = fopen(getenv("NVML_STUB"), "r");
     count = powers = errors = inits = dips = pids = nototal = nofields = throttle = 0;
-    origin = update = limit = square[0] = ramp = 0; reset = -1;
+    origin = update = limit = square[0] = ramp = base = 0; reset = -1;
     memset(mig, 0, sizeof mig);
     while (file && fgets(line, sizeof line, file)) {
         if (sscanf(line, "gpu %63s", gpus[count]) == 1) count++;
@@ -53,6 +54,7 @@ static void load(void) {
         else if (sscanf(line, "update %lf", &a) == 1) update = a;
         else if (sscanf(line, "limit %lf", &a) == 1) limit = a;
         else if (sscanf(line, "power %lf %lf", &a, &b) == 2 && powers < MOST) { at[powers] = a; watts[powers++] = b; }
+        else if (sscanf(line, "base %lf", &a) == 1) base = a;
         else if (sscanf(line, "square %lf %lf %lf", square, square + 1, square + 2) == 3) continue;
         else if (sscanf(line, "ramp %lf", &a) == 1) ramp = a;
         else if (sscanf(line, "error %lf %lf %lf", &a, &b, &c) == 3) error[errors++] = (Span){a, b, c};
@@ -83,7 +85,7 @@ static double power(double t) {
 }
 
 static double joules(double t) { /* integral of power from 0 */
-    double e = ramp * t * t / 2;
+    double e = base + ramp * t * t / 2;
     for (int i = 0; i < powers && at[i] < t; i++) e += watts[i] * ((i + 1 < powers && at[i + 1] < t ? at[i + 1] : t) - at[i]);
     if (square[0] > 0) {
         double rest = fmax(0, t - cycles(t) * square[0]), half = square[0] / 2;
@@ -140,6 +142,7 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, void **h) {
 int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(void *slice, void **h) { *h = slice; return 0; }
 int nvmlDeviceGetUUID(void *h, char *uuid, unsigned n) { load(); snprintf(uuid, n, "%s", named(h)); return 0; }
 int nvmlDeviceGetName(void *h, char *name, unsigned n) { (void)h; snprintf(name, n, "Stub GPU"); return 0; }
+int nvmlDeviceGetEnforcedPowerLimit(void *h, unsigned *mw) { (void)h; load(); *mw = (unsigned)limit; return limit > 0 ? 0 : 3; }
 int nvmlDeviceGetMigMode(void *h, unsigned *current, unsigned *pending) {
     load();
     for (int i = 0; i < count; i++) if (mig[i] && named(h) == gpus[i]) { *current = *pending = 1; return 0; }

@@ -1,4 +1,4 @@
-"""NVML reader on a fake ``pynvml``, for machines without a compiler; the last test holds the fake to the real package."""
+"""NVML reader on a fake ``pynvml`` (no compiler needed); the last test holds the fake to the real package."""
 
 from __future__ import annotations
 

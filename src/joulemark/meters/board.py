@@ -34,6 +34,7 @@ class NvmlDevice:
     def __init__(self, nvml: ModuleType, uuid: str) -> None:
         self._nvml: Any = nvml
         self._open = True
+        self._handle: Any = None
         self._held = False
         self._lost: str | None = None
         self._bind(uuid)

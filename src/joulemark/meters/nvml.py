@@ -127,7 +127,8 @@ class NvmlPower(NvmlDevice):
         super().__init__(nvml, uuid)
         self.field = field
         self.averaging_seconds = AVERAGING_SECONDS[field]
-        self.name = f"{self.name} {'average' if field == AVERAGE_FIELD else 'instant'} power"
+        self.kind = "average" if field == AVERAGE_FIELD else "instant"
+        self.name = f"{self.name} {self.kind} power"
         try:
             self._raw()
         except self._nvml.NVMLError:
