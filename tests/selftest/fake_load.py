@@ -12,7 +12,7 @@ STEP_SECONDS = 0.002
 WATTS = {"cnn": 400.0, "wide-cnn": 500.0, "cnn-zeros": 300.0, "cnn-constant": 320.0, "cnn-pink": 390.0,
          "memory": 350.0, "compute": 650.0}  # fmt: skip
 IDLE, CONTEXT = 60.0, 75.0
-SLICE_SECONDS = 0.004
+SLICE_SECONDS = 0.002
 REMEMBERED_SECONDS = 1.5
 
 
@@ -62,7 +62,9 @@ class FakeLoad:
     def _set(self, watts: float) -> None:
         now = self._clock.now()
         self._powers.append((now, watts))
-        while self._powers[1][0] < now - REMEMBERED_SECONDS:
+        # The stub needs all power before a reset to know what the counter starts from.
+        forgets = not any(line.startswith("reset") for line in self._lines)
+        while forgets and self._powers[1][0] < now - REMEMBERED_SECONDS:
             (start, level), (end, _) = self._powers[:2]
             self._base += level * (end - start)
             self._powers.pop(0)

@@ -15,6 +15,9 @@ from joulemark.selftest.load import Load
 
 CALIBRATION_SECONDS = 0.3
 LONGEST_CALIBRATION = 1 << 20
+EVERY_SECONDS = 0.002
+"""Between two looks at the counter during work: the time of an update is known so well."""
+
 PATIENCE_UPDATES = 50
 """A counter that does not move for so many update periods stands still."""
 
@@ -102,7 +105,7 @@ class Bench:
 
     def work(self, what: str, seconds: float, *, powers: bool = False) -> Busy:
         """Work for about so many seconds of the protocol, in a fixed number of steps, and watch."""
-        iterations, trace = self.steps(what, seconds), Trace(self, powers=powers)
+        iterations, trace = self.steps(what, seconds), Trace(self, powers=powers, every=EVERY_SECONDS)
         start = self.clock.now()
         self.load.run(what, iterations, trace.sample)
         return Busy(iterations=iterations, seconds=self.clock.now() - start, trace=trace)

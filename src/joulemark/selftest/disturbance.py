@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import random
 import statistics
+import subprocess
+import sys
 import time
-from multiprocessing.synchronize import Event
 from typing import Any
 
+from joulemark.meters.nvml import NvmlBoard
+from joulemark.meters.source import ReadError
 from joulemark.selftest.bench import Bench, Trace
 from joulemark.selftest.instrument import facts
 from joulemark.selftest.load import CNN, CONSTANT, PINK, WIDE, ZEROS
@@ -48,7 +50,22 @@ def _wave(bench: Bench, period: float, phase: float) -> float | None:
         while (left := start + cycle * period - bench.clock.now()) > 0:
             trace.sample()
             bench.clock.sleep(min(left, trace.every / 2))
-    return trace.watts()
+    return _whole_waves(trace, period)
+
+
+def _whole_waves(trace: Trace, period: float) -> float | None:
+    """Mean watts from the first update to that of the second half which is nearest to whole periods later."""
+    ticks = trace.ticks()
+    if len(ticks) < 4:
+        return None
+    first, start = ticks[0], trace.times[ticks[0]]
+
+    def missed(place: int) -> float:
+        waves = (trace.times[place] - start) / period
+        return abs(waves - round(waves)) * period
+
+    last = min(ticks[len(ticks) // 2 :], key=missed)
+    return (trace.joules[last] - trace.joules[first]) / (trace.times[last] - start)
 
 
 def order(bench: Bench) -> Found:
@@ -101,32 +118,39 @@ def overhead(bench: Bench) -> Found:
 
 def _polled(bench: Bench, rate: float | None) -> tuple[float | None, float]:
     """Joules and seconds of a step while a child polls at a rate."""
-    context = multiprocessing.get_context("spawn")
-    stop, ready = context.Event(), context.Event()
-    child = None
-    if rate is not None:
-        child = context.Process(target=poll, args=(bench.board, rate, ready, stop), daemon=True)
-        child.start()
-        ready.wait(30)
+    child = None if rate is None else _poller(bench.board, rate)
     try:
         busy = bench.work(CNN, 5)
     finally:
-        stop.set()
         if child is not None:
-            child.join(10)
+            died = child.poll() is not None
+            child.kill()
+            child.communicate()
+    if child is not None and died:
+        raise ReadError("the process that polls the counter ended early")
     return busy.joules_per_step, busy.seconds / busy.iterations
 
 
-def poll(board: str, rate: float, ready: Event, stop: Event) -> None:
-    """Read the counter of a board again and again: the body of the child."""
-    from joulemark.meters.nvml import NvmlBoard
+def _poller(board: str, rate: float) -> subprocess.Popen[str]:
+    """A process that reads the counter of a board at a rate, when its first reading is done."""
+    program = "import sys; from joulemark.selftest.disturbance import poll; poll(sys.argv[1], float(sys.argv[2]))"
+    child = subprocess.Popen([sys.executable, "-c", program, board, str(rate)], stdout=subprocess.PIPE, text=True)  # noqa: S603
+    assert child.stdout is not None  # noqa: S101  (it is a pipe)
+    if child.stdout.readline() != "ready\n":
+        child.communicate()
+        raise ReadError("the process that polls the counter did not start")
+    return child
 
+
+def poll(board: str, rate: float) -> None:
+    """Read the counter of a board again and again: the body of the child."""
     source = NvmlBoard(importlib.import_module("pynvml"), board)
-    ready.set()
-    while not stop.is_set():
+    source.read()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    while True:
         source.read()
         time.sleep(rate)
-    source.close()
 
 
 def _median(values: list[float | None]) -> float | None:

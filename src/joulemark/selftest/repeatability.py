@@ -34,7 +34,12 @@ def repeatability(bench: Bench) -> Found:
     half = None if same is None else (same.high - same.low) / 2
     return [
         below("coefficient of variation of a block", variation, 0.01),
-        Target(name="A/A ratio's interval covers 1", wanted="true", value=None if same is None else same.value, passed=covers),
+        Target(
+            name="A/A ratio's interval covers 1",
+            wanted="true",
+            value=None if same is None else same.value,
+            passed=covers,
+        ),
         below("half-width of the A/A ratio's interval", half, 0.005),
     ], {"same_net_ratio": same, "other_net_ratio": other, "blocks_joules_per_step": blocks, "seed": SEED}
 
