@@ -41,7 +41,9 @@ class Stub:
         self.at(0.0)
 
     def write(self, *lines: str) -> None:
-        self.control.write_text("".join(f"{line}\n" for line in lines))
+        writing = self.control.with_suffix(".writing")
+        writing.write_text("".join(f"{line}\n" for line in lines))
+        writing.replace(self.control)  # another process may be reading it
 
     def at(self, seconds: float) -> None:
         if self._clock is None:  # kept open: tests move the clock thousands of times

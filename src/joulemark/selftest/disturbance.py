@@ -145,12 +145,15 @@ def _poller(board: str, rate: float) -> subprocess.Popen[str]:
 def poll(board: str, rate: float) -> None:
     """Read the counter of a board again and again: the body of the child."""
     source = NvmlBoard(importlib.import_module("pynvml"), board)
-    source.read()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    while True:
+    try:
         source.read()
-        time.sleep(rate)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while True:
+            source.read()
+            time.sleep(rate)
+    except ReadError as error:
+        sys.exit(str(error))
 
 
 def _median(values: list[float | None]) -> float | None:

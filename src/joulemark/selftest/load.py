@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -59,24 +61,32 @@ class NumpyLoad:
 class TorchLoad:
     """Steps on a CUDA device. Raises ``ImportError`` without torch, ``RuntimeError`` if torch sees no such GPU."""
 
-    def __init__(self, uuid: str | None = None) -> None:
+    def __init__(self, uuid: str) -> None:
+        # Bound by UUID before CUDA is there: asking CUDA for UUIDs might take the board, which V5 wants to see cold.
+        chosen = "torch" in sys.modules or "CUDA_VISIBLE_DEVICES" in os.environ
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", uuid)
         self._torch: Any = importlib.import_module("torch")
-        cuda = self._torch.cuda
-        uuids = [f"GPU-{cuda.get_device_properties(index).uuid}" for index in range(cuda.device_count())]
-        if uuid is not None and uuid not in uuids:
-            raise RuntimeError(f"torch sees {', '.join(uuids) or 'no CUDA device'}, and the counter is of {uuid}")
-        if not uuids:
+        self._uuid, self.device, self.started = uuid, None, False
+        if not self._torch.cuda.is_available():
             raise RuntimeError("torch sees no CUDA device")
-        self.device = self._torch.device("cuda", 0 if uuid is None else uuids.index(uuid))
-        self.started = False
+        if chosen:
+            self._find()
         self._steps: dict[str, Callable[[], object]] = {}
 
     def start(self) -> None:
-        """Create the CUDA context."""
+        """Create the CUDA context. Raises ``RuntimeError`` if torch sees other boards only."""
         self.started = True
-        self._torch.cuda.set_device(self.device)
+        self._torch.cuda.set_device(self._find())
         self._torch.zeros(1, device=self.device)
         self._torch.cuda.synchronize(self.device)
+
+    def _find(self) -> Any:
+        cuda = self._torch.cuda
+        uuids = [f"GPU-{cuda.get_device_properties(index).uuid}" for index in range(cuda.device_count())]
+        if self._uuid not in uuids:
+            raise RuntimeError(f"torch sees {', '.join(uuids)}, and the counter is of {self._uuid}")
+        self.device = self._torch.device("cuda", uuids.index(self._uuid))
+        return self.device
 
     def run(self, what: str, iterations: int, watch: Callable[[], None] | None = None) -> None:
         """Queue the steps in chunks and wait for the last one."""

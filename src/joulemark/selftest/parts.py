@@ -71,8 +71,8 @@ def run_part(part: int, bench: Bench, folder: Path) -> Iterator[tuple[Outcome | 
         started, begun = datetime.now(UTC), time.monotonic()
         try:
             targets, figures = experiment.run(bench)
-        except ReadError as error:
-            yield Failed(experiment.name, experiment.title, str(error)), False
+        except (ReadError, RuntimeError) as error:  # torch tells its troubles by RuntimeError
+            yield Failed(experiment.name, experiment.title, " ".join(str(error).split())), False
             if isinstance(error, SourceLost):
                 return
             continue
