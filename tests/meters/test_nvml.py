@@ -1,4 +1,4 @@
-"""NVML reader on a fake ``pynvml``; the last test holds the fake to the real package."""
+"""NVML reader on a fake ``pynvml`` (no compiler needed); the last test holds the fake to the real package."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from joulemark.meters.board import MAX_WATTS
 from joulemark.meters.counter import CounterTrack, Plain
-from joulemark.meters.nvml import MAX_WATTS, NvmlBoard, find_nvml
+from joulemark.meters.nvml import NvmlBoard, find_nvml
 from joulemark.meters.source import ReadError
 
 
@@ -54,6 +55,9 @@ class FakeNvml(ModuleType):
 
     def nvmlDeviceGetName(self, handle: str) -> str:  # noqa: N802
         return str(self.boards[handle]["name"])
+
+    def nvmlDeviceGetMigMode(self, handle: str) -> list[int]:  # noqa: N802
+        raise NVMLError("Not Supported")
 
     def nvmlDeviceGetPowerManagementLimitConstraints(self, handle: str) -> list[int]:  # noqa: N802
         if "limits" not in self.boards[handle]:

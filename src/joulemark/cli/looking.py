@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from joulemark.cli.app import Json, Refused, app, console, print_json, print_lines, print_table
+from joulemark.cli.selftesting import selftest_doctor
 
 LISTS = ("techniques", "suites", "meters", "models", "backends", "nets")
 
@@ -32,9 +33,12 @@ def list_(
 @app.command()
 def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if no energy can be measured here.")] = False,
+    selftest: Annotated[bool, typer.Option("--selftest", help="Test each energy counter: half a minute each.")] = False,
     json: Json = False,
 ) -> None:
     """Say what can be measured on this machine, what cannot and why, and whether it is quiet."""
+    if selftest:
+        raise typer.Exit(selftest_doctor(strict=strict, json=json))
     from joulemark import listing
     from joulemark.machine import quiet_checks, this_machine, versions
     from joulemark.meters.probe import device_checks

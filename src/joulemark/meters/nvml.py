@@ -1,20 +1,28 @@
-"""Board energy of NVIDIA GPUs from the counter that the driver keeps (Volta and newer).
+"""Board energy of NVIDIA GPUs from the counter that the driver keeps (Volta and newer), and power as a cross-check.
 
 The counter covers the whole board with its memory, whoever uses it: MIG slices and other programs are in it. Needs
-nvidia-ml-py (extra ``nvml``), which is imported only when asked for.
+nvidia-ml-py (extra ``nvml``), which is imported only when asked for. Which other programs use a board, and what slows
+it down, tell :func:`processes` and :func:`throttle_reasons`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from joulemark.meters.source import ReadError, Unavailable, timed
+from joulemark.meters.board import NOT_SUPPORTED, NvmlDevice, error_code
+from joulemark.meters.source import Unavailable
 from joulemark.record import Reading
 
 UNIT_JOULES = 1e-3
 """``nvmlDeviceGetTotalEnergyConsumption`` counts millijoules since the driver was loaded (NVML API reference)."""
+
+UNIT_WATTS = 1e-3
+"""Power fields are in milliwatts (NVML API reference, ``NVML_FI_DEV_POWER_AVERAGE``)."""
 
 UPDATE_SECONDS = 0.1
 """Update period of the power sensor on A100 and H100 (arXiv 2312.02741)."""
@@ -26,21 +34,41 @@ Taken as one standard uncertainty, not narrowed to 5 % / sqrt(3), since single b
 shared by all windows on one board, so it cancels in a ratio.
 """
 
-MAX_WATTS = 2000.0
-"""Bound for a board that does not tell its limit: above the largest boards sold."""
+ENERGY_FIELD = 83
+AVERAGE_FIELD = 185
+INSTANT_FIELD = 186
+"""Numbers of NVML field values: ``NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION``, ``..._POWER_AVERAGE``, ``..._INSTANT``."""
 
-LIMIT_MARGIN = 1.5
-"""Short peaks pass the power limit before the board throttles; our margin for the average of an interval."""
+AVERAGING_SECONDS: dict[int, float | None] = {AVERAGE_FIELD: 1.0, INSTANT_FIELD: None}
+"""The average is over one second (NVML API reference). ``None``: the instant power is an average over 25 ms on A100 and
+H100 and over 100 ms on other boards (arXiv 2312.02741), and the driver does not say which."""
 
 CITATION = "NVML total energy counter; gain and update period: Yang, Adamek and Armour 2024, arXiv 2312.02741"
+POWER_CITATION = "NVML power fields 185 and 186; gain and update period: Yang, Adamek and Armour 2024, arXiv 2312.02741"
+
+THROTTLES = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "thermal slowdown by the driver",
+    0x40: "thermal slowdown by the hardware",
+    0x80: "power brake",
+}
+"""Bits of ``nvmlClocksEventReasons`` (nvml.h) that hold the clocks down."""
 
 DRIVER_FIX = "install the NVIDIA driver; in a container start it with the GPU passed through (`--gpus all`)"
+COUNTER_FIX = "energy counters exist on Volta and newer; a vGPU of a virtual machine has none"
+POWER_FIX = "power fields 185 and 186 need a driver of 530 or newer (recalled); the energy counter needs neither"
+FAULT_FIX = "see what `nvidia-smi` says of this GPU; a lost one comes back with a restart"
+
+T = TypeVar("T")
+Reader = TypeVar("Reader", bound=NvmlDevice)
 
 
-class NvmlBoard:
-    """The energy counter of one GPU board, bound by ``uuid`` so that a change of order cannot swap boards.
+class NvmlBoard(NvmlDevice):
+    """The energy counter of one GPU board; where its own function is missing, field value 83, which is the same.
 
-    ``nvml`` is the module ``pynvml``. Raises its ``NVMLError`` if the board is unknown or has no energy counter.
+    Raises pynvml's ``NVMLError`` if the board is unknown or has no energy counter.
     """
 
     unit_joules = UNIT_JOULES
@@ -50,53 +78,96 @@ class NvmlBoard:
     citation = CITATION
 
     def __init__(self, nvml: ModuleType, uuid: str) -> None:
-        self._nvml: Any = nvml
-        self._open = False
-        # NVML counts its users, so every board holds the library for itself and gives it back in close().
-        self._nvml.nvmlInit()
-        self._open = True
+        super().__init__(nvml, uuid)
+        self._raw = self._total
         try:
-            self._handle = self._nvml.nvmlDeviceGetHandleByUUID(uuid)
-            self.name = f"nvml {self._nvml.nvmlDeviceGetName(self._handle)}"
-            self.path = f"wall/board-{uuid}"
-            self.scope = f"accelerator board {uuid}"
-            self.max_watts = self._max_watts()
+            self._choose()
+        except self._nvml.NVMLError:
+            self.close()
+            raise
+
+    def read(self) -> Reading:
+        """Read the counter, in millijoules.
+
+        Raises :class:`SourceLost` if the board is gone, :class:`ReadError` if this read failed or the source is closed.
+        """
+        return self._read(self._raw)
+
+    def _choose(self) -> None:
+        try:
+            self._total()
+        except self._nvml.NVMLError as error:
+            if error_code(error) not in NOT_SUPPORTED:
+                raise
+            try:
+                self._energy_field()
+            except self._nvml.NVMLError:
+                raise error from None  # the words about the counter itself say more
+            self._raw = self._energy_field
+
+    def _total(self) -> int:
+        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+
+    def _energy_field(self) -> int:
+        return self._field(ENERGY_FIELD)
+
+
+class NvmlPower(NvmlDevice):
+    """Power of one GPU board, a cross-check of its counter: ``field`` 185 is the average, 186 the instant power.
+
+    Raises pynvml's ``NVMLError`` if the board is unknown or has no such field.
+    """
+
+    unit_watts = UNIT_WATTS
+    update_seconds = UPDATE_SECONDS
+    gain_uncertainty = GAIN_UNCERTAINTY
+    citation = POWER_CITATION
+
+    def __init__(self, nvml: ModuleType, uuid: str, field: int) -> None:
+        super().__init__(nvml, uuid)
+        self.field = field
+        self.averaging_seconds = AVERAGING_SECONDS[field]
+        self.kind = "average" if field == AVERAGE_FIELD else "instant"
+        self.name = f"{self.name} {self.kind} power"
+        try:
             self._raw()
         except self._nvml.NVMLError:
             self.close()
             raise
 
     def read(self) -> Reading:
-        """Read the counter, in millijoules. Raises :class:`ReadError` if the board is lost or the source closed."""
-        try:
-            return timed(self._raw)
-        except self._nvml.NVMLError as error:
-            raise ReadError(f"{self.name}: {error}") from error
-
-    def close(self) -> None:
-        """Give the library back."""
-        if self._open:
-            self._open = False
-            self._nvml.nvmlShutdown()
+        """Read the power, in milliwatts. Raises as :meth:`NvmlBoard.read`."""
+        return self._read(self._raw)
 
     def _raw(self) -> int:
-        if not self._open:
-            raise ReadError(f"{self.name}: the source is closed")
-        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
-
-    def _max_watts(self) -> float:
-        try:
-            _, most_milliwatts = self._nvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
-        except self._nvml.NVMLError:
-            return MAX_WATTS
-        return LIMIT_MARGIN * float(most_milliwatts) * 1e-3
+        return self._field(self.field)
 
 
 def find_nvml() -> tuple[list[NvmlBoard], list[Unavailable]]:
-    """Open every board of this machine; what cannot be opened is told with the reason and the fix.
+    """Open the counter of every board of this machine; what cannot be opened is told with the reason and the fix.
 
     All boards are read, whatever ``CUDA_VISIBLE_DEVICES`` says: it numbers boards in another order than the driver.
     """
+    return _find(lambda nvml, uuid: [NvmlBoard(nvml, uuid)], "no energy counter", COUNTER_FIX)
+
+
+def find_nvml_power() -> tuple[list[NvmlPower], list[Unavailable]]:
+    """Open the average and the instant power of every board, as :func:`find_nvml`."""
+
+    def both(nvml: ModuleType, uuid: str) -> list[NvmlPower]:
+        average = NvmlPower(nvml, uuid, AVERAGE_FIELD)
+        try:
+            return [average, NvmlPower(nvml, uuid, INSTANT_FIELD)]
+        except nvml.NVMLError:
+            average.close()
+            raise
+
+    return _find(both, "no power fields", POWER_FIX)
+
+
+def _find(
+    opened: Callable[[ModuleType, str], list[Reader]], missing: str, fix: str
+) -> tuple[list[Reader], list[Unavailable]]:
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ImportError:
@@ -105,23 +176,74 @@ def find_nvml() -> tuple[list[NvmlBoard], list[Unavailable]]:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         return [], [Unavailable("nvml", f"no NVIDIA driver answers: {error}", DRIVER_FIX)]
-    try:
-        return _open_boards(nvml)
-    finally:
-        nvml.nvmlShutdown()
-
-
-def _open_boards(nvml: Any) -> tuple[list[NvmlBoard], list[Unavailable]]:
-    sources: list[NvmlBoard] = []
+    sources: list[Reader] = []
     unavailable: list[Unavailable] = []
-    for index in range(nvml.nvmlDeviceGetCount()):
-        name = f"nvml gpu {index}"
-        try:
-            uuid = nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index))
-            sources.append(NvmlBoard(nvml, uuid))
-        except nvml.NVMLError as error:
-            fix = "energy counters exist on Volta and newer; a vGPU of a virtual machine has none"
-            unavailable.append(Unavailable(name, f"no energy counter: {error}", fix))
+    try:
+        for index in range(nvml.nvmlDeviceGetCount()):
+            try:
+                sources += opened(nvml, nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
+            except nvml.NVMLError as error:
+                known = error_code(error) is None or error_code(error) in NOT_SUPPORTED
+                reason = f"{missing}: {error}" if known else f"the GPU does not answer: {error}"
+                unavailable.append(Unavailable(f"nvml gpu {index}", reason, fix if known else FAULT_FIX))
+    except nvml.NVMLError as error:
+        unavailable.append(Unavailable("nvml", f"the GPUs cannot be counted: {error}", DRIVER_FIX))
+    finally:
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
     if not sources and not unavailable:
         unavailable.append(Unavailable("nvml", "the NVIDIA driver sees no GPU", DRIVER_FIX))
     return sources, unavailable
+
+
+def processes(uuid: str) -> tuple[str, ...] | None:
+    """Other programs that hold the board, "python (1234)"; ``None`` if nothing tells.
+
+    In a container the numbers may be those of the host, where this program has another one.
+    """
+
+    def question(nvml: Any, handle: Any) -> tuple[str, ...]:
+        found = [*nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+        with contextlib.suppress(nvml.NVMLError):  # boards without a display
+            found += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+        return tuple(f"{_name(nvml, pid)} ({pid})" for pid in sorted({one.pid for one in found} - {os.getpid()}))
+
+    return _ask(uuid, question)
+
+
+def throttle_reasons(uuid: str) -> tuple[str, ...] | None:
+    """What holds the clocks of the board down now, in words; empty if nothing does, ``None`` if nothing tells.
+
+    Idle, and clocks that someone has set, are no throttling.
+    """
+
+    def question(nvml: Any, handle: Any) -> tuple[str, ...]:
+        bits = int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+        return tuple(words for bit, words in THROTTLES.items() if bits & bit)
+
+    return _ask(uuid, question)
+
+
+def _ask(uuid: str, question: Callable[[Any, Any], T]) -> T | None:
+    """The answer to a question about a board (library, handle); ``None`` if package, driver or board do not answer."""
+    try:
+        nvml: Any = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+    except ImportError:
+        return None
+    except nvml.NVMLError:
+        return None
+    try:
+        return question(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid))
+    except nvml.NVMLError:
+        return None
+    finally:
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
+
+
+def _name(nvml: Any, pid: int) -> str:
+    try:
+        return str(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2]
+    except nvml.NVMLError:  # of another user, or outside this container
+        return "process"
