@@ -54,6 +54,10 @@ class Quantity(Record, frozen=True, kw_only=True):
     count: int | None = None  # windows or samples behind the value
     flags: tuple[str, ...] = ()
     reason: str | None = None
+    paths: tuple[str, ...] = ()
+    gain: str | None = None
+    lost_seconds: float | None = None
+    coverage: float | None = None
 
 
 class Reading(Record, frozen=True, kw_only=True):
