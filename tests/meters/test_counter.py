@@ -99,7 +99,7 @@ def test_the_time_a_slow_read_takes_counts_in_favour_of_the_counter() -> None:
 
 def test_a_counter_that_stands_still_is_stuck_after_twenty_updates_and_not_0_joules() -> None:
     track = CounterTrack(unit_joules=1e-3, modulus=None, max_watts=1000.0, update_seconds=0.1)
-    assert steps(track, at(0, 7), at(1.9, 7), at(3.9, 7)) == [First(), Plain(0.0), Stuck(2.0)]
+    assert steps(track, at(0, 7), at(1.9, 7), at(3.9, 7)) == [First(), Plain(0.0), Stuck(3.9)]
 
 
 @pytest.mark.parametrize("raw", [-1, 1001])

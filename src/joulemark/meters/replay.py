@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -173,13 +174,15 @@ def _integrated(
     bad = [f"{r.raw * facts.unit:.4g} W is no power of this part" for r in readings if not _possible(facts, r)]
     good = [reading for reading in readings if _possible(facts, reading)]
     spans = []
-    for left, right in zip(good, good[1:], strict=False):
+    for left, right in pairwise(good):
         before, after = _instant(left), _instant(right)
         joules = 0.5 * (left.raw + right.raw) * facts.unit * (after - before) / 1e9
         if _slept_ns(trace.sleeps, left, right):
             spans.append(Span(before, after, lost=_SLEPT))
         elif after - before > held_ns:
-            spans.append(Span(before, after, lost=("unread", "its power was not read often enough; it needs a sampler")))
+            spans.append(
+                Span(before, after, lost=("unread", "its power was not read often enough; it needs a sampler"))
+            )
         else:
             spans.append(Span(before, after, joules))
     if good:

@@ -5,17 +5,13 @@ readings tell several wraps apart, leave of a reset only the time between two of
 usable. The measured process still reads the sources itself at the edges of its windows, so losing the child costs
 these things and never the result.
 
-The child opens the sources itself, by the name of the function that opens them (``joulemark.meters.probe:probe``):
-nothing is pickled, and the program that measures is not imported again. It ends when its standard input is closed,
-which also happens when the measured process is killed. ``python -m joulemark.meters.sampler --self-measure`` prints
-what it costs.
+The child is :mod:`joulemark.meters.polling`. ``python -m joulemark.meters.sampler`` prints what it costs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib
 import json
 import os
 import platform
@@ -24,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,9 +28,8 @@ from typing import Any, Self
 import msgspec
 
 from joulemark.machine import this_machine
-from joulemark.meters.source import ReadError, timed
+from joulemark.meters.source import timed
 from joulemark.meters.trace import (
-    SLEPT_NS,
     Described,
     Failed,
     Line,
@@ -44,7 +39,6 @@ from joulemark.meters.trace import (
     encode,
     read_trace,
     reading_lines,
-    suspended_ns,
 )
 from joulemark.record import Quantity, Reading
 
@@ -148,7 +142,7 @@ class Sampler:
         self._take(window)
         return self._trace
 
-    def result(self, window: int, start_ns: int, quantities: Sequence[Quantity]) -> None:
+    def result(self, window: int, quantities: Sequence[Quantity]) -> None:
         """Write what a closed window gave; of the trace, only what is needed later is kept in memory."""
         self._append([Line(w="result", k=window, q=tuple(quantities))])
         self._open -= 1
@@ -159,7 +153,7 @@ class Sampler:
         """Start the child and wait until it has read once."""
         # A group of its own: Ctrl-C on the terminal is for the measured program.
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "joulemark.meters.sampler"],
+            [sys.executable, "-m", "joulemark.meters.polling"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             pass_fds=(self._file,), process_group=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(place or os.curdir for place in sys.path)},
@@ -194,88 +188,6 @@ class Sampler:
                 self._trace.add(line)
                 if line.w == "close" and line.k == window:
                     return
-
-
-def poll(
-    sources: Sequence[tuple[int, Described]],
-    write: Callable[[bytes], object],
-    period_ns: int,
-    wait: Callable[[float], bool],
-) -> None:
-    """Read ``sources``, each with its place in the header, once in each slot of ``period_ns``, until told to stop.
-
-    ``wait`` sleeps for so many seconds and says whether to stop. Slots that passed meanwhile are skipped, and their
-    numbers with them.
-    """
-    began_ns = checked_ns = time.perf_counter_ns()
-    asleep_ns = suspended_ns()
-    slot = 0
-    while True:
-        lines = [_polled(place, slot, source) for place, source in sources]
-        now_ns, suspended = time.perf_counter_ns(), suspended_ns()
-        if suspended - asleep_ns > SLEPT_NS:
-            lines.insert(0, encode([Line(z=suspended - asleep_ns, b=checked_ns, a=now_ns)]))
-            asleep_ns = suspended
-        checked_ns = now_ns
-        write(b"".join(lines))
-        now_ns = time.perf_counter_ns()
-        slot = (now_ns - began_ns) // period_ns + 1
-        if wait((began_ns + slot * period_ns - now_ns) / 1e9):
-            return
-
-
-def _polled(place: int, slot: int, source: Described) -> bytes:
-    begun_ns = time.perf_counter_ns()
-    try:
-        reading = source.read()
-    except ReadError as error:
-        return encode([Line(s=place, n=slot, b=begun_ns, e=str(error))])
-    return b'{"s":%d,"n":%d,"b":%d,"a":%d,"r":%d}\n' % (
-        place, slot, reading.before_ns, reading.after_ns, reading.raw,
-    )  # fmt: skip
-
-
-def open_sources(opener: str) -> list[Any]:
-    """Sources of the function named ``module:function``."""
-    module, _, function = opener.partition(":")
-    found = getattr(importlib.import_module(module), function)()
-    return list(found[0] if isinstance(found, tuple) else found)
-
-
-def main() -> None:
-    """The child: its task is the first line of standard input, and the end of that its own end."""
-    spec = json.loads(_first_line(0))
-    places = {tuple(key): place for place, key in enumerate(spec["sources"])}
-    opened = open_sources(spec["opener"])
-    sources = [(places[one.name, one.scope], one) for one in opened if (one.name, one.scope) in places]
-    if not sources:
-        return
-    file, told = spec["file"], False
-    began = time.process_time()
-
-    def write(lines: bytes) -> None:
-        nonlocal told
-        os.write(file, lines)
-        if not told:
-            os.write(1, b".")
-            told = True
-
-    def wait(seconds: float) -> bool:
-        return bool(select.select([0], [], [], max(seconds, 0.0))[0])
-
-    poll(sources, write, round(spec["period_seconds"] * 1e9), wait)
-    write(encode([Line(w="end", t=time.perf_counter_ns(), cpu=time.process_time() - began)]))
-
-
-def _first_line(file: int) -> bytes:
-    """Read a line without a buffer, which would hide from ``select`` what follows."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(file, 1)
-        if not byte:
-            break
-        line += byte
-    return line
 
 
 class _File:
@@ -314,7 +226,4 @@ def self_measure(seconds: float = 5.0, period_seconds: float = 0.1) -> float:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--self-measure"]:
-        print(f"{self_measure():.3%} of one core at 10 Hz, one counter in a file")  # noqa: T201
-    else:
-        main()
+    sys.stdout.write(f"{self_measure():.3%} of one core at 10 Hz, one counter in a file\n")

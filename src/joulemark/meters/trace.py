@@ -128,7 +128,7 @@ class Trace:
         self.sleeps: list[tuple[int, int, int]] = []  # (before_ns, after_ns, ns slept in between)
 
     def add(self, line: Line) -> None:
-        """Take a line; edges and results of windows change nothing. Raises ``ValueError`` if it is none of the kinds."""
+        """Take a line; edges and results of windows change nothing. Raises ``ValueError`` if it is of no kind."""
         if line.w is not None:
             return
         if line.z is not None and line.b is not None and line.a is not None:
@@ -214,13 +214,12 @@ def read_trace(path: Path) -> tuple[Header, list[Line]]:
     Raises ``OSError`` if it cannot be read, ``ValueError`` naming the file and the line if it is no trace.
     """
     texts = path.read_bytes().split(b"\n")[:-1]
-    number = 1
+    lines: list[Line] = []
     try:
         header = decode_header(texts[0] if texts else b"")
-        lines = []
-        for number, text in enumerate(texts[1:], 2):
-            lines.append(decode_line(text))
+        lines.extend(map(decode_line, texts[1:]))
     except ValueError as error:
+        number = 1 if not texts or "first line" in str(error) else len(lines) + 2
         raise ValueError(f"{path}, line {number}: {error}") from error
     return header, lines
 
