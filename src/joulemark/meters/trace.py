@@ -217,7 +217,8 @@ def read_trace(path: Path) -> tuple[Header, list[Line]]:
     lines: list[Line] = []
     try:
         header = decode_header(texts[0] if texts else b"")
-        lines.extend(map(decode_line, texts[1:]))
+        for text in texts[1:]:
+            lines.append(decode_line(text))  # noqa: PERF401  (its length names the line that is none)
     except ValueError as error:
         number = 1 if not texts or "first line" in str(error) else len(lines) + 2
         raise ValueError(f"{path}, line {number}: {error}") from error
