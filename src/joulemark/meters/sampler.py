@@ -10,7 +10,6 @@ The child is :mod:`joulemark.meters.polling`. ``python -m joulemark.meters.sampl
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -21,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,7 +104,7 @@ class Sampler:
         fcntl.fcntl(self._file, fcntl.F_SETFL, fcntl.fcntl(self._file, fcntl.F_GETFL) | os.O_APPEND)
         self._read_to = os.write(self._file, encode([header]))
         if self._sources:
-            with contextlib.suppress(OSError):  # no child: the edges are read all the same
+            with suppress(OSError):  # no child: the edges are read all the same
                 self._start()
         return self
 
@@ -115,7 +115,7 @@ class Sampler:
         if child is not None:
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
-                    with contextlib.suppress(OSError):
+                    with suppress(OSError):
                         pipe.close()
             try:
                 child.wait(timeout=5)
@@ -205,17 +205,22 @@ class _File:
     def read(self) -> Reading:
         return timed(lambda: int(os.pread(self._file.fileno(), 64, 0)))
 
+    def close(self) -> None:
+        self._file.close()
 
-def one_file() -> list[Described]:
+
+def one_file() -> list[_File]:
     """A source of constant value, for the self-measurement."""
     return [_File()]
 
 
 def self_measure(seconds: float = 5.0, period_seconds: float = 0.1) -> float:
     """Share of one core that the child takes for one file, from its own processor time; ``nan`` if it did not run."""
-    with tempfile.TemporaryDirectory() as folder:
+    sources = one_file()
+    with tempfile.TemporaryDirectory() as folder, closing(sources[0]):
         path = Path(folder) / "trace.jsonl"
-        with Sampler(one_file(), path, period_seconds=period_seconds, opener=f"{__spec__.name}:one_file"):
+        opener = "joulemark.meters.sampler:one_file"
+        with Sampler(sources, path, period_seconds=period_seconds, opener=opener):
             time.sleep(seconds)
         _, lines = read_trace(path)
     ends = [(line.cpu, line.t) for line in lines if line.w == "end"]

@@ -214,13 +214,13 @@ def read_trace(path: Path) -> tuple[Header, list[Line]]:
     Raises ``OSError`` if it cannot be read, ``ValueError`` naming the file and the line if it is no trace.
     """
     texts = path.read_bytes().split(b"\n")[:-1]
-    lines: list[Line] = []
+    number = 1
     try:
-        header = decode_header(texts[0] if texts else b"")
+        header, lines = decode_header(texts[0] if texts else b""), []
         for text in texts[1:]:
-            lines.append(decode_line(text))  # noqa: PERF401  (its length names the line that is none)
+            number += 1
+            lines.append(decode_line(text))
     except ValueError as error:
-        number = 1 if not texts or "first line" in str(error) else len(lines) + 2
         raise ValueError(f"{path}, line {number}: {error}") from error
     return header, lines
 
