@@ -138,6 +138,16 @@ def test_a_trace_that_can_no_longer_be_written_costs_no_result(toy: Any, monkeyp
         assert window.joules.value == pytest.approx(WATTS * window.seconds.value, rel=0.05)
 
 
+def test_a_block_that_raised_leaves_no_window_in_the_trace(toy: Any, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    with Sampler([toy], path, opener="toy_meter:find") as sampler:
+        with pytest.raises(KeyError), Window([toy], sampler=sampler, name="broken"):
+            raise KeyError
+        with Window([toy], sampler=sampler, name="good"):
+            pass
+    assert [(one.window, one.same) for one in replay(path)] == [("good", True)]
+
+
 def test_the_child_ends_with_its_parent_even_if_that_is_killed(toy: Any, tmp_path: Path) -> None:
     program = (
         "import time, toy_meter\nfrom joulemark.meters.sampler import Sampler\n"

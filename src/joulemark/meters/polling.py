@@ -51,7 +51,7 @@ def _polled(place: int, slot: int, source: Described) -> bytes:
     begun_ns = time.perf_counter_ns()
     try:
         reading = source.read()
-    except ReadError as error:
+    except (ReadError, ValueError) as error:  # as a window takes them
         return encode([Line(s=place, n=slot, b=begun_ns, e=str(error))])
     return b'{"s":%d,"n":%d,"b":%d,"a":%d,"r":%d}\n' % (
         place, slot, reading.before_ns, reading.after_ns, reading.raw,

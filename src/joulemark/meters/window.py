@@ -78,6 +78,9 @@ class Window:
             reason = f"the measured block raised {kind.__name__}"
             unknown = {facts.scope: unknown_joules(facts, reason) for facts in self._facts}
             self._result = _seconds(None, reason=reason), unknown
+            if self._sampler is not None and self._number is not None:
+                with suppress(OSError):
+                    self._sampler.result(self._number, [])  # without a closing edge: no window of the trace
             return
         if self._sync is not None:
             self._sync()
