@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -265,6 +266,13 @@ def test_replay_says_what_is_no_trace_and_fails_where_a_reading_was_edited(tmp_p
     edited = replayed("edited.jsonl")
     assert edited.returncode == 1
     assert "NO" in edited.stdout
+
+
+def test_of_unknown_joules_the_report_tells_the_bounds(no_counter):
+    measured = measure_command(["true"])
+    unknown = msgspec.structs.replace(joules(None), low=12.0, high=34.0)
+    lines = report_lines(msgspec.structs.replace(measured, median={**measured.median, "joules": unknown}))
+    assert "  joules (gross)  unknown: the counter was reset (at least 12 J, at most 34 J)" in lines
 
 
 def test_a_trace_that_cannot_be_written_is_said(no_counter, tmp_path):

@@ -260,7 +260,7 @@ def median_of(values: Sequence[Quantity]) -> Quantity:
 
 
 def _copy(quantity: Quantity, **changes: Any) -> Quantity:
-    kept = {name: getattr(quantity, name) for name in ("unit", "kind", "method", "scope", "source")}
+    kept = {name: getattr(quantity, name) for name in ("unit", "kind", "method", "scope", "source", "paths", "gain")}
     return Quantity(**{**kept, **changes})
 
 
@@ -304,7 +304,9 @@ def report_lines(measured: Measured) -> list[str]:
 
 def _told(quantity: Quantity) -> str:
     if quantity.value is None:
-        return f"unknown: {quantity.reason}"
+        known = "" if quantity.low is None else f" (at least {quantity.low:.4g} {quantity.unit}"
+        known += "" if quantity.high is None else f", at most {quantity.high:.4g} {quantity.unit})"
+        return f"unknown: {quantity.reason}{known}"
     scale, unit = (1e-6, "MB") if quantity.unit == "B" else (1.0, quantity.unit)
     text = f"{quantity.value * scale:.4g} {unit}"
     if quantity.low is not None and quantity.high is not None:

@@ -226,6 +226,19 @@ def test_sleep_of_the_machine_makes_the_joules_unknown(clock: Clock, monkeypatch
     assert (joules.value, joules.flags) == (None, ("suspended",))
 
 
+def test_of_a_sum_with_lost_time_the_known_part_is_a_bound(clock: Clock) -> None:
+    joules = run(clock, 10, Scripted("board", 0, 1000), Scripted("package", 500, 10, max_watts=50.0)).joules
+    assert (joules.value, joules.flags) == (None, ("reset",))
+    assert (joules.low, joules.high) == (1000.0, 1000.0 + 10 * 50)
+    assert (joules.lost_seconds, joules.coverage) == (10.0, 0.0)
+
+
+def test_what_a_source_says_of_all_its_readings_is_a_flag_of_its_joules(clock: Clock) -> None:
+    source = Scripted("package", 0, 100)
+    source.flags = ("energy_filtered",)  # type: ignore[attr-defined]
+    assert run(clock, 10, source).joules.flags == ("energy_filtered",)
+
+
 def test_a_part_inside_another_is_refused() -> None:
     inner, outer = Scripted("core"), Scripted("package")
     inner.path, outer.path = "wall/package-0/core", "wall/package-0"  # type: ignore[attr-defined]

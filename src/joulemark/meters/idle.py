@@ -65,6 +65,7 @@ def net_of(joules: Quantity, seconds: Quantity, idle: dict[str, Quantity]) -> Qu
         return Quantity(
             value=value, unit="J", kind=Kind.MEASURED, method="energy counter, less idle power times seconds",
             scope=joules.scope, source=joules.source, random=random, systematic=systematic, reason=reason,
+            paths=joules.paths, gain=joules.gain,
             flags=tuple(dict.fromkeys([*joules.flags, *(idle["joules"].flags if idle else ())])),
             low=None if value is None or half is None else value - half,
             high=None if value is None or half is None else value + half,

@@ -47,6 +47,7 @@ class SourceFacts(Record, frozen=True, kw_only=True):
     averaging_seconds: float | None = None  # of a power sensor; None: instantaneous or unknown
     gain_uncertainty: float | None = None
     citation: str
+    flags: tuple[str, ...] = ()  # what a source says of all its readings
 
 
 class Header(Record, frozen=True, kw_only=True):
@@ -111,6 +112,7 @@ def facts_of(source: Described) -> SourceFacts:
         averaging_seconds=getattr(source, "averaging_seconds", None),
         gain_uncertainty=source.gain_uncertainty,
         citation=source.citation,
+        flags=tuple(getattr(source, "flags", ())),
     )
 
 

@@ -194,6 +194,9 @@ def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Qu
     randoms = [q.random for q in scopes if q.random is not None]
     systematics = [q.systematic for q in scopes if q.systematic is not None]
     known = len(values) == len(scopes)
+    lows = [q.value if q.value is not None else q.low for q in scopes]
+    highs = [q.value if q.value is not None else q.high for q in scopes]
+    gains = {q.gain for q in scopes}
     return Quantity(
         value=math.fsum(values) if known else None,
         unit="J",
@@ -205,6 +208,12 @@ def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Qu
         systematic=math.fsum(systematics) if known and len(systematics) == len(scopes) else None,
         flags=tuple(dict.fromkeys(flag for q in scopes for flag in q.flags)),
         reason=None if known else "; ".join(dict.fromkeys(q.reason for q in scopes if q.reason is not None)),
+        low=None if known or None in lows else math.fsum(low for low in lows if low is not None),
+        high=None if known or None in highs else math.fsum(high for high in highs if high is not None),
+        paths=tuple(path for q in scopes for path in q.paths) if all(q.paths for q in scopes) else (),
+        gain=gains.pop() if len(gains) == 1 else None,
+        lost_seconds=max((q.lost_seconds for q in scopes if q.lost_seconds is not None), default=None),
+        coverage=min((q.coverage for q in scopes if q.coverage is not None), default=None),
     )
 
 
