@@ -129,7 +129,7 @@ def test_a_signal_reaches_the_command_and_its_exit_code_comes_back(number):
 
 
 def test_a_command_that_ends_well_after_a_signal_is_not_run_again(tmp_path):
-    script = "trap 'exit 0' TERM; echo ready; sleep 60 >/dev/null 2>&1 & wait"
+    script = "trap 'exit 0' TERM; echo ready; sleep 30 & wait"
     ours = subprocess.Popen(
         [sys.executable, "-m", "joulemark.cli", "measure", "--repeat", "50", "--", "sh", "-c", script],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -143,6 +143,18 @@ def test_a_command_that_ends_well_after_a_signal_is_not_run_again(tmp_path):
     finally:
         os.killpg(ours.pid, signal.SIGKILL)  # the command's own child sleeps on
         ours.communicate()
+
+
+def test_a_signal_that_comes_while_the_command_is_being_started_is_passed_on(no_counter, monkeypatch):
+    class Early(subprocess.Popen):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
+            os.kill(os.getpid(), signal.SIGTERM)  # the command runs, and is not yet known to us
+
+    monkeypatch.setattr(command.subprocess, "Popen", Early)
+    began = time.monotonic()
+    assert measure_command(["sleep", "20"], repeat=3).exit_code == 128 + signal.SIGTERM
+    assert time.monotonic() - began < 15
 
 
 def test_a_script_whose_interpreter_is_missing_says_which(tmp_path):

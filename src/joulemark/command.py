@@ -153,8 +153,11 @@ def _run(command: Sequence[str], window: Window, idle: dict[str, Quantity]) -> t
 def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
     """Start a command and pass signals on to it; once it has ended, its wait status, resources and if there was one."""
     children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals that came while the command was being started
 
     def pass_on(number: int) -> None:
+        if not children:
+            early.append(number)
         for running in children:
             running.send_signal(number)
 
@@ -166,6 +169,8 @@ def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
         except OSError as error:
             raise CannotRun(f"cannot run {command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
         children.append(child)
+        while early:
+            child.send_signal(early.pop(0))
         _, status, usage = os.wait4(child.pid, 0)
         children.clear()
         child.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait again
