@@ -12,13 +12,16 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark import command
 from joulemark.command import CannotRun, measure_command, median_interval, median_of, net_of, report_lines
+from joulemark.meters.idle import idle_of, with_idle
 from joulemark.meters.source import Unavailable, timed
+from joulemark.meters.trace import Header, Line, SourceFacts, encode
 from joulemark.record import Kind, Quantity
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(0.15)"]
@@ -143,6 +146,18 @@ def test_a_command_that_ends_well_after_a_signal_is_not_run_again(tmp_path):
         ours.communicate()
 
 
+def test_a_signal_that_comes_while_the_command_is_being_started_is_passed_on(no_counter, monkeypatch):
+    class Early(subprocess.Popen):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
+            os.kill(os.getpid(), signal.SIGTERM)  # the command runs, and is not yet known to us
+
+    monkeypatch.setattr(command.subprocess, "Popen", Early)
+    began = time.monotonic()
+    assert measure_command(["sleep", "20"], repeat=3).exit_code == 128 + signal.SIGTERM
+    assert time.monotonic() - began < 15
+
+
 def test_a_script_whose_interpreter_is_missing_says_which(tmp_path):
     script = tmp_path / "bad.sh"
     script.write_text("#!/no/such/shell -e\ntrue\n")
@@ -193,6 +208,91 @@ def test_joules_are_watts_times_seconds_gross_and_nothing_is_left_net_of_steady_
     assert "joules (net)" in text
 
 
+TOY = """
+import time
+from joulemark.meters.source import timed
+
+class Toy:
+    # A counter that turns each second, of a part that draws so many watts.
+    modulus, unit_joules, update_seconds, gain_uncertainty, citation = WATTS * 10**6, 1e-6, 1e-3, 0.05, "made up"
+
+    def __init__(self, number):
+        self.name, self.scope, self.max_watts = f"toy {number}", f"toy package-{number}", 1.2 * WATTS
+
+    def read(self):
+        return timed(lambda: int(time.perf_counter_ns() * WATTS // 1000) % self.modulus)
+
+    def close(self):
+        pass
+
+def probe():
+    return [Toy(0), Toy(1)], []
+"""
+
+
+def test_a_long_command_is_sampled_by_scope_and_its_raw_readings_are_replayed(tmp_path, monkeypatch):
+    (tmp_path / "toy_parts.py").write_text(TOY.replace("WATTS", "50"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import toy_parts
+
+    monkeypatch.setattr(command, "probe", toy_parts.probe)
+    monkeypatch.setattr(command, "PROBE", "toy_parts:probe")
+    sleep = [sys.executable, "-c", "import time; time.sleep(2.3)"]
+    measured = measure_command(sleep, idle_seconds=1.0, trace=tmp_path / "trace.jsonl")
+    (run,) = measured.runs
+    assert run.exit_code == 0
+    assert {scope: q.value for scope, q in run.scopes.items()} == {
+        f"toy package-{n}": pytest.approx(50 * run.seconds.value, rel=0.01) for n in (0, 1)
+    }
+    assert run.joules.value == pytest.approx(100 * run.seconds.value, rel=0.01)
+    assert run.net_joules.low < 0 < run.net_joules.high  # nothing is left of steady power, on either side of 0
+    lines = report_lines(measured)
+    order = [next(i for i, line in enumerate(lines) if word in line) for word in ("(gross)", "package-1:", "(net)")]
+    assert order == sorted(order)
+    done = subprocess.run(
+        [sys.executable, "-m", "joulemark.cli", "replay", str(tmp_path / "trace.jsonl"), "--json"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    replayed = json.loads(done.stdout)
+    assert {one["window"] for one in replayed} == {"idle", "run 1"}
+    assert all(one["same"] for one in replayed)
+    assert replayed[-1]["recomputed"]["value"] == run.scopes["toy package-1"].value
+
+
+def test_replay_says_what_is_no_trace_and_fails_where_a_reading_was_edited(tmp_path):
+    def replayed(name):
+        words = [sys.executable, "-m", "joulemark.cli", "replay", str(tmp_path / name)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60)
+
+    none = replayed("none.jsonl")
+    assert (none.returncode, none.stderr) == (
+        2,
+        f"joulemark: cannot read {tmp_path}/none.jsonl: No such file or directory\n",
+    )
+    source = SourceFacts(
+        name="x", scope="x", kind="counter", unit=1.0, max_watts=100.0, update_seconds=0.1, citation="x"
+    )
+    lines = [Line(s=0, b=0, a=0, r=0), Line(w="open", k=1, t=0, name="run 1"), Line(s=0, b=10**9, a=10**9, r=50),
+             Line(w="close", k=1, t=10**9, name="run 1"), Line(w="result", k=1, q=(joules(49.0),))]  # fmt: skip
+    (tmp_path / "edited.jsonl").write_bytes(encode([Header(sources=(source,)), *lines]))
+    edited = replayed("edited.jsonl")
+    assert edited.returncode == 1
+    assert "NO" in edited.stdout
+
+
+def test_of_unknown_joules_the_report_tells_the_bounds(no_counter):
+    measured = measure_command(["true"])
+    unknown = msgspec.structs.replace(joules(None), low=12.0, high=34.0)
+    lines = report_lines(msgspec.structs.replace(measured, median={**measured.median, "joules": unknown}))
+    assert "  joules (gross)  unknown: the counter was reset (at least 12 J, at most 34 J)" in lines
+
+
+def test_a_trace_that_cannot_be_written_is_said(no_counter, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write .*where: No such file"):
+        measure_command(["true"], trace=tmp_path / "no" / "where")
+
+
 def test_without_a_counter_joules_are_unknown_with_the_reason_and_nobody_waits(no_counter):
     began = time.monotonic()
     measured = measure_command(["true"], idle_seconds=30.0)
@@ -223,6 +323,36 @@ def test_net_joules_by_hand():
     assert net_of(joules(None), seconds(4.0), idle).reason == "the counter was reset"
     assert net_of(joules(1.0), seconds(4.0), {**idle, "joules": joules(None)}).reason == "the counter was reset"
     assert "--idle" in net_of(joules(1.0), seconds(1.0), {}).reason
+
+
+def test_net_joules_below_nothing_stay_below_it_with_their_interval():
+    idle = {"seconds": seconds(2.0), "joules": joules(20.0, random=0.3)}
+    net = net_of(joules(39.0, random=0.4), seconds(4.0), idle)
+    half = 2.262 * math.hypot(0.4, 0.6)  # Student's t of ten blocks
+    assert (net.value, net.low, net.high) == (-1.0, pytest.approx(-1 - half), pytest.approx(-1 + half))
+
+
+def test_the_spread_of_idle_blocks_is_the_uncertainty_of_their_sum():
+    values = [10.0, 12.0, 11.0, 9.0]
+    idle = idle_of([seconds(1.0)] * 4, [joules(v, random=0.01, systematic=0.05 * v) for v in values], too_short=False)
+    assert (idle["seconds"].value, idle["joules"].value) == (4.0, 42.0)
+    assert idle["joules"].random == pytest.approx(statistics.stdev(values) * math.sqrt(4))
+    assert idle["joules"].systematic == pytest.approx(2.1)
+    lost = idle_of([seconds(1.0)] * 2, [joules(1.0), joules(None)], too_short=True)
+    assert (lost["joules"].value, lost["joules"].reason) == (None, "the counter was reset")
+    assert lost["joules"].flags == ("too_short",)
+
+
+def test_idle_power_is_wrong_by_the_same_in_every_run_so_the_median_does_not_narrow_it():
+    idle = {"seconds": seconds(2.0), "joules": joules(20.0, random=0.5)}
+    runs = [net_of(joules(50.0 + extra, random=0.0), seconds(4.0), idle) for extra in range(6)]
+    net = with_idle(median_of(runs), seconds(4.0), idle)
+    assert net.value == 12.5
+    half = 2.262 * 0.5 * 2
+    assert (net.low, net.high) == (
+        pytest.approx(12.5 - math.hypot(2.5, half)),
+        pytest.approx(12.5 + math.hypot(2.5, half)),
+    )
 
 
 def test_a_median_over_runs_is_unknown_if_one_run_is():

@@ -1,7 +1,8 @@
 """Any command, measured: wall seconds, CPU seconds, peak memory, and joules where this machine has a counter.
 
 Counters see the whole machine, so the joules are gross: what else runs, and what it costs to be on, is in them. With an
-idle window before, the idle power times the seconds is taken off and stands beside it as net.
+idle window before, the idle power times the seconds is taken off and stands beside it as net, with an interval that
+holds what idle power varied by. Where the command costs no more than that, net is about 0 and can be below.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from joulemark.meters.idle import IDLE_BLOCKS, SHORTEST_BLOCK_SECONDS, idle_of, net_of, with_idle
 from joulemark.meters.probe import probe
-from joulemark.meters.source import Source, Unavailable
-from joulemark.meters.window import Window
+from joulemark.meters.sampler import PROBE, Sampler
+from joulemark.meters.source import Source
+from joulemark.meters.window import SHORTEST_UPDATES, Window
 from joulemark.record import Kind, Quantity, Record
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
@@ -50,6 +53,7 @@ class Run(Record, frozen=True, kw_only=True):
     peak_memory_bytes: Quantity
     joules: Quantity  # gross
     net_joules: Quantity
+    scopes: dict[str, Quantity] = {}  # gross joules of each part that has a sensor
 
 
 class Measured(Record, frozen=True, kw_only=True):
@@ -61,52 +65,74 @@ class Measured(Record, frozen=True, kw_only=True):
     runs: tuple[Run, ...]
     median: dict[str, Quantity]
     idle: dict[str, Quantity]  # "seconds" and "joules" of the window before; empty if not asked for
+    scopes: dict[str, Quantity] = {}  # median gross joules of each part that has a sensor
 
 
-def measure_command(command: Sequence[str], *, repeat: int = 1, idle_seconds: float = 0.0) -> Measured:
+def measure_command(
+    command: Sequence[str], *, repeat: int = 1, idle_seconds: float = 0.0, trace: Path | None = None
+) -> Measured:
     """Run a command (no shell) ``repeat`` times; its input and output are this process's own.
 
     A failure ends the repetitions, and so does a signal to end that came during a run, whatever the command made of
-    it. Raises :class:`CannotRun` if it cannot be started.
+    it. ``trace`` keeps the raw readings of the sensors. Raises :class:`CannotRun` if the command cannot be started,
+    ``ValueError`` if the trace cannot be written.
     """
     sources, unavailable = probe()
-    try:
-        idle = _idle(sources, unavailable, idle_seconds) if idle_seconds > 0 else {}
+    with ExitStack() as held:
+        for source in sources:
+            held.callback(source.close)
+        sampler = _sampler(sources, trace, held)
+
+        def window(name: str) -> Window:
+            return Window(sources, unavailable=unavailable, sampler=sampler, name=name)
+
+        idle = _idle(window, idle_seconds, sources) if idle_seconds > 0 else {}
         runs: list[Run] = []
         stopped = False
         while len(runs) < repeat and not stopped:
-            run, signalled = _run(command, sources, unavailable, idle)
+            run, signalled = _run(command, window(f"run {len(runs) + 1}"), idle)
             runs.append(run)
             stopped = signalled or run.exit_code != 0
-    finally:
-        for source in sources:
-            source.close()
-    fields = [name for name in Run.__struct_fields__ if name != "exit_code"]
+    fields = [name for name in Run.__struct_fields__ if name not in ("exit_code", "scopes")]
+    median = {name: median_of([getattr(run, name) for run in runs]) for name in fields}
     return Measured(
         command=tuple(command),
         exit_code=runs[-1].exit_code,
         repeat=repeat,
         runs=tuple(runs),
-        median={name: median_of([getattr(run, name) for run in runs]) for name in fields},
+        median={**median, "net_joules": with_idle(median["net_joules"], median["seconds"], idle)},
         idle=idle,
+        scopes={scope: median_of([run.scopes[scope] for run in runs]) for scope in runs[0].scopes},
     )
 
 
-def _idle(sources: Sequence[Source], unavailable: Sequence[Unavailable], seconds: float) -> dict[str, Quantity]:
-    with Window(sources, unavailable=unavailable) as window:
-        if sources:  # without a counter there is nothing to wait for
-            time.sleep(seconds)
-    return {"seconds": window.seconds, "joules": window.joules}
+def _sampler(sources: Sequence[Source], trace: Path | None, held: ExitStack) -> Sampler | None:
+    if not sources and trace is None:
+        return None
+    try:
+        return held.enter_context(Sampler(sources, trace, opener=PROBE))
+    except OSError as error:
+        if trace is None:
+            return None  # no temporary file: the edges are read all the same
+        raise ValueError(f"cannot write {trace}: {error.strerror}") from error
 
 
-def _run(
-    command: Sequence[str],
-    sources: Sequence[Source],
-    unavailable: Sequence[Unavailable],
-    idle: dict[str, Quantity],
-) -> tuple[Run, bool]:
+def _idle(window: Callable[[str], Window], seconds: float, sources: Sequence[Source]) -> dict[str, Quantity]:
+    """Seconds and joules of an idle window, from equal blocks if they are long enough."""
+    count = IDLE_BLOCKS if seconds >= IDLE_BLOCKS * SHORTEST_BLOCK_SECONDS else 1
+    blocks = []
+    for _ in range(count if sources else 1):
+        with window("idle") as block:
+            if sources:  # without a counter there is nothing to wait for
+                time.sleep(seconds / count)
+        blocks.append(block)
+    too_short = any(seconds < SHORTEST_UPDATES * source.update_seconds for source in sources)
+    return idle_of([one.seconds for one in blocks], [one.joules for one in blocks], too_short=too_short)
+
+
+def _run(command: Sequence[str], window: Window, idle: dict[str, Quantity]) -> tuple[Run, bool]:
     """One run, and whether a signal came that would have ended this process."""
-    with Window(sources, unavailable=unavailable) as window:
+    with window:
         status, usage, signalled = _wait(command)
     code = os.waitstatus_to_exitcode(status)
     run = Run(
@@ -119,6 +145,7 @@ def _run(
         peak_memory_bytes=_peak(usage),
         joules=window.joules,
         net_joules=net_of(window.joules, window.seconds, idle),
+        scopes=window.scopes,
     )  # fmt: skip
     return run, signalled
 
@@ -126,8 +153,11 @@ def _run(
 def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
     """Start a command and pass signals on to it; once it has ended, its wait status, resources and if there was one."""
     children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals that came while the command was being started
 
     def pass_on(number: int) -> None:
+        if not children:
+            early.append(number)
         for running in children:
             running.send_signal(number)
 
@@ -139,6 +169,8 @@ def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
         except OSError as error:
             raise CannotRun(f"cannot run {command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
         children.append(child)
+        while early:
+            child.send_signal(early.pop(0))
         _, status, usage = os.wait4(child.pid, 0)
         children.clear()
         child.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait again
@@ -215,31 +247,6 @@ def _quantity(
     )
 
 
-def net_of(joules: Quantity, seconds: Quantity, idle: dict[str, Quantity]) -> Quantity:
-    """Gross joules less the idle power times the seconds; unknown, with the reason, where one of them is.
-
-    Phase errors of both windows are independent; the gain of a counter scales gross and idle alike, hence the net.
-    """
-
-    def net(value: float | None, random: float | None, systematic: float | None, reason: str | None) -> Quantity:
-        return Quantity(
-            value=value, unit="J", kind=Kind.MEASURED, method="energy counter, less idle power times seconds",
-            scope=joules.scope, source=joules.source, random=random, systematic=systematic, flags=joules.flags,
-            reason=reason, paths=joules.paths, gain=joules.gain,
-        )  # fmt: skip
-
-    if not idle:
-        return net(None, None, None, "no idle window was asked for (--idle SECONDS)")
-    rest, length = idle["joules"], idle["seconds"]
-    if joules.value is None or rest.value is None or not length.value or seconds.value is None:
-        return net(None, None, None, joules.reason or rest.reason or "a window has no seconds")
-    share = seconds.value / length.value
-    value = joules.value - rest.value * share
-    random = math.hypot(joules.random or 0.0, (rest.random or 0.0) * share)
-    gain = joules.systematic / joules.value if joules.systematic is not None and joules.value else None
-    return net(value, random, abs(value) * gain if gain is not None else None, None)
-
-
 def median_of(values: Sequence[Quantity]) -> Quantity:
     """Median of one quantity over runs with the interval of :func:`median_interval`; unknown if one run's is."""
     first = values[0]
@@ -295,12 +302,16 @@ def report_lines(measured: Measured) -> list[str]:
         if name == "net_joules" and not measured.idle:
             continue
         lines.append(f"  {title:<15} {_told(measured.median[name])}")
+        if name == "joules" and len(measured.scopes) > 1:
+            lines += [f"    {scope}: {_told(joules)}" for scope, joules in measured.scopes.items()]
     return lines
 
 
 def _told(quantity: Quantity) -> str:
     if quantity.value is None:
-        return f"unknown: {quantity.reason}"
+        known = "" if quantity.low is None else f" (at least {quantity.low:.4g} {quantity.unit}"
+        known += "" if quantity.high is None else f", at most {quantity.high:.4g} {quantity.unit})"
+        return f"unknown: {quantity.reason}{known}"
     scale, unit = (1e-6, "MB") if quantity.unit == "B" else (1.0, quantity.unit)
     text = f"{quantity.value * scale:.4g} {unit}"
     if quantity.low is not None and quantity.high is not None:

@@ -99,7 +99,7 @@ def test_the_time_a_slow_read_takes_counts_in_favour_of_the_counter() -> None:
 
 def test_a_counter_that_stands_still_is_stuck_after_twenty_updates_and_not_0_joules() -> None:
     track = CounterTrack(unit_joules=1e-3, modulus=None, max_watts=1000.0, update_seconds=0.1)
-    assert steps(track, at(0, 7), at(1.9, 7), at(3.9, 7)) == [First(), Plain(0.0), Stuck(2.0)]
+    assert steps(track, at(0, 7), at(1.9, 7), at(3.9, 7)) == [First(), Plain(0.0), Stuck(3.9)]
 
 
 @pytest.mark.parametrize("raw", [-1, 1001])
@@ -172,3 +172,16 @@ def test_after_a_reset_no_more_is_counted_than_the_part_can_use(
         if isinstance(step, Plain | Wrapped):
             assert 0 <= step.joules <= max_watts * seconds
             assert index == reset_at or step.joules == joules
+
+
+def test_a_counter_read_often_is_stuck_from_when_it_moved() -> None:
+    track = CounterTrack(unit_joules=1e-3, modulus=None, max_watts=1000.0, update_seconds=0.1)
+    found = steps(track, at(0, 5), *(at(0.5 * i, 7) for i in range(1, 7)), at(3.5, 9))
+    assert found[1:] == [Plain(0.002), *[Plain(0.0)] * 3, Stuck(2.0), Stuck(0.5), Plain(0.002)]
+
+
+def test_while_the_machine_slept_anything_may_have_happened() -> None:
+    track = rapl()
+    track.update(at(0, 5_000_000))
+    assert track.update(at(1, 6_000_000), suspended_seconds=60.0) == Gap(61.0)
+    assert track.update(at(2, 7_000_000)) == Plain(1.0)

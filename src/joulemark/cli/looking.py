@@ -170,6 +170,9 @@ def measure(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the report as JSON to this file.")
     ] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Keep the raw readings in this file, for `joulemark replay`.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, on standard error.")] = False,
 ) -> None:
     """Run a command and measure it: seconds, CPU seconds, memory, and joules where there is a counter.
@@ -180,7 +183,7 @@ def measure(
     from joulemark.command import CannotRun, measure_command, report_lines
 
     try:
-        measured = measure_command(command, repeat=repeat, idle_seconds=idle)
+        measured = measure_command(command, repeat=repeat, idle_seconds=idle, trace=trace)
     except CannotRun as error:
         typer.echo(f"joulemark: {error}", err=True)
         raise typer.Exit(error.exit_code) from error

@@ -11,6 +11,12 @@ the part can have used, and ``delta`` the smallest energy that explains the two 
 * ``delta + range <= limit``: one more turn would have been possible too, so the energy is ambiguous: ``Gap``.
 * otherwise ``delta`` is the only explanation: ``Plain`` or ``Wrapped``.
 
+Read more often than a turn can take, a counter is therefore followed through any number of wraps. Two cases are alike
+in the numbers and in the power, and no reader can tell them: a reset close below the top looks like a wrap, and one
+whose counter has passed its old value by the next reading looks plain. Both are bounded by the same limit.
+
+While a machine sleeps, the monotonic clock stands and the counter may run on, stand or start anew: ``Gap``.
+
 The range is what Linux powercap calls ``max_energy_range_uj``, and ``delta = range - previous + new``. The kernel
 computes that file as the largest raw value, 0xffffffff, times the energy unit (drivers/powercap/intel_rapl_common.c,
 ``get_max_energy_counter``); a full turn is one unit more (15 or 61 uJ), which sysfs does not tell. So each wrap is
@@ -58,7 +64,7 @@ class Reset:
 
 @dataclass(frozen=True)
 class Gap:
-    """The interval was so long that one more turn was possible; the energy of ``lost_seconds`` is ambiguous."""
+    """One more turn was possible, or the machine slept; the energy of ``lost_seconds`` is ambiguous."""
 
     lost_seconds: float
 
@@ -72,7 +78,10 @@ class Implausible:
 
 @dataclass(frozen=True)
 class Stuck:
-    """The counter stood still for many update periods; the energy of ``lost_seconds`` is unknown, not 0."""
+    """The counter stood still for many update periods; the energy of ``lost_seconds`` is unknown, not 0.
+
+    The first of a row of such steps names all the time since the counter moved, though it has been called plain.
+    """
 
     lost_seconds: float
 
@@ -110,30 +119,36 @@ class CounterTrack:
         self._max_watts = max_watts
         self._update_seconds = update_seconds
         self._previous: Reading | None = None
+        self._still_ns = 0  # since when the counter has not moved
+        self._told_ns = 0  # up to when that has been called stuck
 
-    def update(self, reading: Reading) -> Step:
+    def update(self, reading: Reading, *, suspended_seconds: float = 0.0) -> Step:
         """Take the next reading and say what happened since the one before.
 
-        After a lost step the track goes on from ``reading``. Raises ``ValueError``, and forgets the reading, if it is
-        older than the one before or outside the range (the largest value itself does occur).
+        ``suspended_seconds`` is how long the machine slept in between, by CLOCK_BOOTTIME less CLOCK_MONOTONIC. After a
+        lost step the track goes on from ``reading``. Raises ``ValueError``, and forgets the reading, if it is older
+        than the one before or outside the range (the largest value itself does occur).
         """
         if reading.raw < 0 or (self._modulus is not None and reading.raw > self._modulus):
             raise ValueError(f"raw value {reading.raw} is outside 0..{self._modulus}")
         previous = self._previous
+        if previous is not None and reading.before_ns < previous.after_ns:
+            raise ValueError(f"reading at {reading.before_ns} ns is older than the one at {previous.after_ns} ns")
+        self._previous = reading
+        if previous is None or reading.raw != previous.raw or suspended_seconds > 0:
+            self._still_ns, self._told_ns = reading.after_ns, reading.before_ns
         if previous is None:
-            self._previous = reading
             return First()
         # The longest time the two reads allow: a slow read must not make an honest counter look too powerful.
         seconds = (reading.after_ns - previous.before_ns) / 1e9
-        if reading.before_ns < previous.after_ns:
-            raise ValueError(f"reading at {reading.before_ns} ns is older than the one at {previous.after_ns} ns")
-        self._previous = reading
-        return self._step(previous.raw, reading.raw, seconds)
+        if suspended_seconds > 0:
+            return Gap(seconds + suspended_seconds)
+        return self._step(previous.raw, reading, seconds)
 
-    def _step(self, previous: int, new: int, seconds: float) -> Step:
+    def _step(self, previous: int, reading: Reading, seconds: float) -> Step:
         limit_joules = self._max_watts * (seconds + self._update_seconds)
-        turned = new < previous
-        delta = new - previous
+        turned = reading.raw < previous
+        delta = reading.raw - previous
         if turned:
             if self._modulus is None:
                 return Reset(seconds)
@@ -144,6 +159,9 @@ class CounterTrack:
             return Reset(seconds) if turned else Implausible(seconds)
         if self._modulus is not None and (delta + self._modulus) * self._unit_joules <= limit_joules:
             return Gap(seconds)
-        if new == previous and 0 < STUCK_UPDATES * self._update_seconds <= seconds:
-            return Stuck(seconds)
+        still_seconds = (reading.before_ns - self._still_ns) / 1e9  # the shortest time the reads allow
+        if delta == 0 and 0 < STUCK_UPDATES * self._update_seconds <= still_seconds:
+            lost_seconds = (reading.after_ns - self._told_ns) / 1e9
+            self._told_ns = reading.after_ns
+            return Stuck(lost_seconds)
         return Wrapped(joules) if turned else Plain(joules)

@@ -17,10 +17,6 @@ class ReadError(Exception):
     """
 
 
-class SourceLost(ReadError):  # noqa: N818  (a state, not a fault)
-    """The source is gone for good (device lost, file vanished), and reading it again is no use."""
-
-
 class SourceLost(ReadError):  # noqa: N818  (what happened to it)
     """The device is gone (GPU lost, file vanished for good): no later read of this source will succeed."""
 

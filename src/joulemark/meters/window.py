@@ -1,10 +1,10 @@
-"""One window of time: its seconds, and the joules of every part of the machine that has a counter.
+"""One window of time: its seconds, and the joules of every part of the machine that has a sensor.
 
-The counters are read at the two edges only. A wrap in between is corrected; a window long enough for two is refused
-(flag ``gap``). A counter that is refreshed every T seconds is read at a random phase of its period at both edges, so
-the energy of a window at P watts carries a triangular error with standard deviation P * T / sqrt(6); that is its random
-uncertainty. The uncertain gain of the sensor is its systematic one: shared by all windows on one device, it cancels in
-a ratio and belongs to absolute joules only.
+The sources are read at the two edges, and in between by a sampler if there is one. Without it a wrap in between is
+corrected, and a window long enough for two is refused (flag ``gap``). A counter that is refreshed every T seconds is
+read at a random phase of its period at both edges, so the energy of a window at P watts carries a triangular error
+with standard deviation P * T / sqrt(6); that is its random uncertainty. The uncertain gain of the sensor is its
+systematic one: shared by all windows on one device, it cancels in a ratio and belongs to absolute joules only.
 """
 
 from __future__ import annotations
@@ -12,33 +12,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from joulemark.meters.counter import CounterTrack, First, Gap, Implausible, Plain, Reset, Step, Stuck, Wrapped
 from joulemark.meters.probe import probe
+from joulemark.meters.replay import SHORTEST_UPDATES, joules_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
 from joulemark.meters.source import ReadError, Source, Unavailable
-from joulemark.record import Kind, Quantity
+from joulemark.meters.trace import SLEPT_NS, Failed, Header, Line, Trace, facts_of, reading_lines, suspended_ns
+from joulemark.record import Kind, Quantity, Reading
 
-SHORTEST_UPDATES = 20
-"""Below this many update periods a window is flagged ``too_short``: its phase error passes 2 % (1 / (20 sqrt 6))."""
+if TYPE_CHECKING:
+    from joulemark.meters.sampler import Sampler
 
-_LOST = {
-    Reset: ("reset", "its counter was reset"),
-    Gap: ("gap", "the window is so long that its counter may have wrapped unseen; take a shorter one"),
-    Implausible: ("implausible", "its counter rose faster than the part can use energy"),
-    Stuck: ("stuck", "its counter stood still"),
-}
+__all__ = ["SHORTEST_UPDATES", "Window", "measure"]
 
 
 class Window:
     """Measures a block of code: ``with Window(sources) as window: ...``, then ``window.seconds`` and ``window.joules``.
 
     ``sync`` is called at both edges before anything is read, so that work queued on a device ends inside the window
-    (for example ``torch.cuda.synchronize``). ``unavailable`` is only told in the reason when there are no joules. The
-    sources stay open, and the window may be used again. Raises ``ValueError`` if the scopes of two overlap.
+    (for example ``torch.cuda.synchronize``). ``unavailable`` is only told in the reason when there are no joules. With
+    a ``sampler`` of the same sources, its readings count too and the window stands in its trace as ``name``. The
+    sources stay open, and the window may be used again. Raises ``ValueError`` if two sources cover the same part.
     """
 
     def __init__(
@@ -47,28 +45,29 @@ class Window:
         sync: Callable[[], object] | None = None,
         *,
         unavailable: Sequence[Unavailable] = (),
+        sampler: Sampler | None = None,
+        name: str = "window",
     ) -> None:
         refuse_overlap(source.path for source in sources)
         self._sources = tuple(sources)
+        self._facts = tuple(facts_of(source) for source in sources)
         self._sync = sync
         self._unavailable = tuple(unavailable)
+        self._sampler = sampler
+        self._name = name
         self._result: tuple[Quantity, dict[str, Quantity]] | None = None
 
     def __enter__(self) -> Self:
         self._result = None
+        self._number: int | None = None
         if self._sync is not None:
             self._sync()
-        self._tracks = [
-            CounterTrack(
-                unit_joules=source.unit_joules,
-                modulus=source.modulus,
-                max_watts=source.max_watts,
-                update_seconds=source.update_seconds,
-            )
-            for source in self._sources
-        ]
-        self._opened = [_step(source, track) for source, track in zip(self._sources, self._tracks, strict=True)]
+        self._suspended_ns = suspended_ns()
+        self._first = [_read(source) for source in self._sources]
         self._start_ns = time.perf_counter_ns()
+        if self._sampler is not None:
+            with suppress(OSError):  # a full disk must not end the measured program
+                self._number = self._sampler.opened(self._start_ns, self._name, self._first)
         return self
 
     def __exit__(
@@ -77,19 +76,44 @@ class Window:
         if kind is not None:
             # No sync: a broken device would raise again and hide the first error.
             reason = f"the measured block raised {kind.__name__}"
-            unknown = {source.scope: _joules(source, None, reason=reason) for source in self._sources}
+            unknown = {facts.scope: unknown_joules(facts, reason) for facts in self._facts}
             self._result = _seconds(None, reason=reason), unknown
+            if self._sampler is not None and self._number is not None:
+                with suppress(OSError):
+                    self._sampler.result(self._number, [])  # without a closing edge: no window of the trace
             return
         if self._sync is not None:
             self._sync()
-        seconds = max(time.perf_counter_ns() - self._start_ns, 1) / 1e9
-        closed = [
-            # A counter that could not be read at the first edge is not worth reading at the second.
-            opened if isinstance(opened, str) else _step(source, track)
-            for source, track, opened in zip(self._sources, self._tracks, self._opened, strict=True)
-        ]
-        scopes = {s.scope: _scope_joules(s, step, seconds) for s, step in zip(self._sources, closed, strict=True)}
-        self._result = _seconds(seconds), scopes
+        stop_ns = max(time.perf_counter_ns(), self._start_ns + 1)
+        last = [_read(source) for source in self._sources]
+        trace = self._sampled(stop_ns, last) or self._edges(stop_ns, last)
+        joules = [joules_of(trace, place, self._start_ns, stop_ns) for place in range(len(self._sources))]
+        if self._sampler is not None and self._number is not None:
+            with suppress(OSError):
+                self._sampler.result(self._number, joules)
+        scopes = {facts.scope: one for facts, one in zip(self._facts, joules, strict=True)}
+        self._result = _seconds((stop_ns - self._start_ns) / 1e9), scopes
+
+    def _sampled(self, stop_ns: int, last: Sequence[Reading | Failed]) -> Trace | None:
+        """What the sampler has up to here; ``None`` without one, or if its file can no longer be used."""
+        if self._sampler is None or self._number is None:
+            return None
+        try:
+            return self._sampler.closed(self._number, stop_ns, self._name, last)
+        except (OSError, ValueError):
+            self._number = None
+            return None
+
+    def _edges(self, stop_ns: int, last: Sequence[Reading | Failed]) -> Trace:
+        """What was read at the two edges."""
+        trace = Trace(Header(sources=self._facts))
+        for place, both in enumerate(zip(self._first, last, strict=True)):
+            for line in reading_lines(place, both):
+                trace.add(line)
+        slept_ns = suspended_ns() - self._suspended_ns
+        if slept_ns > SLEPT_NS:
+            trace.add(Line(b=self._start_ns, a=stop_ns, z=slept_ns))
+        return trace
 
     @property
     def seconds(self) -> Quantity:
@@ -116,8 +140,11 @@ class Window:
 
 
 @contextmanager
-def measure(sync: Callable[[], object] | None = None) -> Iterator[Window]:
-    """Measure a block over every energy counter that this machine has, and close them afterwards.
+def measure(sync: Callable[[], object] | None = None, *, trace: Path | None = None) -> Iterator[Window]:
+    """Measure a block over every energy sensor that this machine has, and close them afterwards.
+
+    With ``trace``, a child process reads them all the time, and that file keeps the raw readings
+    (``joulemark replay``). Raises ``OSError`` if it cannot be written.
 
     >>> with measure() as window:
     ...     total = sum(range(1000))
@@ -125,60 +152,24 @@ def measure(sync: Callable[[], object] | None = None) -> Iterator[Window]:
     ('s', 'J')
     """
     sources, unavailable = probe()
-    try:
-        with Window(sources, sync, unavailable=unavailable) as window:
-            yield window
-    finally:
+    with ExitStack() as held:
         for source in sources:
-            source.close()
+            held.callback(source.close)
+        sampler = None
+        if trace is not None:
+            from joulemark.meters.sampler import Sampler
+
+            sampler = held.enter_context(Sampler(sources, trace))
+        with Window(sources, sync, unavailable=unavailable, sampler=sampler) as window:
+            yield window
 
 
-def _step(source: Source, track: CounterTrack) -> Step | str:
-    """Read and track once; a failure is returned in words, because one dead meter must not end the measured program."""
+def _read(source: Source) -> Reading | Failed:
+    """Read once; a failure is returned in words, because one dead meter must not end the measured program."""
     try:
-        return track.update(source.read())
+        return source.read()
     except (ReadError, ValueError) as error:
-        return str(error)
-
-
-def _scope_joules(source: Source, step: Step | str, seconds: float) -> Quantity:
-    """Joules of one scope from its closing step over ``seconds``."""
-    flags = ("too_short",) if seconds < SHORTEST_UPDATES * source.update_seconds else ()
-    if isinstance(step, str):
-        return _joules(source, None, flags=(*flags, "unread"), reason=f"{source.scope}: {step}")
-    if isinstance(step, First):
-        raise AssertionError("the closing reading follows an opening one")
-    if isinstance(step, Plain | Wrapped):
-        if isinstance(step, Wrapped):
-            flags = (*flags, "wrapped")
-        return _joules(source, step.joules, seconds=seconds, flags=flags)
-    flag, why = _LOST[type(step)]
-    return _joules(source, None, flags=(*flags, flag), reason=f"{source.scope}: {why} ({step.lost_seconds:.3g} s lost)")
-
-
-def _joules(
-    source: Source,
-    value: float | None,
-    *,
-    seconds: float = math.inf,
-    flags: tuple[str, ...] = (),
-    reason: str | None = None,
-) -> Quantity:
-    """Quantity in joules of one source, with its phase error over ``seconds`` and its gain."""
-    gain = source.gain_uncertainty
-    flags = (*flags, *getattr(source, "flags", ()))  # what a source says of all its readings: "energy_filtered"
-    return Quantity(
-        value=value,
-        unit="J",
-        kind=Kind.MEASURED,
-        method="energy counter",
-        scope=source.scope,
-        source=f"{source.name} ({source.citation})",
-        random=None if value is None else value * source.update_seconds / (seconds * math.sqrt(6)),
-        systematic=None if value is None or gain is None else value * gain,
-        flags=flags if gain is not None else (*flags, "gain_unknown"),
-        reason=reason,
-    )
+        return time.perf_counter_ns(), str(error)
 
 
 def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Quantity:
@@ -193,6 +184,9 @@ def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Qu
     randoms = [q.random for q in scopes if q.random is not None]
     systematics = [q.systematic for q in scopes if q.systematic is not None]
     known = len(values) == len(scopes)
+    lows = [q.value if q.value is not None else q.low for q in scopes]
+    highs = [q.value if q.value is not None else q.high for q in scopes]
+    gains = {q.gain for q in scopes}
     return Quantity(
         value=math.fsum(values) if known else None,
         unit="J",
@@ -204,6 +198,12 @@ def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Qu
         systematic=math.fsum(systematics) if known and len(systematics) == len(scopes) else None,
         flags=tuple(dict.fromkeys(flag for q in scopes for flag in q.flags)),
         reason=None if known else "; ".join(dict.fromkeys(q.reason for q in scopes if q.reason is not None)),
+        low=None if known or None in lows else math.fsum(low for low in lows if low is not None),
+        high=None if known or None in highs else math.fsum(high for high in highs if high is not None),
+        paths=tuple(path for q in scopes for path in q.paths) if all(q.paths for q in scopes) else (),
+        gain=gains.pop() if len(gains) == 1 else None,
+        lost_seconds=max((q.lost_seconds for q in scopes if q.lost_seconds is not None), default=None),
+        coverage=min((q.coverage for q in scopes if q.coverage is not None), default=None),
     )
 
 

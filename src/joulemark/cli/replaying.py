@@ -1,0 +1,46 @@
+"""The verb that computes results again from raw readings: replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from joulemark.cli.app import Json, Refused, app, print_json, print_lines, print_table
+
+
+@app.command()
+def replay(
+    trace: Annotated[Path, typer.Argument(help="A trace of raw readings, as `joulemark measure --trace FILE` writes.")],
+    json: Json = False,
+) -> None:
+    """Compute the joules of a trace again from its raw readings; exit code 1 if a stored result differs."""
+    from joulemark.meters.replay import replay as replayed
+
+    try:
+        found = replayed(trace)
+    except OSError as error:
+        raise Refused(f"cannot read {trace}: {error.strerror}") from error
+    differing = [one for one in found if one.stored is not None and not one.same]
+    if json:
+        print_json(found)
+    elif not found:
+        print_lines([f"{trace} holds no closed window of a source."])
+    else:
+        print_table(
+            [
+                {"window": one.window, "scope": one.scope, "seconds": f"{one.seconds:.4g}",
+                 "stored J": _told(one.stored.value) if one.stored else "none",
+                 "recomputed J": _told(one.recomputed.value), "same": "yes" if one.same else "NO",
+                 "": one.recomputed.reason or ", ".join(one.recomputed.flags)}
+                for one in found
+            ]
+        )  # fmt: skip
+        print_lines([f"{len(found) - len(differing)} of {len(found)} do not differ from what was stored."])
+    if differing:
+        raise typer.Exit(1)
+
+
+def _told(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.6g}"

@@ -1,0 +1,268 @@
+"""Energy of a window from raw readings: against sums of a simulated machine, and by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulemark.meters.replay import joules_of, polled_share, replay
+from joulemark.meters.trace import Header, Line, SourceFacts, Trace, encode
+
+SECOND = 1_000_000_000
+MS = 1_000_000
+
+
+def facts(**more: Any) -> SourceFacts:
+    given = {"name": "fake", "scope": "board", "kind": "counter", "unit": 1.0, "max_watts": 1000.0,
+             "update_seconds": 0.1, "gain_uncertainty": 0.05, "citation": "a paper"}  # fmt: skip
+    return SourceFacts(**{**given, **more})
+
+
+def trace_of(
+    source: SourceFacts, readings: list[tuple[float, int]], *lines: Line, period: float | None = None
+) -> Trace:
+    trace = Trace(Header(sources=(source,), period_seconds=period))
+    for slot, (seconds, raw) in enumerate(readings):
+        at = round(seconds * SECOND)
+        trace.add(Line(s=0, n=slot, b=at, a=at, r=raw))
+    for line in lines:
+        trace.add(line)
+    return trace
+
+
+def between(trace: Trace, start: float, stop: float) -> Any:
+    return joules_of(trace, 0, round(start * SECOND), round(stop * SECOND))
+
+
+def test_several_wraps_in_a_window_are_solved_by_the_readings_between() -> None:
+    raws = [(float(second), 300 * second % 1000) for second in range(11)]  # 300 W, a turn each 3.3 s
+    found = between(trace_of(facts(modulus=1000, max_watts=500.0), raws), 0, 10)
+    assert (found.value, found.flags, found.lost_seconds, found.coverage) == (3000.0, ("wrapped",), 0.0, 1.0)
+
+
+def test_a_reset_loses_only_the_time_between_two_readings_and_the_rest_stands_in_the_bounds() -> None:
+    raws = [(0, 5000), (1, 5100), (2, 5200), (3, 0), (4, 100), (5, 200)]
+    found = between(trace_of(facts(), raws), 0, 5)
+    assert (found.value, found.random, found.systematic) == (None, None, None)
+    assert (found.lost_seconds, found.coverage) == (1.0, 0.8)
+    assert (found.low, found.high) == (400.0, 1400.0)  # 1 s at 0 W, or at 1000 W
+    assert found.flags == ("reset",)
+    assert found.reason == "board: its counter was reset (1 s lost of 5 s)"
+
+
+def test_a_read_that_failed_loses_nothing_if_the_next_one_works() -> None:
+    trace = trace_of(facts(), [(0, 0), (1, 100), (3, 300), (4, 400)], Line(s=0, n=2, b=2 * SECOND, e="EIO"))
+    found = between(trace, 0, 4)
+    assert (found.value, found.lost_seconds, found.flags) == (400.0, 0.0, ())
+
+
+def test_a_source_that_is_lost_keeps_what_it_counted_and_says_its_error() -> None:
+    trace = trace_of(facts(), [(0, 0), (1, 100), (2, 200)], Line(s=0, n=3, b=3 * SECOND, e="GPU is lost"))
+    found = between(trace, 0, 4)
+    assert (found.value, found.low, found.high, found.lost_seconds) == (None, 200.0, 2200.0, 2.0)
+    assert found.flags == ("unread",)
+    assert "GPU is lost" in found.reason
+
+
+def test_without_any_reading_the_whole_window_is_lost() -> None:
+    found = between(trace_of(facts(), []), 0, 4)
+    assert (found.value, found.low, found.lost_seconds, found.coverage) == (None, 0.0, 4.0, 0.0)
+
+
+def test_sleep_of_the_machine_is_a_gap_with_its_time() -> None:
+    slept = Line(b=round(1.2 * SECOND), a=round(1.4 * SECOND), z=60 * SECOND)
+    found = between(trace_of(facts(), [(0, 0), (1, 100), (2, 900), (3, 1000)], slept), 0, 3)
+    assert (found.value, found.flags, found.low) == (None, ("suspended",), 200.0)
+    assert found.lost_seconds == 61.0
+    assert found.coverage == pytest.approx(2 / 63)
+
+
+def test_a_counter_that_stands_is_stuck_from_when_it_moved_though_each_step_is_short() -> None:
+    raws = [(0.5 * i, min(50 * i, 100)) for i in range(13)]  # 100 W for 1 s, then nothing for 5 s
+    found = between(trace_of(facts(), raws), 0, 6)
+    assert (found.flags, found.low, found.lost_seconds) == (("stuck",), 100.0, 5.0)
+
+
+def test_an_edge_between_two_readings_counts_its_share_with_its_uncertainty() -> None:
+    found = between(trace_of(facts(), [(0, 0), (4, 400), (8, 1200)]), 1, 6)
+    assert found.value == pytest.approx(300 + 400)
+    cut = math.hypot(400 * 0.75 * 0.25, 800 * 0.5 * 0.5)
+    assert found.random == pytest.approx(math.hypot(cut, 700 * 0.1 / (5 * math.sqrt(6))))
+
+
+def test_of_readings_that_overlap_the_one_at_the_edge_counts() -> None:
+    trace = trace_of(facts(), [(5, 500)], Line(s=0, b=0, a=0, r=0), Line(s=0, b=10 * SECOND - 5, a=10 * SECOND, r=1000))
+    trace.add(Line(s=0, n=9, b=10 * SECOND - 9, a=10 * SECOND - 2, r=1001))  # would make the counter run backwards
+    assert between(trace, 0, 10 - 5e-9).value == 1000.0
+
+
+def test_a_sampler_that_was_starved_or_killed_is_told_by_the_numbers_of_its_slots() -> None:
+    whole = [(0.1 * i, 10 * i) for i in range(101)]
+    assert between(trace_of(facts(), whole, period=0.1), 0, 10).flags == ()
+    trace = Trace(Header(sources=(facts(),), period_seconds=0.1))
+    for i in (*range(50), 100):  # silent from 5 s on, but for the edge
+        trace.add(Line(s=0, n=i if i < 100 else None, b=i * 100 * MS, a=i * 100 * MS, r=10 * i))
+    assert polled_share(trace, 0, 0, 10 * SECOND) == 0.5
+    found = between(trace, 0, 10)
+    assert (found.value, found.flags) == (1000.0, ("starved",))  # the edges give the energy all the same
+
+
+# Power sensors
+
+
+def watts(**more: Any) -> SourceFacts:
+    return facts(**{"kind": "power", "unit": 1e-3, **more})
+
+
+def test_constant_power_is_its_product_with_the_time_and_equal_readings_all_count() -> None:
+    trace = trace_of(watts(), [(0.07 + 0.1 * i, 100_000) for i in range(100)])
+    found = between(trace, 0, 10)
+    assert found.value == pytest.approx(1000.0, abs=1e-9)
+    assert found.method == "integrated power"
+    assert found.lost_seconds == 0.0
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.03, 0.07])
+def test_a_step_of_power_is_off_by_at_most_half_a_reading(phase: float) -> None:
+    raws = [(t, 50_000 if t < 5 else 300_000) for t in (phase + 0.1 * i for i in range(100))]
+    assert between(trace_of(watts(), raws), 0, 10).value == pytest.approx(5 * 50 + 5 * 300, abs=250 * 0.05 + 1e-9)
+
+
+def test_a_window_of_a_quarter_second_reaches_to_its_edges() -> None:
+    trace = trace_of(watts(), [(3.1, 200_000), (3.2, 200_000)])
+    found = between(trace, 3.0, 3.25)
+    assert found.value == pytest.approx(50.0)
+    assert "too_short" in found.flags
+
+
+def test_power_that_was_not_read_for_long_is_lost_and_not_bridged() -> None:
+    trace = trace_of(watts(max_watts=400.0), [(0, 100_000), (0.1, 100_000), (3.0, 100_000), (3.1, 100_000)])
+    found = between(trace, 0, 3.1)
+    assert (found.value, found.flags) == (None, ("unread",))
+    assert found.lost_seconds == pytest.approx(2.9)
+    assert (found.low, found.high) == (pytest.approx(20.0), pytest.approx(20.0 + 2.9 * 400))
+
+
+def test_power_that_no_part_draws_is_left_out() -> None:
+    raws = [(0.1 * i, 100_000 if i != 5 else 4_000_000_000) for i in range(11)]
+    assert between(trace_of(watts(), raws), 0, 1).value == pytest.approx(100.0)
+
+
+def test_an_averaging_sensor_has_a_longer_phase() -> None:
+    raws = [(0.1 * i, 100_000) for i in range(101)]
+    found = between(trace_of(watts(averaging_seconds=0.9), raws), 0, 10)
+    assert found.random == pytest.approx(100.0 * 1.0 / math.sqrt(6))
+    assert "too_short" in found.flags  # under 20 s
+
+
+# The whole of it, against a machine that is simulated
+
+
+UPDATE_MS, MOST_WATTS = 10, 1000
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[int | None, list[tuple[int, int, str]]]:
+    """Range in mJ, and between readings (milliseconds, watts, what happened just before the second of them)."""
+    small = draw(st.booleans())  # a turn each 100 ms at most; or a range that resets can be told in
+    faults = ["", "", "", "unread", "sleep"] + ([] if small else ["reset"])
+    lengths = st.one_of(st.integers(15, 60), st.just(300))
+    steps = draw(
+        st.lists(st.tuples(lengths, st.integers(10, MOST_WATTS), st.sampled_from(faults)), min_size=1, max_size=40)
+    )
+    return (100_000 if small else draw(st.sampled_from([None, 4_000_000_000_000]))), steps
+
+
+@settings(deadline=None, max_examples=200)
+@given(histories())
+def test_the_sum_is_the_truth_or_the_lost_time_holds_every_fault(history: tuple[int | None, list]) -> None:
+    modulus, steps = history
+    source = facts(unit=1e-3, modulus=modulus, max_watts=float(MOST_WATTS), update_seconds=UPDATE_MS / 1000)
+    now, shown, truth, resets = 0, 900_000_000_000, 0, 0
+    trace = Trace(Header(sources=(source,)))
+
+    def read(number: int | None) -> None:
+        raw = shown if modulus is None else shown % modulus
+        trace.add(Line(s=0, n=number, b=now * MS, a=now * MS, r=raw))
+
+    read(None)
+    good, lossy, lost_ms, maybe_ms = 0, False, 0, 0
+    rest = 0  # energy used since the counter was refreshed, mJ
+    for number, (length, power, fault) in enumerate([*steps, (20, 100, "")]):
+        since = (now + length) % UPDATE_MS  # refreshed so long ago
+        fresh = max(length - since, 0) if now // UPDATE_MS != (now + length) // UPDATE_MS else 0
+        shown += rest + power * fresh if fresh else 0
+        rest = power * (length - fresh) + (0 if fresh else rest)
+        now, truth = now + length, truth + power * length
+        if fault == "sleep":
+            trace.add(Line(b=(now - 1) * MS, a=now * MS, z=7 * SECOND))
+            shown += 12_345
+        elif fault == "reset":
+            shown, resets = shown // 3, resets + 1
+        lossy |= fault in ("sleep", "reset")
+        if fault == "unread":
+            trace.add(Line(s=0, n=number, b=now * MS, e="EIO"))
+            continue
+        read(None if number == len(steps) else number)
+        if lossy:
+            lost_ms += now - good
+        elif modulus == 100_000 and now - good >= 100 - UPDATE_MS:
+            maybe_ms += now - good  # another turn was possible
+        good, lossy = now, False
+    found = joules_of(trace, 0, 0, now * MS)
+    slept_ms = 7000 * sum(fault == "sleep" for _, _, fault in steps)
+    phase = MOST_WATTS * UPDATE_MS / 1000  # one update period of energy, J
+    assert lost_ms + slept_ms <= found.lost_seconds * 1000 + 1e-6
+    assert found.lost_seconds * 1000 - 1e-6 <= lost_ms + maybe_ms + slept_ms
+    if found.value is None:
+        assert found.lost_seconds > 0
+        assert found.low - phase <= truth / 1000 <= found.high + phase
+        assert found.reason
+    else:
+        assert lost_ms == 0
+        assert found.value == pytest.approx(truth / 1000, abs=phase)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, 1000), min_size=2, max_size=30), st.data())
+def test_parts_of_a_window_add_up_to_it(powers: list[int], data: st.DataObject) -> None:
+    raws = list(zip(range(len(powers) + 1), itertools.accumulate([7, *powers]), strict=True))
+    trace = trace_of(facts(update_seconds=0.0), [(float(t), raw) for t, raw in raws])
+    cut = data.draw(st.integers(1, len(powers) * 1000 - 1)) / 1000
+    parts = between(trace, 0, cut).value + between(trace, cut, len(powers)).value
+    assert parts == pytest.approx(sum(powers), rel=1e-6, abs=1e-6)
+
+
+# Replay
+
+
+def stored(path: Path, *, raw: int = 400) -> None:
+    trace = Trace(Header(sources=(facts(),)))
+    lines = [
+        Line(s=0, b=0, a=0, r=0),
+        Line(w="open", k=1, t=0, name="run 1"),
+        Line(s=0, b=4 * SECOND, a=4 * SECOND, r=400),
+        Line(w="close", k=1, t=4 * SECOND, name="run 1"),
+    ]
+    for line in lines:
+        trace.add(line)
+    lines.append(Line(w="result", k=1, q=(joules_of(trace, 0, 0, 4 * SECOND),)))
+    lines[2] = Line(s=0, b=4 * SECOND, a=4 * SECOND, r=raw)
+    lines.append(Line(s=0, n=1, b=2 * SECOND, a=2 * SECOND, r=50))  # came late: it was not there when the window closed
+    path.write_bytes(encode([trace.header, *lines]))
+
+
+def test_replay_gives_the_same_numbers_to_the_last_digit_and_notices_an_edited_reading(tmp_path: Path) -> None:
+    stored(tmp_path / "good.jsonl")
+    (one,) = replay(tmp_path / "good.jsonl")
+    assert (one.window, one.scope, one.seconds, one.same) == ("run 1", "board", 4.0, True)
+    assert one.recomputed.value == 400.0
+    stored(tmp_path / "edited.jsonl", raw=399)
+    (one,) = replay(tmp_path / "edited.jsonl")
+    assert (one.same, one.stored.value, one.recomputed.value) == (False, 400.0, 399.0)
