@@ -39,6 +39,8 @@ COSTS = {
 NOTES = (
     "Told joules minus true joules (in brackets), made by `compare.py`, which says how. Joulemark's window reads the",
     "counters at its edges only, without the sampler. The stub counts every 100 ms: 20 J is one period.",
+    "Its truth is watts times the time between the calls, so time that a tool's own calls take is in its error; the",
+    "machine was busy, which makes that long for codecarbon.",
 )
 
 
