@@ -33,7 +33,7 @@ def refused(*words: str, cwd: Path | None = None) -> str:
 
 
 VERBS = ["run", "free", "publish", "board", "compare", "report", "explain", "check"]
-VERBS += ["list", "doctor", "profile", "audit", "measure", "replay"]
+VERBS += ["list", "doctor", "profile", "audit", "measure", "replay", "selftest-gpu"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

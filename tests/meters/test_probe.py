@@ -90,9 +90,16 @@ def test_a_long_fix_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert looking._fixes_once(short) == short
 
 
-def test_checks_of_devices_are_taken_from_the_reader_if_it_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe_module, "nvml", SimpleNamespace())
-    assert device_checks() == []
-    busy = Check("GPU processes", False, "busy: python (7)")
-    monkeypatch.setattr(probe_module, "nvml", SimpleNamespace(quiet_checks=lambda: [busy]))
-    assert device_checks() == [busy]
+def test_boards_are_quiet_if_nobody_else_holds_them_and_nothing_holds_their_clocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    board = SimpleNamespace(name="nvml H100", uuid="GPU-1", close=lambda: None)
+    monkeypatch.setattr(probe_module, "find_nvml", lambda: ([board], []))
+    monkeypatch.setattr(probe_module, "processes", lambda uuid: ("python (7)",))
+    monkeypatch.setattr(probe_module, "throttle_reasons", lambda uuid: None)
+    assert device_checks() == [
+        Check("nvml H100: alone", False, "python (7)"),
+        Check("nvml H100: clocks", None, "the driver does not tell"),
+    ]
+    monkeypatch.setattr(probe_module, "throttle_reasons", lambda uuid: ())
+    assert device_checks()[1] == Check("nvml H100: clocks", True, "nothing holds the clocks down")

@@ -30,7 +30,7 @@ from joulemark.report.verdicts import row_verdict
 from joulemark.techniques.paper import Paper, read_paper
 from joulemark.techniques.technique import Technique, file_techniques, load_technique, technique_names
 
-METERS = {"rapl": "joulemark.meters.rapl", "nvml": "joulemark.meters.nvml"}
+METERS = {name: f"joulemark.meters.{name}" for name in ("rapl", "nvml", "ina3221", "grace", "apple", "wall")}
 EXAMPLE_SECONDS = 240.0
 """A technique that has not made its example by then is stopped."""
 

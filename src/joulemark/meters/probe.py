@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from joulemark.meters import nvml
 from joulemark.meters.apple import find_apple, on_apple
 from joulemark.meters.grace import find_grace
 from joulemark.meters.hwmon import HWMON
 from joulemark.meters.ina3221 import find_ina3221
-from joulemark.meters.nvml import find_nvml
+from joulemark.meters.nvml import find_nvml, processes, throttle_reasons
 from joulemark.meters.powercap import POWERCAP
 from joulemark.meters.rapl import find_rapl
 from joulemark.meters.source import PowerSensor, Source, Unavailable
@@ -49,5 +49,17 @@ def absent() -> list[Unavailable]:
 
 def device_checks() -> list[Check]:
     """Conditions of a quiet machine that the boards' drivers tell (other programs on a GPU, throttling), if they do."""
-    checks = getattr(nvml, "quiet_checks", None)
-    return list(checks()) if checks is not None else []
+    boards, _ = find_nvml()
+    checks = []
+    for board in boards:
+        with contextlib.closing(board):
+            others, held = processes(board.uuid), throttle_reasons(board.uuid)
+        checks.append(_check(f"{board.name}: alone", others, "no other program holds the board"))
+        checks.append(_check(f"{board.name}: clocks", held, "nothing holds the clocks down"))
+    return checks
+
+
+def _check(name: str, found: tuple[str, ...] | None, good: str) -> Check:
+    if found is None:
+        return Check(name, None, "the driver does not tell")
+    return Check(name, not found, ", ".join(found) or good)

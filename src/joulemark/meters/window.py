@@ -9,7 +9,6 @@ systematic one: shared by all windows on one device, it cancels in a ratio and b
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +21,7 @@ from joulemark.meters.replay import SHORTEST_UPDATES, joules_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
 from joulemark.meters.source import ReadError, Source, Unavailable
 from joulemark.meters.trace import SLEPT_NS, Failed, Header, Line, Trace, facts_of, reading_lines, suspended_ns
+from joulemark.quantity import total
 from joulemark.record import Kind, Quantity, Reading
 
 if TYPE_CHECKING:
@@ -173,38 +173,14 @@ def _read(source: Source) -> Reading | Failed:
 
 
 def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Quantity:
-    """Sum of disjoint scopes: phase errors are independent, gains are taken as shared (the cautious sum)."""
+    """Sum of disjoint scopes, or why there is none."""
     if not scopes:
         told = "; ".join(f"{missing.name}: {missing.reason}" for missing in unavailable)
         reason = f"no energy counter ({told})" if told else "no energy counter was given"
         return Quantity(
             value=None, unit="J", kind=Kind.MEASURED, method="energy counter", scope="none", source="", reason=reason
         )
-    values = [q.value for q in scopes if q.value is not None]
-    randoms = [q.random for q in scopes if q.random is not None]
-    systematics = [q.systematic for q in scopes if q.systematic is not None]
-    known = len(values) == len(scopes)
-    lows = [q.value if q.value is not None else q.low for q in scopes]
-    highs = [q.value if q.value is not None else q.high for q in scopes]
-    gains = {q.gain for q in scopes}
-    return Quantity(
-        value=math.fsum(values) if known else None,
-        unit="J",
-        kind=Kind.MEASURED,
-        method="energy counter",
-        scope=" + ".join(q.scope for q in scopes),
-        source="; ".join(dict.fromkeys(q.source for q in scopes)),
-        random=math.hypot(*randoms) if known else None,
-        systematic=math.fsum(systematics) if known and len(systematics) == len(scopes) else None,
-        flags=tuple(dict.fromkeys(flag for q in scopes for flag in q.flags)),
-        reason=None if known else "; ".join(dict.fromkeys(q.reason for q in scopes if q.reason is not None)),
-        low=None if known or None in lows else math.fsum(low for low in lows if low is not None),
-        high=None if known or None in highs else math.fsum(high for high in highs if high is not None),
-        paths=tuple(path for q in scopes for path in q.paths) if all(q.paths for q in scopes) else (),
-        gain=gains.pop() if len(gains) == 1 else None,
-        lost_seconds=max((q.lost_seconds for q in scopes if q.lost_seconds is not None), default=None),
-        coverage=min((q.coverage for q in scopes if q.coverage is not None), default=None),
-    )
+    return total(scopes)
 
 
 def _seconds(value: float | None, *, reason: str | None = None) -> Quantity:
