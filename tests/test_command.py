@@ -219,7 +219,8 @@ class Toy:
     modulus, unit_joules, update_seconds, gain_uncertainty, citation = WATTS * 10**6, 1e-6, 1e-3, 0.05, "made up"
 
     def __init__(self, number):
-        self.name, self.scope, self.max_watts = f"toy {number}", f"toy package-{number}", 1.2 * WATTS
+        self.name, self.scope, self.path = f"toy {number}", f"toy package-{number}", f"wall/toy-{number}"
+        self.max_watts = 1.2 * WATTS
 
     def read(self):
         return timed(lambda: int(time.perf_counter_ns() * WATTS // 1000) % self.modulus)
