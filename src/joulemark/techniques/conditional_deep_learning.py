@@ -91,8 +91,8 @@ def train_heads(net: Net, bench: Workbench, stages: list[str]) -> Net:
     features, powers = images, {}
     with torch.no_grad():
         for name, stage in net.module(formats=False).named_children():
+            features = stage(features)
             if name in stages:
-                features = stage(features)
                 flat = features.flatten(1)
                 powers[name] = float((flat**2).sum(1).mean()) + 1.0  # the bias sees a constant 1
                 width, classes = flat.shape[1], bench.task.classes
