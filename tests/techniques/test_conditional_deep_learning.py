@@ -1,5 +1,7 @@
 """Gain, delta rule, exactly-one rule and costs of early exits, by hand and in closed form."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -228,6 +230,31 @@ def test_places_of_exits(builder, expected):
     assert sum(costs) == sum(macs.values())
     if builder == "resnet20":  # the stem's 442,368 are paid on the way to the first exit
         assert costs == [442_368 + 14_155_776, 12_976_128, 12_976_128 + 640]
+
+
+@pytest.mark.parametrize("builder", ["lenet", "resnet20", "vgg"])
+def test_heads_read_what_their_stage_gives_whatever_stands_before_the_first(builder):
+    shape = usual_input_shape(builder)
+    net, images = Net.new(builder, shape, seed=0), torch.randn(4, *shape)
+    places = {"lenet": ["stage2"], "resnet20": ["layer1", "layer2"], "vgg": ["stage1", "stage4"]}[builder]
+    given: dict[str, int] = {}
+    module = net.module()
+    for name in places:
+        module.get_submodule(name).register_forward_hook(lambda _, __, y, name=name: given.update({name: y[0].numel()}))
+    module(images)
+
+    class Bench:
+        task, epochs = SimpleNamespace(classes=10), 1
+
+        def batches(self, split, *, batch_size):
+            yield images, torch.zeros(4, dtype=torch.int64)
+
+        def fit(self, net, **_):
+            return net
+
+    full = cdl.train_heads(net, Bench(), places)
+    assert {e.after: e.features for e in full.route.exits} == given
+    assert full.module().forward_all(images)[0].shape == (4, 10)
 
 
 class Branching(nn.Module):
