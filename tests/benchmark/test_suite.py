@@ -14,6 +14,7 @@ def test_quick_is_what_the_readme_says():
     assert suite.task.recipe.builder == "lenet"
     assert set(suite.techniques) == {
         "small-dense",
+        "magnitude",
         "int8",
         "optimal-brain-damage",
         "conditional-deep-learning",

@@ -58,7 +58,7 @@ class Untrained:
         return net
 
 
-@pytest.mark.parametrize("builder", sorted(BUILDERS))
+@pytest.mark.parametrize("builder", sorted(name for name, place in BUILDERS.items() if place.startswith("joulemark.")))
 def test_every_net_of_ours_has_a_narrower_sibling(builder):
     shape = usual_input_shape(builder)
     baseline = Net.new(builder, shape, seed=0)
@@ -68,7 +68,8 @@ def test_every_net_of_ours_has_a_narrower_sibling(builder):
         for small, full in zip(t.shape, baseline.state[name].shape, strict=True):
             assert small in {full, round(full / 2)}  # what is halved are channels; kernels, inputs and classes are not
     assert narrow.parameters() < 0.55 * baseline.parameters()
-    assert narrow.module()(torch.zeros(2, *shape)).shape == (2, 10)
+    x = torch.zeros(2, *shape)
+    assert narrow.module()(x).shape == baseline.module()(x).shape
     half = small_dense(narrow, Untrained(), width=0.5)
     assert half.options["width"] == pytest.approx(0.25)  # of a narrower baseline: narrower still
 

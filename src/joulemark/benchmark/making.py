@@ -160,6 +160,8 @@ def usable(returned: Any, name: str, classes: int) -> Net:
         net = Net.from_bytes(returned.to_bytes())
     except Exception as error:  # what a net holds is anybody's
         raise AttemptError(f"{name} returned a net that cannot be saved: {sentence(error)}") from error
+    if net.hash != returned.hash:
+        raise AttemptError(f"{name} returned a net that is another one when saved and read")
     try:
         module = net.module()
         with torch.no_grad():

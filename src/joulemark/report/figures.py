@@ -159,7 +159,7 @@ def promised(results: Results, promises: Sequence[tuple[Row, float]], proxy: str
     figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=line, layer="below")
     wedge = {"x0": 1, "x1": high, "y0": low, "y1": 1}
     figure.add_shape(type="rect", **wedge, fillcolor=style.FORBIDDEN, line_width=0, layer="below")
-    better, worse = ("faster", "slower") if measured == "seconds" else ("fewer joules", "more joules")
+    better, worse = ("faster", "slower") if measured == "seconds" else ("fewer measured joules", "more measured joules")
     for row, x, ratio in known:
         figure.add_trace(promise_trace(results, row, x, ratio, f"{proxy} {times(x)}x lower", better))
     corner: dict[str, Any] = {"showarrow": False, "font": {"size": 12}, "xanchor": "right", "x": math.log10(high)}
