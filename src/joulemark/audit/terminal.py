@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from joulemark.audit.audit import Audit
 from joulemark.audit.trying import Tried
+from joulemark.report.table import RowsOrBlocks
 from joulemark.report.words import interval, times, with_prefix
 
 MOST_LAYERS = 12
@@ -35,7 +35,7 @@ def layer_sums(audit: Audit) -> list[tuple[str, str, float, float, float]]:
     return [(*row, row[3] / total) for row in sorted(rows, key=lambda row: -row[3])]
 
 
-def _layers(audit: Audit) -> Table:
+def _layers(audit: Audit) -> RowsOrBlocks:
     total, unknown = audit.energy.joules.value, audit.workload.unknown
     caption = (
         f"{audit.energy.model}: {with_prefix(total, 'J')} per input, modelled for an accelerator, not measured and not "
@@ -43,9 +43,10 @@ def _layers(audit: Audit) -> Table:
     )
     caption += "".join(f" No rule for {name} ({share:.1%} of all output elements)." for name, share in unknown.items())
     caption += f" Assumes: {'; '.join(audit.energy.assumptions)}." if audit.energy.assumptions else ""
-    table = Table(title="Energy by layer", title_justify="left", caption=escape(caption), caption_justify="left")
+    table = RowsOrBlocks(title="Energy by layer", title_justify="left", caption=escape(caption), caption_justify="left")
     for name in ("layer", "operator", "MACs", "modelled J", "share"):
-        table.add_column(name, justify="left" if name in ("layer", "operator") else "right", overflow="fold")
+        number = name not in ("layer", "operator")
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     rows = layer_sums(audit)
     for layer, operator, macs, joules, share in rows[:MOST_LAYERS]:
         table.add_row(escape(layer), operator, f"{macs:,.0f}", with_prefix(joules, "J"), f"{share:.1%}")
@@ -57,16 +58,17 @@ def _layers(audit: Audit) -> Table:
     return table
 
 
-def _tried(audit: Audit) -> Table:
+def _tried(audit: Audit) -> RowsOrBlocks:
     caption = (
         f"x faster: seconds per input of {audit.baseline} over these, paired, with 95 % intervals. "
         + joules_line(audit)
     )
-    table = Table(
+    table = RowsOrBlocks(
         title="What this machine gives", title_justify="left", caption=escape(caption), caption_justify="left"
     )
-    for name in ("way", "x faster", "per input", "CPU-s per input", "same class", "output moves", "note"):
-        table.add_column(name, justify="left" if name in ("way", "note") else "right", overflow="fold")
+    for name in ("way", "x faster", "per input", "CPU-s\nper input", "same class", "output\nmoves", "note"):
+        number = name not in ("way", "note")
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for one in audit.tried:
         table.add_row(*map(escape, cells(one, random=audit.random)), style="dim" if one.ratio is None else None)
     return table

@@ -109,12 +109,13 @@ def print_lines(lines: list[str]) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table; the keys of the first are its columns."""
+    """Print rows as a table, or as blocks where it would not fit; the keys of the first are its columns."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    from joulemark.report.table import RowsOrBlocks
+
+    table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(rows[0] if rows else ()):
         table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:

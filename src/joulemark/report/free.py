@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 from rich.markup import escape
-from rich.table import Table
 
 from joulemark.record import FreeTrial, Ratio, Record
 from joulemark.report.standing import margin_of
+from joulemark.report.table import RowsOrBlocks
 from joulemark.report.words import backend_name, interval, points, times, with_prefix
 from joulemark.stats import certainly, ranks
 
@@ -159,15 +159,16 @@ def _lines(trials: Sequence[FreeTrial], cost: str, widest: float) -> tuple[str, 
     return tuple(lines)
 
 
-def free_table(view: FreeView) -> Table:
-    """Draw the board for a terminal."""
-    table = Table(
+def free_table(view: FreeView) -> RowsOrBlocks:
+    """Draw the board for a terminal, however wide."""
+    table = RowsOrBlocks(
         title="What is free", caption=escape("\n".join(view.lines)), title_justify="left", caption_justify="left"
     )
     for column, side in (("rank", "right"), ("setting", "left"), ("threads", "right"), ("batch", "right"),
                          (f"x {'cheaper' if view.cost == 'joules' else 'faster'}", "right"), ("per input", "right"),
-                         ("CPU-s per input", "right"), ("validation loss", "right"), ("note", "left")):  # fmt: skip
-        table.add_column(column, justify="right" if side == "right" else "left", overflow="fold")
+                         ("CPU-s\nper input", "right"), ("validation\nloss", "right"), ("note", "left")):  # fmt: skip
+        number = side == "right"
+        table.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in view.rows:
         cost, unit = (row.joules, "J") if view.cost == "joules" else (row.seconds, "s")
         table.add_row(

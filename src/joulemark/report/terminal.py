@@ -1,4 +1,4 @@
-"""The boards in a terminal: the same rows as the page, as rich tables or as plain dicts."""
+"""The boards in a terminal: the same rows as the page, as tables or as plain dicts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import msgspec
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from joulemark.report.board import Results, other_views
 from joulemark.report.facts import control, denominator
 from joulemark.report.pace import paced_rows
 from joulemark.report.rows import BoardView, Row
+from joulemark.report.table import RowsOrBlocks
 from joulemark.report.verdicts import row_verdict
 from joulemark.report.words import backend_name, count, duration, interval, knobs, points, times, with_prefix
 
 
-def board_table(view: BoardView) -> Table | Text:
+def board_table(view: BoardView) -> RowsOrBlocks | Text:
     """Draw a board as a table: the ranked, the baseline, then the ineligible in grey with their reasons.
 
     An empty board is two lines of text: its title and why it is empty.
@@ -27,15 +27,15 @@ def board_table(view: BoardView) -> Table | Text:
         return Text.assemble((f"{title}\n", "italic"), view.note or "", "\n")
     said = f"x: {denominator(view) or 'modelled joules of the fp32 baseline / of the row'}"
     caption = "\n".join(filter(None, (view.note or said, control(view))))
-    table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
+    table = RowsOrBlocks(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
     table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("technique", overflow="fold", min_width=16)
-    table.add_column(gain_word(view), justify="right")
+    table.add_column("technique", overflow="fold")
+    table.add_column(gain_word(view), justify="right", no_wrap=True)
     table.add_column("per input", justify="right", no_wrap=True)
-    table.add_column("test loss", justify="right")
+    table.add_column("test loss", justify="right", no_wrap=True)
     table.add_column("executed")
-    table.add_column("making of", justify="right")
-    table.add_column("remarks")
+    table.add_column("making of", justify="right", no_wrap=True)
+    table.add_column("remarks", overflow="fold")
     for row in view.rows:
         table.add_row(*cells(view, row), style="bold" if row.rank and row.rank[0] == 1 else None)
     if view.rows and view.ineligible:
@@ -50,16 +50,19 @@ def gain_word(view: BoardView) -> str:
     return "x faster" if view.board.cost == "seconds" else "x cheaper"
 
 
-def other_sizes(results: Results, limit_points: float) -> list[Table]:
+def other_sizes(results: Results, limit_points: float) -> list[RowsOrBlocks]:
     """Draw the measured winners at every other batch size: the ratio and what it costs, no more."""
     tables = []
     for view in other_views(results, limit_points):
         title = f"{view.board.title} at batch {view.batch_size}, the same nets"
-        table = Table(
-            "technique", gain_word(view), "per input", "executed",
-            title=escape(title), caption=escape(f"x: {denominator(view)}\n{control(view)}".strip()),
-            title_justify="left", caption_justify="left",
-        )  # fmt: skip
+        table = RowsOrBlocks(
+            title=escape(title),
+            caption=escape(f"x: {denominator(view)}\n{control(view)}".strip()),
+            title_justify="left",
+            caption_justify="left",
+        )
+        for name in ("technique", gain_word(view), "per input", "executed"):
+            table.add_column(name, no_wrap=name not in ("technique", "executed"), overflow="fold")
         for row in view.rows:
             drawn = cells(view, row)
             table.add_row(drawn[1], drawn[2], drawn[3], drawn[5])
@@ -67,17 +70,19 @@ def other_sizes(results: Results, limit_points: float) -> list[Table]:
     return tables
 
 
-def paced_table(results: Results) -> Table | None:
+def paced_table(results: Results) -> RowsOrBlocks | None:
     """Draw the paced scenario, never mixed with the saturated one; ``None`` where there is none."""
     rows = paced_rows(results)
     if not rows:
         return None
-    table = Table(
-        "inputs/s", "technique", "latency, 95 %", "missed", "busy s/h (baseline)", "CPU s/h", "J/h",
-        title="paced: single inputs at a fixed rate, idle included", title_justify="left",
+    table = RowsOrBlocks(
+        title="paced: single inputs at a fixed rate, idle included",
+        title_justify="left",
         caption="busy: seconds of an hour in which the net runs; J/h: gross, of all that the counters cover",
         caption_justify="left",
-    )  # fmt: skip
+    )
+    for name in ("inputs/s", "technique", "latency, 95 %", "missed", "busy s/h\n(baseline)", "CPU s/h", "J/h"):
+        table.add_column(name, no_wrap=name != "technique", overflow="fold")
     for row in rows:
         name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
         table.add_row(
