@@ -28,7 +28,9 @@ class Liveness:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.constant = {StorageWeakRef(t.untyped_storage()).cdata for t in (*module.parameters(), *module.buffers())}
+        own = (*module.parameters(), *module.buffers())
+        self.held = [StorageWeakRef(tensor.untyped_storage()) for tensor in own]  # so that their numbers stay theirs
+        self.constant = {int(reference.cdata) for reference in self.held}
         self.peak = 0.0
         self._clear()
 
