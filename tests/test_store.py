@@ -147,7 +147,7 @@ def test_a_record_of_a_newer_version_is_never_written_over(store):
             assert (damaged.reason, damaged.newer) == (
                 "it has schema 2, this version reads 1: update Joulemark", True
             )  # fmt: skip
-        with pytest.raises(StoreError, match="k1.json was written by a newer version.*update Joulemark"):
+        with pytest.raises(StoreError, match=r"k1\.json was written by a newer version.*update Joulemark"):
             store.put(failure("k1"))
         assert store.read("failures/k1.json") == newer
         assert not store.exists("damaged")
@@ -170,7 +170,7 @@ def test_what_is_no_readable_file_counts_as_damaged_and_moves_aside(local, tmp_p
     (damaged,) = local.damaged
     assert damaged.path == str(place)
     assert damaged.reason in (os.strerror(errno.ELOOP), os.strerror(errno.EACCES), "it is no regular file")
-    with pytest.raises(StoreError, match="cannot read .*k2.json"):
+    with pytest.raises(StoreError, match=r"cannot read .*k2\.json"):
         local.read("failures/k2.json")
     local.put(failure("k2"))
     assert [one.key for one in local.failures()] == ["k1", "k2"]

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import re
 import stat
 import time
@@ -102,7 +101,7 @@ class Store:
         path = f"{self.folder}/{name}"
         try:
             if self.local:
-                mode = os.stat(path).st_mode  # a pipe would be waited for, a device read for ever
+                mode = Path(path).stat().st_mode  # a pipe would be waited for, a device read for ever
                 if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                     raise OSError(errno.EINVAL, "it is no regular file")
             return bytes(self.files.cat_file(path))
@@ -250,7 +249,7 @@ class Store:
             return False
         try:
             Path(to).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, to)
+            Path(path).replace(to)
         except OSError:
             return False
         return True

@@ -127,7 +127,11 @@ class _Folder:
         """Names of the nets whose bytes hash to their name."""
         whole = set()
         for name in self.store.names("nets"):
-            data = self.store.read(f"nets/{name}") if name.endswith(ENDING) else None
+            try:
+                data = self.store.read(f"nets/{name}") if name.endswith(ENDING) else None
+            except StoreError as error:
+                self._break(f"nets/{name}", str(error))
+                continue
             if data is None:
                 continue
             self.nets += 1
