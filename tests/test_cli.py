@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from joulemark.cli.app import Refused, write_output
 from joulemark.cli.main import main
 from joulemark.meters.source import Unavailable
 from joulemark.nets.net import Net
@@ -123,6 +126,89 @@ def test_lists_are_tables_and_json(what):
 )
 def test_bad_input_gets_one_sentence(words, sentence, tmp_path):
     assert sentence in refused(*words, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["board", "quick", "--json"], "there are no results of suite 'quick'"),
+        (["check", "--json"], "there are no results in runs"),
+        (["explain", "magnitud", "--json"], "did you mean 'magnitude'"),
+        (["board", "quick", "--nope", "--json"], "No such option: --nope"),
+    ],
+)
+def test_a_script_finds_the_refusal_on_standard_output(words, sentence, tmp_path):
+    done = joulemark(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    said = json.loads(done.stdout)
+    assert list(said) == ["error"]
+    assert sentence in said["error"]
+    assert done.stderr == f"joulemark: {said['error']}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FloatingPointError("the loss became nan: lower the learning rate"), "lower the learning rate"),
+        (OverflowError("math range error"), "this cannot be computed (math range error)"),
+        (MemoryError(), "there is not enough memory"),
+        (RecursionError("too deep"), "nested too deeply"),
+    ],
+)
+def test_what_cannot_be_computed_gets_one_sentence(monkeypatch, capsys, error, words):
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["joulemark.cli.main"], "app", fail)  # the package shows the function
+    monkeypatch.setattr(sys, "argv", ["joulemark", "board", "quick"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_page(tmp_path, monkeypatch):
+    page, link = tmp_path / "page.html", tmp_path / "link.html"
+    page.write_text("old")
+    link.symlink_to(page)
+    write_output(link, "newer")
+    assert (page.read_text(), link.is_symlink()) == ("newer", True)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Refused, match=f"cannot write .*: {os.strerror(errno.ENOSPC)}"):
+        write_output(page, "newest")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["link.html", "page.html"]
+    assert page.read_text() == "newer"
+
+
+def test_results_that_are_a_file_and_words_that_are_nowhere_are_said(tmp_path):
+    (tmp_path / "afile").write_text("x")
+    for words in (["run", "quick", "--results", "afile"], ["board", "quick", "--results", "afile"], ["check", "afile"]):
+        assert "afile is a file, and results are kept in a folder" in refused(*words, cwd=tmp_path)
+    (tmp_path / "runs/c/t/studies").mkdir(parents=True)
+    (tmp_path / "runs/c/t/studies/s.json").write_text("{")
+    assert "cannot read nope.md: No such file or directory" in refused("check", "-w", "nope.md", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("threads = 1\n", "threads = 1000000\n", "the suite asks for 1000000 threads"),
+        ('builder = "lenet"', 'builder = "lenett"', "unknown builder 'lenett': did you mean 'lenet'"),
+        ('data = "mnist5k"', 'data = "mnist6k"', "unknown data set 'mnist6k'"),
+    ],
+)
+def test_a_suite_that_names_what_is_not_there_is_refused_before_it_runs(tmp_path, old, new, sentence):
+    from joulemark.benchmark.suite import shipped_suites
+
+    text = shipped_suites()["quick"]
+    assert text.count(old) == 1
+    (tmp_path / "odd.toml").write_text(text.replace(old, new))
+    for words in (["--dry-run"], []):
+        assert sentence in refused("run", "odd.toml", *words, cwd=tmp_path)
 
 
 def test_a_broken_technique_file_gets_one_sentence(tmp_path):

@@ -92,7 +92,8 @@ def damage(stated: dict, how: str) -> bytes:
         "empty": b"",
         "no text": b"\xff\xfe\x00",
         "another type": b"[]",
-        "other schema": json.dumps({**stated, "schema": 2}).encode(),
+        "other schema": json.dumps({**stated, "schema": 0}).encode(),
+        "nested": b"[" * 200_000,
         "unknown field": json.dumps({**stated, "colour": "red"}).encode(),
         "missing field": json.dumps({k: v for k, v in stated.items() if k != "seed"}).encode(),
         "renamed": json.dumps({**stated, "key": "k9"}).encode(),
@@ -106,7 +107,8 @@ def damage(stated: dict, how: str) -> bytes:
         ("empty", "truncated"),
         ("no text", "malformed"),
         ("another type", "Expected `object`"),
-        ("other schema", "schema 2, this version reads 1"),
+        ("other schema", "schema 0, this version reads 1"),
+        ("nested", "maximum recursion depth"),
         ("unknown field", "colour"),
         ("missing field", "seed"),
         ("renamed", "the record inside is k9: the file was renamed or edited"),
@@ -135,6 +137,61 @@ def test_a_damaged_record_is_named_each_time_and_set_aside_when_it_is_made_again
     assert len(again.damaged) == 1
 
 
+def test_a_record_of_a_newer_version_is_never_written_over(store):
+    newer = json.dumps({**msgspec.to_builtins(failure("k1")), "schema": 2, "colour": "red"}).encode()
+    store.write("failures/k1.json", newer)
+    for read_before in (False, True):
+        if read_before:
+            assert store.failures() == []
+            (damaged,) = store.damaged
+            assert (damaged.reason, damaged.newer) == (
+                "it has schema 2, this version reads 1: update Joulemark", True
+            )  # fmt: skip
+        with pytest.raises(StoreError, match=r"k1\.json was written by a newer version.*update Joulemark"):
+            store.put(failure("k1"))
+        assert store.read("failures/k1.json") == newer
+        assert not store.exists("damaged")
+
+
+@pytest.mark.parametrize("what", ["loop", "pipe", "secret"])
+def test_what_is_no_readable_file_counts_as_damaged_and_moves_aside(local, tmp_path, what):
+    local.put(failure("k1"))
+    place = tmp_path / "c/t/failures/k2.json"
+    if what == "loop":
+        place.symlink_to(place)
+    elif what == "pipe":
+        os.mkfifo(place)
+    else:
+        place.write_text("{}")
+        place.chmod(0)
+        if os.access(place, os.R_OK):
+            pytest.skip("nothing is secret to this user")
+    assert [one.key for one in local.failures()] == ["k1"]
+    (damaged,) = local.damaged
+    assert damaged.path == str(place)
+    assert damaged.reason in (os.strerror(errno.ELOOP), os.strerror(errno.EACCES), "it is no regular file")
+    with pytest.raises(StoreError, match=r"cannot read .*k2\.json"):
+        local.read("failures/k2.json")
+    local.put(failure("k2"))
+    assert [one.key for one in local.failures()] == ["k1", "k2"]
+    assert os.path.lexists(tmp_path / "c/t/damaged/failures-k2.json")
+    assert local.damaged[0].aside == str(tmp_path / "c/t/damaged/failures-k2.json")
+
+
+def test_what_carries_no_seal_is_known(store):
+    store.put(failure("k1"))
+    store.write("failures/k2.json", json.dumps(msgspec.to_builtins(failure("k2"))).encode())
+    assert [one.key for one in store.failures()] == ["k1", "k2"]
+    assert store.unsealed == {"k2"}
+
+
+def test_results_that_are_a_file_are_refused(tmp_path):
+    (tmp_path / "afile").write_text("x")
+    for ask in (hardware_classes, lambda root, task: Store(root, hardware_class="c", task=task)):
+        with pytest.raises(StoreError, match="afile is a file, and results are kept in a folder"):
+            ask(tmp_path / "afile", "t")
+
+
 def test_what_another_run_has_mended_is_not_set_aside(store, root):
     store.write("failures/k1.json", b"{")
     assert store.failures() == []
@@ -159,7 +216,7 @@ def test_a_folder_that_may_only_be_read_is_still_read(local, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("joulemark.store._replace", refuse)
+    monkeypatch.setattr("joulemark.store.replace_file", refuse)
     assert [one.key for one in local.failures()] == ["k1"]
     assert len(local.damaged) == 1
 

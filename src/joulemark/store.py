@@ -18,11 +18,11 @@ as none and is named in ``Store.damaged`` each time; who makes it again puts the
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import os
 import re
+import stat
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,10 +30,10 @@ from typing import Any, Generic, TypeVar
 import fsspec
 import msgspec
 
+from joulemark.atomic import WRITING, replace_file
 from joulemark.record import SCHEMA, Attempt, Failure, FreeTrial, Made, Record, Study, Trial
 
 T = TypeVar("T", bound=Record)
-WRITING = ".writing-"
 STALE_SECONDS = 3600.0
 KINDS: dict[type[Record], str] = {
     Made: "made",
@@ -51,11 +51,15 @@ class StoreError(OSError):
 
 
 class Damaged(Record, frozen=True, kw_only=True):
-    """A file that could not be read and why; ``aside`` is where it was put when its record was made again."""
+    """A file that could not be read and why; ``aside`` is where it was put when its record was made again.
+
+    One of a ``newer`` version is never made again here.
+    """
 
     path: str
     reason: str
     aside: str | None = None
+    newer: bool = False
 
 
 class Store:
@@ -63,17 +67,20 @@ class Store:
 
     def __init__(self, root: str | Path, *, hardware_class: str, task: str) -> None:
         self.files, path = _open(root)
+        self.hardware_class = hardware_class
         self.folder = f"{path}/{hardware_class}/{task}"
-        self.local = "file" in (self.files.protocol if isinstance(self.files.protocol, tuple) else ())
+        self.local = _is_local(self.files)
         self.damaged: list[Damaged] = []
-        self._unread: dict[str, bytes] = {}  # by name: what stood in the files of ``damaged``
+        self.unsealed: set[str] = set()  # keys of the records read that carry no seal
+        self._unread: dict[str, bytes | None] = {}  # by name: what stood in the files of ``damaged``; None: cannot tell
 
     def write(self, name: str, data: bytes) -> None:
         """Put ``data`` at ``name`` (a path below the folder), whole or not at all. Raises :class:`StoreError`."""
         path = f"{self.folder}/{name}"
         try:
             if self.local:
-                _replace(Path(path), data)
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                replace_file(Path(path), data)
             else:
                 self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
                 self.files.pipe_file(path, data)
@@ -84,9 +91,20 @@ class Store:
             ) from error
 
     def read(self, name: str) -> bytes | None:
-        """The bytes at ``name``, or ``None``."""
+        """The bytes at ``name``, or ``None`` if there is no file. Raises :class:`StoreError` if it cannot be read."""
         try:
-            return bytes(self.files.cat_file(f"{self.folder}/{name}"))
+            return self._bytes(name)
+        except OSError as error:
+            raise StoreError(f"cannot read {self.folder}/{name}: {error.strerror or error}") from error
+
+    def _bytes(self, name: str) -> bytes | None:
+        path = f"{self.folder}/{name}"
+        try:
+            if self.local:
+                mode = Path(path).stat().st_mode  # a pipe would be waited for, a device read for ever
+                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                    raise OSError(errno.EINVAL, "it is no regular file")
+            return bytes(self.files.cat_file(path))
         except (FileNotFoundError, IsADirectoryError):
             return None
 
@@ -109,8 +127,12 @@ class Store:
                     leftover.unlink()
 
     def put(self, record: Made | Attempt | Trial | FreeTrial | Failure | Study) -> None:
-        """Store a record under its key, sealed (see :func:`sealed`); a damaged file in its place is kept aside."""
+        """Store a record under its key, sealed (see :func:`sealed`); a damaged file in its place is kept aside.
+
+        Raises :class:`StoreError` if it cannot be written, or if a newer version's record stands there.
+        """
         name = f"{KINDS[type(record)]}/{record.key}.json"
+        self._refuse_newer(name)
         self._set_aside(name)
         self.write(name, sealed(record))
 
@@ -163,31 +185,74 @@ class Store:
         return [record for record in found if record is not None]
 
     def _get(self, name: str, record_type: type[T]) -> T | None:
-        data = self.read(name)
-        if data is None:
-            return None
-        schema = _schema(data)
+        data = None
         try:
+            data = self._bytes(name)
+            if data is None:
+                return None
+            schema = _schema(data)
+            if schema is not None and schema > SCHEMA:
+                raise ValueError(f"it has schema {schema}, this version reads {SCHEMA}: update Joulemark")
             if schema not in (None, SCHEMA):
                 raise ValueError(f"it has schema {schema}, this version reads {SCHEMA}")
-            return opened(data, record_type, name).record
+            found = opened(data, record_type, name)
+        except OSError as error:
+            self._leave_out(name, None, error.strerror or str(error))
         except ValueError as error:
-            if name not in self._unread:
-                self._unread[name] = data
-                self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=str(error)))
-            return None
+            self._leave_out(name, data, str(error))
+        else:
+            if not found.sealed:
+                self.unsealed.add(name.rpartition("/")[2].removesuffix(".json"))
+            return found.record
+        return None
+
+    def _leave_out(self, name: str, data: bytes | None, reason: str) -> None:
+        if name not in self._unread:
+            self._unread[name] = data
+            newer = data is not None and (_schema(data) or 0) > SCHEMA
+            self.damaged.append(Damaged(path=f"{self.folder}/{name}", reason=reason, newer=newer))
+
+    def _refuse_newer(self, name: str) -> None:
+        try:
+            schema = _schema(self._bytes(name) or b"")
+        except OSError:
+            return  # what cannot be read is no record
+        if schema is not None and schema > SCHEMA:
+            raise StoreError(
+                f"{self.folder}/{name} was written by a newer version of Joulemark (schema {schema}, this one writes "
+                f"{SCHEMA}) and is left as it is: update Joulemark, or choose another place with --results"
+            )
 
     def _set_aside(self, name: str) -> None:
         """Keep a file that could not be read before another takes its place."""
-        data = self._unread.pop(name, None)
-        if data is None or self.read(name) != data:  # another run has made it again already
+        if name not in self._unread:
             return
+        data = self._unread.pop(name)
         aside, path = f"damaged/{name.replace('/', '-')}", f"{self.folder}/{name}"
-        self.write(aside, data)
+        try:
+            if self._bytes(name) != data:  # another run has made it again already
+                return
+        except OSError:
+            data = None
+        if data is not None:
+            self.write(aside, data)
+        elif not self._move(path, f"{self.folder}/{aside}"):
+            return
         self.damaged = [
             msgspec.structs.replace(one, aside=f"{self.folder}/{aside}") if one.path == path else one
             for one in self.damaged
         ]
+
+    def _move(self, path: str, to: str) -> bool:
+        """Move what cannot be copied; whether it is there now. What stays is said when it cannot be written over."""
+        if not self.local:
+            return False
+        try:
+            Path(to).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).replace(to)
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -225,9 +290,10 @@ def opened(data: bytes, record_type: type[T], name: str) -> Opened[T]:
         stated = msgspec.json.decode(data)
         seal = stated.pop("seal", None) if isinstance(stated, dict) else None
         record = msgspec.convert(stated, type=record_type)
-    except msgspec.MsgspecError as error:
+        edited = seal is not None and seal != seal_of(stated)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    if seal is not None and seal != seal_of(stated):
+    if edited:
         raise ValueError("it was edited after it was made: its seal does not fit its content")
     if f"{stated['key']}.json" != name.rpartition("/")[2]:
         raise ValueError(f"the record inside is {stated['key']}: the file was renamed or edited")
@@ -239,13 +305,19 @@ def _open(root: str | Path) -> tuple[Any, str]:
         files, path = fsspec.core.url_to_fs(str(root))
     except (ImportError, ValueError) as error:
         raise StoreError(f"cannot open {root}: {error}") from error
+    if _is_local(files) and Path(path).exists() and not Path(path).is_dir():
+        raise StoreError(f"{root} is a file, and results are kept in a folder: name that folder")
     return files, str(path)
+
+
+def _is_local(files: Any) -> bool:
+    return "file" in (files.protocol if isinstance(files.protocol, tuple) else ())
 
 
 def _schema(data: bytes) -> int | None:
     try:
         return msgspec.json.decode(data, type=_Versioned).schema
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 
@@ -275,18 +347,3 @@ def folders(root: str | Path) -> list[tuple[str, str]]:
         if match:
             found.add((match[1], match[2]))
     return sorted(found)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the place, sync, rename: another process sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{WRITING}{uuid.uuid4().hex}"  # mkstemp would keep results from other users
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -6,14 +6,24 @@ compared with it.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from joulemark.record import Record, content_key
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Rate = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+"""Bounds are there to refuse infinity and slips of the pen, which would be found out only after hours."""
+
+
+def refuse_name(what: str, name: str) -> None:
+    """Raise ``ValueError`` for a name that cannot be that of a folder or file on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(
+            f"{what} {name[:80]!r} must be 1 to 64 letters (a to z), digits, '.', '_' or '-', and not begin with '.'"
+        )
 
 
 class Splits(Record, frozen=True, kw_only=True):
@@ -43,7 +53,7 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=True):
     batch_size: Positive
     learning_rate: Rate
     momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    weight_decay: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
     augment: Literal["none", "crop-flip", "crop2-flip"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
 
@@ -71,13 +81,16 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     limit_images: Positive | None = None  # at most so many of each split: for smoke runs, never for results
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` if shape and scaling do not fit together."""
+        """Raise ``ValueError`` for a name that makes no folder, or if shape and scaling do not fit together."""
+        refuse_name("name", self.name)
         if not self.input_shape or min(self.input_shape) < 1:
             raise ValueError(f"input_shape {list(self.input_shape)} must be whole numbers of at least 1")
         if not len(self.mean) == len(self.deviation) == self.input_shape[0]:
             raise ValueError(f"mean and deviation need one entry for each of the {self.input_shape[0]} channels")
-        if min(self.deviation) <= 0:
-            raise ValueError("deviation must be greater than 0")
+        if not all(0 < one <= 1e6 for one in self.deviation):
+            raise ValueError("deviation must be greater than 0 and at most 1e6")
+        if not all(abs(one) <= 1e6 for one in self.mean):
+            raise ValueError("mean must be from -1e6 to 1e6")
 
     @property
     def key(self) -> str:

@@ -32,6 +32,20 @@ def test_quick_is_what_the_readme_says():
         ("input_shape = [1, 28, 28]", "input_shape = [1, 0]", "at least 1"),
         ("blocks = 40", "blocks = 2", ">= 3"),
         ("threads = 1", "threads = 1\ncolour = 2", "unknown field `colour`"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", "seeds says 0 twice"),
+        ("batch_sizes = [1, 64]", "batch_sizes = [64, 1, 64]", "batch_sizes says 64 twice"),
+        ('techniques = ["small-dense",', 'techniques = ["int8",', "techniques says 'int8' twice"),
+        ("images = 250", "images = 250\npaced = [30.0, 30.0]", "measuring.paced says 30.0 twice"),
+        ("images = 250", "images = 250\npaced = [1e-300]", ">= 0.001"),
+        ("learning_rate = 0.02", "learning_rate = inf", "<= 1000000.0"),
+        ("deviation = [0.3081]", "deviation = [nan]", "deviation must be greater than 0"),
+        ("mean = [0.1307]", "mean = [nan]", "mean must be from"),
+        ("window_seconds = 0.03\n", "window_seconds = inf\n", "<= 3600.0"),
+        ('name = "quick"', 'name = "../../evil"', "name '../../evil' must be 1 to 64 letters"),
+        ('name = "mnist-5k"', 'name = "../../../evil"', "name '../../../evil' must be 1 to 64 letters"),
+        ('name = "mnist-5k"', 'name = "a\\u0000b"', "must be 1 to 64 letters"),
+        ('name = "quick"', f'name = "{"a" * 300}"', "must be 1 to 64 letters"),
+        ('name = "quick"', 'name = ".hidden"', "not begin with '.'"),
         (
             "scratch_epochs = 9",
             "scratch_epochs = 10",
@@ -46,6 +60,13 @@ def test_a_bad_suite_is_refused_with_the_place(old, new, words):
     with pytest.raises(SuiteError) as caught:
         parse_suite(QUICK.replace(old, new), where="quick.toml")
     assert words in str(caught.value)
+
+
+def test_a_suite_that_is_no_text_is_refused_by_name(tmp_path):
+    path = tmp_path / "odd.toml"
+    path.write_bytes(b'name = "\xff"')
+    with pytest.raises(SuiteError, match=r"odd\.toml is no text in UTF-8"):
+        load_suite(str(path))
 
 
 def test_an_unknown_suite_offers_the_nearest():

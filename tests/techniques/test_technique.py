@@ -38,6 +38,23 @@ def sample(
     return net, strength, rounds, way, careful, limit
 
 
+@pytest.mark.parametrize("name", [5, "", "a+b", "a:b", "baseline", "../evil", ".hidden", "a" * 65, "two words", "é"])
+def test_a_name_that_could_not_be_asked_for_is_refused(name):
+    with pytest.raises(TechniqueError, match="a technique cannot be called"):
+        technique(name, **ABOUT)
+
+
+def test_what_a_file_prints_while_it_is_imported_is_kept_from_standard_output(tmp_path, capsys):
+    file = tmp_path / "talks.py"
+    file.write_text(
+        "import joulemark\nprint('hello')\n"
+        "@joulemark.technique('talks', paper='none', family='test')\ndef talks(net, bench):\n    return net\n"
+    )
+    assert load_technique("talks", [file]).name == "talks"
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
+
+
 def test_the_decorator_reads_name_knobs_ranges_and_summary():
     assert (sample.name, sample.knob, sample.start) == ("sample", "strength", "trained")
     defaults = {"strength": 0.1, "rounds": 3, "way": "short", "careful": True, "limit": None, "order": "up"}

@@ -7,13 +7,20 @@ from collections.abc import Iterable, Sequence
 from joulemark.benchmark.baselines import published
 from joulemark.benchmark.chains import Chain, attempts_of, chain_name, refuse_thin
 from joulemark.benchmark.session import Session
+from joulemark.data import readers
+from joulemark.nets.net import builders
+from joulemark.record import unknown_name
 from joulemark.rules import boards
 
 
 def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
-    """The steps, one line each. Raises ``ValueError`` for an unknown name and for a chain beyond the budget."""
+    """The steps, one line each.
+
+    Raises ``ValueError`` for what cannot be run: an unknown name, more threads than cores, a chain beyond the budget.
+    Whether the data have as many images and classes as the task says is seen when they are read.
+    """
     suite = session.suite
-    _ = session.backends, session.models  # a name that is not known is said before anything runs
+    refuse_unknown(session)
     refuse_thin(suite, chains)
     lines = []
     for seed in suite.seeds:
@@ -35,6 +42,20 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     if suite.free:
         lines.append("measure what costs nothing: runtimes, threads, batch sizes, layout, compilation, precision")
     return lines
+
+
+def refuse_unknown(session: Session) -> None:
+    """Raise ``ValueError`` for a suite that names what is not there."""
+    suite, cores = session.suite, session.machine.cores
+    _ = session.backends, session.models  # they say themselves what is not known
+    for what, name, known in (
+        ("data set", suite.task.data, readers()),
+        ("builder", suite.task.recipe.builder, builders()),
+    ):
+        if name not in known:
+            raise ValueError(f"task {suite.task.name}: {unknown_name(what, name, known)}")
+    if suite.threads > cores:
+        raise ValueError(f"the suite asks for {suite.threads} threads, and there are {cores} cores here: ask for fewer")
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -9,11 +9,14 @@ from typing import Annotated, Any
 import msgspec
 
 from joulemark.record import Record, unknown_name
-from joulemark.task import Positive, Rate, Task
+from joulemark.task import Positive, Rate, Task, refuse_name
 
 Points = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Pace = Annotated[float, msgspec.Meta(ge=1e-3, le=1e6)]
+Blocks = Annotated[int, msgspec.Meta(ge=3, le=10_000)]
 
 
 class Budget(Record, frozen=True, kw_only=True):
@@ -44,15 +47,15 @@ class Budget(Record, frozen=True, kw_only=True):
 class Measuring(Record, frozen=True, kw_only=True):
     """Lengths of windows in seconds and how many blocks; a block holds two windows of each net."""
 
-    window_seconds: Rate  # at least; a window is whole passes over the images
-    blocks: Annotated[int, msgspec.Meta(ge=3)]
-    joules_window_seconds: Rate = 10.0  # where there is an energy counter
-    joules_blocks: Annotated[int, msgspec.Meta(ge=3)] = 3
-    screening_seconds: Rate = 0.05
+    window_seconds: Seconds  # at least; a window is whole passes over the images
+    blocks: Blocks
+    joules_window_seconds: Seconds = 10.0  # where there is an energy counter
+    joules_blocks: Blocks = 3
+    screening_seconds: Seconds = 0.05
     images: Positive = 256  # validation images that a window cycles through
     order_seed: int = 0  # with the trial's key, the seed of its order
-    paced: tuple[Rate, ...] = ()  # inputs per second of the paced scenario
-    paced_seconds: Rate = 1.0  # of one paced window; a slow pace gets as long as two inputs take
+    paced: tuple[Pace, ...] = ()  # inputs per second of the paced scenario
+    paced_seconds: Seconds = 1.0  # of one paced window; a slow pace gets as long as two inputs take
 
 
 class Suite(Record, frozen=True, kw_only=True):
@@ -72,6 +75,19 @@ class Suite(Record, frozen=True, kw_only=True):
     measuring: Measuring
     task: Task
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for a name that makes no file, and for a list that says something twice."""
+        refuse_name("name", self.name)
+        lists = {name: getattr(self, name) for name in LISTS} | {"measuring.paced": self.measuring.paced}
+        for name, values in lists.items():
+            twice = next((value for value in values if values.count(value) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{name} says {twice!r} twice: once is enough")
+
+
+LISTS = ("techniques", "seeds", "limits_points", "backends", "batch_sizes", "home_only", "models")
+"""Fields of a suite in which nothing may stand twice: it would be run, or shown, twice."""
+
 
 class SuiteError(ValueError):
     """A suite cannot be found or read; the message says what is wrong and where."""
@@ -81,7 +97,10 @@ def shipped_suites() -> dict[str, str]:
     """Names of the suites in the package and their text."""
     folder = files("joulemark") / "suites"
     found = [entry for entry in folder.iterdir() if entry.name.endswith(".toml")]
-    return {entry.name.removesuffix(".toml"): entry.read_text() for entry in sorted(found, key=lambda e: e.name)}
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(found, key=lambda e: e.name)
+    }
 
 
 def load_suite(name: str) -> Suite:
@@ -90,7 +109,12 @@ def load_suite(name: str) -> Suite:
         path = Path(name)
         if not path.is_file():
             raise SuiteError(f"there is no suite file {name}")
-        return parse_suite(path.read_text(), where=name)
+        try:
+            return parse_suite(path.read_text(encoding="utf-8"), where=name)
+        except UnicodeDecodeError as error:
+            raise SuiteError(f"{name} is no text in UTF-8 (byte {error.start}): save it as UTF-8") from error
+        except OSError as error:
+            raise SuiteError(f"cannot read suite {name}: {error.strerror}") from error
     shipped = shipped_suites()
     if name not in shipped:
         raise SuiteError(unknown_name("suite", name, shipped) + " (or give the path of a .toml file)")

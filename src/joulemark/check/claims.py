@@ -22,7 +22,7 @@ from joulemark.check.values import faults
 from joulemark.check.words import COMMENT, FENCE, QUOTE, blank, blocks, read_words, seen
 from joulemark.record import Attempt, Kind, Quantity, Record, Timing, Trial
 from joulemark.rules import BASELINE
-from joulemark.store import Store, folders, opened
+from joulemark.store import Store, StoreError, folders, opened
 
 _THING = r"(?:reports?|models?|counters?|records?|files?|figures?|tables?|readings?|meters?|boards?|columns?|values?)"
 _ENERGY = (
@@ -169,7 +169,7 @@ def _sealed(store: Store, kind: str, record_type: type[Record]) -> Iterator[Any]
     for name in store.names(kind):
         try:
             one = opened(store.read(f"{kind}/{name}") or b"", record_type, name)
-        except ValueError:
+        except (ValueError, StoreError):
             continue
         if one.sealed:
             yield one.record

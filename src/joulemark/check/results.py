@@ -16,12 +16,13 @@ from typing import Any
 
 import msgspec
 
+from joulemark.atomic import WRITING
 from joulemark.check.choice import hidden, miscounted, named_attempts, second_controls, study_faults, unreadable
 from joulemark.check.derived import same
 from joulemark.check.values import faults
 from joulemark.record import Attempt, FreeTrial, Made, Record, Study, Trial
 from joulemark.rules import BASELINE
-from joulemark.store import KINDS, WRITING, Store, folders, opened
+from joulemark.store import KINDS, Store, StoreError, folders, opened
 
 ENDING = ".safetensors"
 
@@ -110,12 +111,12 @@ class _Folder:
     def _read(self, record_type: type[Record], kind: str) -> None:
         for name in self.store.names(kind):
             path = f"{kind}/{name}"
-            data = self.store.read(path)
-            if name.startswith(WRITING) or data is None:
-                continue  # still being written, or a folder
             try:
+                data = self.store.read(path)
+                if name.startswith(WRITING) or data is None:
+                    continue  # still being written, or a folder
                 found = opened(data, record_type, name)
-            except ValueError as error:
+            except (ValueError, StoreError) as error:
                 self._break(path, str(error))
                 continue
             self.records[path] = found.record
@@ -126,7 +127,11 @@ class _Folder:
         """Names of the nets whose bytes hash to their name."""
         whole = set()
         for name in self.store.names("nets"):
-            data = self.store.read(f"nets/{name}") if name.endswith(ENDING) else None
+            try:
+                data = self.store.read(f"nets/{name}") if name.endswith(ENDING) else None
+            except StoreError as error:
+                self._break(f"nets/{name}", str(error))
+                continue
             if data is None:
                 continue
             self.nets += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -65,25 +67,11 @@ def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
 
     Raises ``ValueError`` if there is nothing to show.
     """
-    from joulemark.report.load import load_results, place_of
+    from joulemark.report.load import load_results
 
-    try:
-        known = load_results(suite, results, hardware)
-    except ValueError:
-        for path, reason in damaged_study(suite, results, place_of(suite, results, hardware)):
-            raise Refused(f"{path} could not be read: {reason}: `joulemark run {suite.name}` makes it again") from None
-        raise
+    known = load_results(suite, results, hardware)
     tell_damaged(known.damaged)
     return known
-
-
-def damaged_study(suite: Any, results: str, place: Any) -> list[tuple[str, str]]:
-    """Path and reason, if the study that names a suite's results in a place cannot be read."""
-    from joulemark.store import Store
-
-    store = Store(results, hardware_class=place.hardware_class, task=place.task)
-    store.study(suite.name)
-    return [(one.path, one.reason) for one in store.damaged]
 
 
 def tell_damaged(damaged: Iterable[tuple[str, str]]) -> None:
@@ -95,6 +83,23 @@ def tell_damaged(damaged: Iterable[tuple[str, str]]) -> None:
 def damaged_json(damaged: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     """The same for a script."""
     return [{"path": path, "reason": reason} for path, reason in damaged]
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write what ``-o`` asks for, whole or not at all: on a full disk the old file stays.
+
+    A symbolic link is followed; what is no regular file (/dev/stdout) is written to as it is.
+    """
+    from joulemark.atomic import replace_file
+
+    data = text.encode()
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            replace_file(Path(os.path.realpath(path)), data)
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def print_json(value: Any) -> None:

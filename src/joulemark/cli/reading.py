@@ -18,12 +18,12 @@ from joulemark.cli.app import (
     app,
     console,
     damaged_json,
-    damaged_study,
     print_json,
     print_lines,
     show_boards,
     stored_results,
     tell_damaged,
+    write_output,
 )
 
 RUNS, COMMITTED = "runs", "results"
@@ -98,10 +98,7 @@ def report(
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     known = stored_results(chosen, results, hardware)
     page = render_page(known)
-    try:
-        output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise Refused(f"cannot write {output}: {error.strerror}") from error
+    write_output(output, page)
     if open_:
         typer.launch(output.resolve().as_uri())
     if json:
@@ -160,7 +157,10 @@ def check(
     from joulemark.check.results import as_json, as_lines, check_results
 
     checked, trials = check_results(results), stored_trials(results) if words else {}
-    claims = {path: unbacked_in(path, trials) for path in words or []}
+    try:
+        claims = {path: unbacked_in(path, trials) for path in words or []}
+    except OSError as error:
+        raise Refused(f"cannot read {error.filename}: {error.strerror}: name .md or .html files behind -w") from error
     if json:
         print_json({**as_json(checked), "words": {str(path): found for path, found in claims.items()}})
     else:
@@ -176,14 +176,11 @@ def check(
 def _stored(results: str, named: list[str]) -> tuple[list[Any], list[tuple[str, str]]]:
     """Results of our suites and of the .toml files named, on every machine that has some; and what cannot be read."""
     from joulemark.benchmark.suite import load_suite, shipped_suites
-    from joulemark.report.load import Place, load_all, task_folder
-    from joulemark.store import hardware_classes
+    from joulemark.report.load import load_all
 
     found, damaged = [], []
     for suite in (load_suite(name) for name in (*shipped_suites(), *named)):
-        here = load_all(suite, results)
-        task = task_folder(suite)
-        studies = [damaged_study(suite, results, Place(one, task)) for one in hardware_classes(results, task)]
+        here, unread = load_all(suite, results)
         found += here
-        damaged += [pair for pairs in (*(known.damaged for known in here), *studies) for pair in pairs]
+        damaged += unread
     return found, list(dict.fromkeys(damaged))  # suites may share a task, and so its failures

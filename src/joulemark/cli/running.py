@@ -65,8 +65,8 @@ def run(
 
     session = Session.open(chosen, results, fresh=fresh)
     chains = chains_of(chosen.techniques, files)
+    lines = plan(session, chains)  # what cannot be run is said before anything is
     if dry_run:
-        lines = plan(session, chains)
         print_json(lines) if json else print_lines(lines)
         return
     from joulemark.progress import listening
@@ -167,4 +167,4 @@ def _techniques(given: list[str]) -> tuple[tuple[str, ...], list[Path]]:
         inside = [one.name for path in files for one in file_techniques(path)]
         mentioned = {part.partition(":")[0] for name in names for part in name.split("+")}
         names += [name for name in inside if name not in mentioned]
-    return tuple(names), files
+    return tuple(dict.fromkeys(names)), files

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -58,6 +58,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     trials: Sequence[Trial]
     failures: Sequence[Failure] = ()
     damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
+    unsealed: Collection[str] = frozenset()  # keys of records that carry no seal: older than seals, or edited
     free: Sequence[FreeTrial] = ()  # what costs nothing
     folder: str = ""  # where the records lie; empty: nowhere
 
@@ -203,7 +204,7 @@ def technique_row(
         validation=validation_loss(closest),
         execution="real" if closest.real else "simulated",
         making=making,
-        flags=failure_flags(results, technique),
+        flags=(*failure_flags(results, technique), *seal_flags(results, closest.attempts)),
         reason=why_ineligible(closest, board, limit_points),
     )
 
@@ -243,6 +244,7 @@ def winner_row(
             *winner_flags(results, chosen, test, len(pairs), limit_points),
             *missing_flags(pairs, board, batch_size),
             *(unsteady_flags([candidate for _, candidate in pairs], batch_size) if board.needs_real else ()),
+            *seal_flags(results, chosen.attempts, [trial for pair in pairs for trial in pair]),
         ),
         reason=reason,
         control=control_of(list(results.baselines.values()), board, backend, batch_size),
@@ -274,6 +276,12 @@ def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
     """How often a technique that otherwise finished did fail."""
     count = sum(failure.technique == technique for failure in results.failures)
     return (f"{count} failed {'step' if count == 1 else 'steps'}",) if count else ()
+
+
+def seal_flags(results: Results, attempts: Sequence[str], trials: Sequence[Trial] = ()) -> tuple[str, ...]:
+    """Say of a row that nobody can tell whether its records are as they were stored."""
+    keys = {*attempts, *(trial.key for trial in trials), *(trial.attempt for trial in trials)}
+    return () if keys.isdisjoint(results.unsealed) else ("unsealed",)
 
 
 def trial_pairs(results: Results, attempts: Sequence[str]) -> list[tuple[Trial, Trial]]:
@@ -333,7 +341,7 @@ def baseline_row(results: Results, board: Board, cost: float | None, batch_size:
         ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(trials)),
         cost=cost,
         backend=" or ".join(references(trials, batch_size)) or None if board.needs_real else None,
-        flags=unsteady_flags(trials, batch_size) if board.needs_real else (),
+        flags=(*(unsteady_flags(trials, batch_size) if board.needs_real else ()), *seal_flags(results, (), trials)),
         test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
         execution="real",
         making=making_total(results.attempts_of.get(BASELINE, []), BASELINE),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from joulemark.machine import this_machine
-from joulemark.record import Record, unknown_name
+from joulemark.record import Attempt, FreeTrial, Record, Trial, unknown_name
 from joulemark.report.board import Results
-from joulemark.store import Store, folders, hardware_classes
+from joulemark.report.drawable import why_undrawable
+from joulemark.store import KINDS, Store, folders, hardware_classes
+
+T = TypeVar("T", Attempt, Trial, FreeTrial)
 
 
 class Declared(Protocol):
@@ -63,34 +66,47 @@ def place_of(suite: Declared, root: str | Path, hardware: str | None) -> Place:
 
 
 def load_results(suite: Declared, root: str | Path, hardware: str | None) -> Results:
-    """Everything stored of a suite's last study on one hardware class. Raises ``ValueError`` as :func:`place_of`."""
-    known = _read(suite, root, place_of(suite, root, hardware))
+    """Everything stored of a suite's last study on one hardware class.
+
+    Raises ``ValueError`` as :func:`place_of`, and if there is no study or it cannot be read.
+    """
+    store = _store(root, place_of(suite, root, hardware))
+    known = _read(suite, root, store)
     if known is None:
+        for one in store.damaged:
+            remedy = "" if one.newer else f": `joulemark run {suite.name}` makes it again"
+            raise ValueError(f"{one.path} could not be read: {one.reason}{remedy}")
         raise ValueError(f"no run of suite {suite.name!r} got past its baselines in {root}: run it again")
     return known
 
 
-def load_all(suite: Declared, root: str | Path) -> list[Results]:
-    """The results of a suite on every hardware class that has some."""
+def load_all(suite: Declared, root: str | Path) -> tuple[list[Results], list[tuple[str, str]]]:
+    """The results of a suite on every hardware class that has some; path and reason of what could not be read."""
     task = task_folder(suite)
-    found = [_read(suite, root, Place(hardware, task)) for hardware in hardware_classes(root, task)]
-    return [known for known in found if known is not None]
+    stores = [_store(root, Place(hardware, task)) for hardware in hardware_classes(root, task)]
+    found = [known for known in (_read(suite, root, store) for store in stores) if known is not None]
+    unread = [(one.path, one.reason) for store in stores for one in store.damaged]
+    return found, list(dict.fromkeys([*(pair for known in found for pair in known.damaged), *unread]))
 
 
-def _read(suite: Declared, root: str | Path, place: Place) -> Results | None:
-    store = Store(root, hardware_class=place.hardware_class, task=place.task)
+def _store(root: str | Path, place: Place) -> Store:
+    return Store(root, hardware_class=place.hardware_class, task=place.task)
+
+
+def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
     study = store.study(suite.name)
     if study is None:
         return None
     keys = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
-    attempts = [attempt for attempt in map(store.attempt, keys) if attempt is not None]
-    trials = [trial for trial in map(store.trial, study.trials) if trial is not None]
-    free = [trial for trial in map(store.free_trial, study.free) if trial is not None]
+    odd: list[tuple[str, str]] = []
+    attempts = _drawable(store, map(store.attempt, keys), odd)
+    trials = _drawable(store, map(store.trial, study.trials), odd)
+    free = _drawable(store, map(store.free_trial, study.free), odd)
     failures = [failure for failure in store.failures() if failure.technique in study.attempts]
     return Results(
         suite_name=suite.name,
         task_title=suite.task.title,
-        hardware_class=place.hardware_class,
+        hardware_class=store.hardware_class,
         limits_points=suite.limits_points,
         models=suite.models,
         backends=suite.backends,
@@ -99,17 +115,30 @@ def _read(suite: Declared, root: str | Path, place: Place) -> Results | None:
         attempts=attempts,
         trials=trials,
         failures=failures,
-        damaged=[(one.path, one.reason) for one in store.damaged],
+        damaged=[*((one.path, one.reason) for one in store.damaged), *odd],
+        unsealed=frozenset(store.unsealed),
         free=free,
         folder=str(root),
     )
+
+
+def _drawable(store: Store, records: Iterable[T | None], odd: list[tuple[str, str]]) -> list[T]:
+    """The records that are there and can be drawn; path and reason of the others are added to ``odd``."""
+    found = []
+    for record in records:
+        why = None if record is None else why_undrawable(record)
+        if record is not None and why is None:
+            found.append(record)
+        elif record is not None and why is not None:
+            odd.append((f"{store.folder}/{KINDS[type(record)]}/{record.key}.json", why))
+    return found
 
 
 def places_with(root: str | Path, technique: str) -> list[Place]:
     """Every place below ``root`` where some study tried a technique."""
     found = []
     for hardware_class, task in folders(root):
-        store = Store(root, hardware_class=hardware_class, task=task)
+        store = _store(root, Place(hardware_class, task))
         studies = [store.study(name.removesuffix(".json")) for name in store.names("studies")]
         if any(study is not None and study.attempts.get(technique) for study in studies):
             found.append(Place(hardware_class, task))

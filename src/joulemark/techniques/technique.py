@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
 import importlib.util
 import inspect
 import math
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +25,12 @@ from torch import Tensor
 from joulemark.nets.net import Net
 from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import EnergyReport, Workload, content_key, unknown_name
+from joulemark.rules import BASELINE
 from joulemark.task import Task
 from joulemark.training import Callback, Loss, MakeOptimiser, Schedule
 
 T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 IMPORT_SECONDS = 60.0
 """What a user's file may take to be imported; it defines techniques, and does no work yet."""
 
@@ -196,7 +200,14 @@ def technique(
     it runs. ``knob`` names the keyword that the benchmark searches; its range stands in its type:
     ``strength: Annotated[float, Range(1e-4, 1e-1, log=True)] = 3e-3``. A knob of words has them in a ``Literal``.
     ``trains=False`` says that it calls no ``fit``, so that in a composition it takes no epochs from the others.
+
+    Raises :class:`TechniqueError` for a name that could not be asked for, and for a function that is no technique.
     """
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name == BASELINE:
+        raise TechniqueError(
+            f"a technique cannot be called {name!r}: take 1 to 64 letters (a to z), digits, '.', '_' or '-', the first "
+            f"a letter or digit, and not {BASELINE!r} (a '+' composes techniques and a ':' sets knobs)"
+        )
     if start not in {"trained", "scratch"}:
         raise TechniqueError(f"{name}: start is 'trained' or 'scratch', not {start!r}")
     for word in sorted((set(takes) | set(gives)) - frozenset().union(*AXES)):
@@ -292,7 +303,7 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # so that inspect finds its source
     try:
-        with time_limit(IMPORT_SECONDS):
+        with time_limit(IMPORT_SECONDS), contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script
             spec.loader.exec_module(module)
     except TimeLimit as error:
         raise TechniqueError(f"{path} cannot be imported: it was not done after {IMPORT_SECONDS:g} s") from error

@@ -1,0 +1,59 @@
+"""What drawing needs of a record's numbers: those that a logarithm, a root or a bit mask would fail on.
+
+``joulemark check`` judges far more; this only keeps one odd record from taking down the board.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from joulemark.record import Paced, Quantity, Ratio, Record, Score, Timing
+
+
+def why_undrawable(record: Record) -> str | None:
+    """What cannot be in a record, with the field's path; ``None`` if it can be drawn."""
+    return next((f"{path} {fault}".strip() for path, fault in _walk(record, "")), None)
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, msgspec.Struct):
+        fault = _fault(value)
+        if fault is not None:
+            yield path, fault
+        for name in value.__struct_fields__:
+            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."))
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _walk(inner, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        positive = path.endswith("blocks")
+        for index, inner in enumerate(value):
+            if positive and not all(one > 0 for one in inner):
+                yield f"{path}[{index}]", "is not positive"
+            yield from _walk(inner, f"{path}[{index}]")
+
+
+def _fault(value: msgspec.Struct) -> str | None:
+    if isinstance(value, Score):
+        return None if _holds_its_bits(value) else f"does not hold one bit for each of {value.images} images"
+    if isinstance(value, Quantity):
+        return f"is negative: {value.value:g}" if value.value is not None and value.value < 0 else None
+    if isinstance(value, Ratio):
+        numbers = [value.value, value.low, value.high]
+    elif isinstance(value, Timing):
+        numbers = list(value.screening.values())
+    elif isinstance(value, Paced):
+        numbers = [value.inputs_per_second, value.window_seconds, value.busy_ratio]
+    else:
+        numbers = []
+    return None if all(number > 0 for number in numbers) else "is not positive"
+
+
+def _holds_its_bits(score: Score) -> bool:
+    try:
+        return score.images > 0 and len(bytes.fromhex(score.correct)) == -(-score.images // 8)
+    except ValueError:
+        return False
