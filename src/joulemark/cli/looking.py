@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from joulemark.cli.app import Json, Refused, app, console, print_json, print_lines, print_table
+from joulemark.cli.app import Json, Refused, app, console, print_json, print_lines, print_table, write_output
 from joulemark.cli.selftesting import selftest_doctor
 
 LISTS = ("techniques", "suites", "meters", "models", "backends", "nets")
@@ -145,10 +145,7 @@ def audit(
         typer.echo("\njoulemark: stopped; an audit keeps nothing.", err=True)
         raise typer.Exit(130) from stop
     if output is not None:
-        try:
-            output.write_text(render_audit(found), encoding="utf-8")
-        except OSError as error:
-            raise Refused(f"cannot write {output}: {error.strerror}") from error
+        write_output(output, render_audit(found))
     if json:
         print_json(found)
         return
@@ -191,9 +188,9 @@ def measure(
     typer.echo(text if json else "\n".join(report_lines(measured)), err=True)
     if output is not None:
         try:
-            output.write_text(f"{text}\n", encoding="utf-8")
-        except OSError as error:
-            typer.echo(f"joulemark: cannot write {output}: {error.strerror}", err=True)
+            write_output(output, f"{text}\n")
+        except Refused as error:
+            typer.echo(f"joulemark: {error}", err=True)
             raise typer.Exit(measured.exit_code or 2) from error
     raise typer.Exit(measured.exit_code)
 
