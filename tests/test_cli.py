@@ -252,7 +252,8 @@ def test_strict_is_decided_by_whether_there_is_a_counter(monkeypatch, capsys, th
         name="made up", scope="toy package", path="wall/toy", update_seconds=1e-3, close=lambda: None
     )
     probed = ([counter], []) if there else ([], [Unavailable("made up", "it is not there", "none")])
-    monkeypatch.setattr("joulemark.meters.probe.probe", lambda **_: probed)
+    for function in ("probe", "probe_counters"):
+        monkeypatch.setattr(f"joulemark.meters.probe.{function}", lambda **_: probed)
     monkeypatch.setattr(sys, "argv", ["joulemark", "doctor", "--strict"])
     with pytest.raises(SystemExit) as left:
         main()

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from joulemark import command
 from joulemark.command import CannotRun, measure_command, median_interval, median_of, net_of, report_lines
-from joulemark.meters.idle import idle_of, with_idle
+from joulemark.meters import meters as meters_module
+from joulemark.meters.idle import Block, idle_of, with_idle
 from joulemark.meters.source import Unavailable, timed
 from joulemark.meters.trace import Header, Line, SourceFacts, encode
 from joulemark.record import Kind, Quantity
@@ -54,13 +55,13 @@ class Steady:
 @pytest.fixture
 def steady(monkeypatch) -> Steady:
     source = Steady(40.0)
-    monkeypatch.setattr(command, "probe", lambda: ([source], []))
+    monkeypatch.setattr(meters_module, "probe", lambda: ([source], []))
     return source
 
 
 @pytest.fixture
 def no_counter(monkeypatch) -> None:
-    monkeypatch.setattr(command, "probe", lambda: ([], [Unavailable("rapl", "a virtual machine", "none")]))
+    monkeypatch.setattr(meters_module, "probe", lambda: ([], [Unavailable("rapl", "a virtual machine", "none")]))
 
 
 @pytest.mark.parametrize(
@@ -238,8 +239,8 @@ def test_a_long_command_is_sampled_by_scope_and_its_raw_readings_are_replayed(tm
     monkeypatch.syspath_prepend(str(tmp_path))
     import toy_parts
 
-    monkeypatch.setattr(command, "probe", toy_parts.probe)
-    monkeypatch.setattr(command, "PROBE", "toy_parts:probe")
+    monkeypatch.setattr(meters_module, "probe", toy_parts.probe)
+    monkeypatch.setattr(meters_module, "SAMPLED", "toy_parts:probe")
     sleep = [sys.executable, "-c", "import time; time.sleep(2.3)"]
     measured = measure_command(sleep, idle_seconds=1.0, trace=tmp_path / "trace.jsonl")
     (run,) = measured.runs
@@ -258,9 +259,10 @@ def test_a_long_command_is_sampled_by_scope_and_its_raw_readings_are_replayed(tm
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     replayed = json.loads(done.stdout)
-    assert {one["window"] for one in replayed} == {"idle", "run 1"}
+    assert {one["window"] for one in replayed} == {"idle before", "run 1", "idle after"}
     assert all(one["same"] for one in replayed)
-    assert replayed[-1]["recomputed"]["value"] == run.scopes["toy package-1"].value
+    (again,) = [one for one in replayed if one["window"] == "run 1" and one["scope"] == "toy package-1"]
+    assert again["recomputed"]["value"] == run.scopes["toy package-1"].value
 
 
 def test_replay_says_what_is_no_trace_and_fails_where_a_reading_was_edited(tmp_path):
@@ -337,11 +339,11 @@ def test_net_joules_below_nothing_stay_below_it_with_their_interval():
 
 def test_the_spread_of_idle_blocks_is_the_uncertainty_of_their_sum():
     values = [10.0, 12.0, 11.0, 9.0]
-    idle = idle_of([seconds(1.0)] * 4, [joules(v, random=0.01, systematic=0.05 * v) for v in values], too_short=False)
+    idle = idle_of([Block(seconds(1.0), joules(v, random=0.01, systematic=0.05 * v)) for v in values])
     assert (idle["seconds"].value, idle["joules"].value) == (4.0, 42.0)
     assert idle["joules"].random == pytest.approx(statistics.stdev(values) * math.sqrt(4))
     assert idle["joules"].systematic == pytest.approx(2.1)
-    lost = idle_of([seconds(1.0)] * 2, [joules(1.0), joules(None)], too_short=True)
+    lost = idle_of([Block(seconds(1.0), one, too_short=True) for one in (joules(1.0), joules(None))])
     assert (lost["joules"].value, lost["joules"].reason) == (None, "the counter was reset")
     assert lost["joules"].flags == ("too_short",)
 

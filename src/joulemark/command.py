@@ -1,8 +1,9 @@
 """Any command, measured: wall seconds, CPU seconds, peak memory, and joules where this machine has a counter.
 
-Counters see the whole machine, so the joules are gross: what else runs, and what it costs to be on, is in them. With an
-idle window before, the idle power times the seconds is taken off and stands beside it as net, with an interval that
-holds what idle power varied by. Where the command costs no more than that, net is about 0 and can be below.
+Counters see the whole machine, so the joules are gross: what else runs, and what it costs to be on, is in them. With
+idle windows before and after, the idle power times the seconds is taken off and stands beside it as net, with an
+interval that holds what idle power varied by. Where the command costs no more than that, net is about 0 and can be
+below.
 """
 
 from __future__ import annotations
@@ -16,18 +17,17 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from joulemark.meters.idle import IDLE_BLOCKS, SHORTEST_BLOCK_SECONDS, idle_of, net_of, with_idle
-from joulemark.meters.probe import probe
-from joulemark.meters.sampler import PROBE, Sampler
-from joulemark.meters.source import Source
-from joulemark.meters.window import SHORTEST_UPDATES, Window
+import msgspec
+
+from joulemark.meters.idle import idle_of, net_of, with_idle
+from joulemark.meters.meters import open_meters
+from joulemark.meters.window import Window
 from joulemark.record import Kind, Quantity, Record
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
@@ -54,6 +54,7 @@ class Run(Record, frozen=True, kw_only=True):
     joules: Quantity  # gross
     net_joules: Quantity
     scopes: dict[str, Quantity] = {}  # gross joules of each part that has a sensor
+    checks: dict[str, Quantity] = {}  # the same joules by other sensors, never summed
 
 
 class Measured(Record, frozen=True, kw_only=True):
@@ -64,8 +65,9 @@ class Measured(Record, frozen=True, kw_only=True):
     repeat: int  # runs asked for; a failure or a signal ends them early
     runs: tuple[Run, ...]
     median: dict[str, Quantity]
-    idle: dict[str, Quantity]  # "seconds" and "joules" of the window before; empty if not asked for
+    idle: dict[str, Quantity]  # "seconds" and "joules" of the windows before and after; empty if not asked for
     scopes: dict[str, Quantity] = {}  # median gross joules of each part that has a sensor
+    checks: dict[str, Quantity] = {}  # the same by other sensors
 
 
 def measure_command(
@@ -77,24 +79,25 @@ def measure_command(
     it. ``trace`` keeps the raw readings of the sensors. Raises :class:`CannotRun` if the command cannot be started,
     ``ValueError`` if the trace cannot be written.
     """
-    sources, unavailable = probe()
+    began: list[Run] = []
+    stopped = False
     with ExitStack() as held:
-        for source in sources:
-            held.callback(source.close)
-        sampler = _sampler(sources, trace, held)
-
-        def window(name: str) -> Window:
-            return Window(sources, unavailable=unavailable, sampler=sampler, name=name)
-
-        idle = _idle(window, idle_seconds, sources) if idle_seconds > 0 else {}
-        runs: list[Run] = []
-        stopped = False
-        while len(runs) < repeat and not stopped:
-            run, signalled = _run(command, window(f"run {len(runs) + 1}"), idle)
-            runs.append(run)
+        try:
+            meters = held.enter_context(open_meters(trace=trace, sampled=True))
+        except OSError as error:
+            raise ValueError(f"cannot write {trace}: {error.strerror}") from error
+        before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
+        while len(began) < repeat and not stopped:
+            run, signalled = _run(command, meters.window(f"run {len(began) + 1}"))
+            began.append(run)
             stopped = signalled or run.exit_code != 0
-    fields = [name for name in Run.__struct_fields__ if name not in ("exit_code", "scopes")]
+        # Whoever stopped it wants no more waiting.
+        after = meters.idle(idle_seconds, "idle after") if before and not stopped else []
+    idle = idle_of(before, after) if before else {}
+    runs = [msgspec.structs.replace(one, net_joules=net_of(one.joules, one.seconds, idle)) for one in began]
+    fields = [name for name in Run.__struct_fields__ if name not in ("exit_code", "scopes", "checks")]
     median = {name: median_of([getattr(run, name) for run in runs]) for name in fields}
+    first = runs[0]
     return Measured(
         command=tuple(command),
         exit_code=runs[-1].exit_code,
@@ -102,36 +105,13 @@ def measure_command(
         runs=tuple(runs),
         median={**median, "net_joules": with_idle(median["net_joules"], median["seconds"], idle)},
         idle=idle,
-        scopes={scope: median_of([run.scopes[scope] for run in runs]) for scope in runs[0].scopes},
+        scopes={scope: median_of([run.scopes[scope] for run in runs]) for scope in first.scopes},
+        checks={name: median_of([run.checks[name] for run in runs]) for name in first.checks},
     )
 
 
-def _sampler(sources: Sequence[Source], trace: Path | None, held: ExitStack) -> Sampler | None:
-    if not sources and trace is None:
-        return None
-    try:
-        return held.enter_context(Sampler(sources, trace, opener=PROBE))
-    except OSError as error:
-        if trace is None:
-            return None  # no temporary file: the edges are read all the same
-        raise ValueError(f"cannot write {trace}: {error.strerror}") from error
-
-
-def _idle(window: Callable[[str], Window], seconds: float, sources: Sequence[Source]) -> dict[str, Quantity]:
-    """Seconds and joules of an idle window, from equal blocks if they are long enough."""
-    count = IDLE_BLOCKS if seconds >= IDLE_BLOCKS * SHORTEST_BLOCK_SECONDS else 1
-    blocks = []
-    for _ in range(count if sources else 1):
-        with window("idle") as block:
-            if sources:  # without a counter there is nothing to wait for
-                time.sleep(seconds / count)
-        blocks.append(block)
-    too_short = any(seconds < SHORTEST_UPDATES * source.update_seconds for source in sources)
-    return idle_of([one.seconds for one in blocks], [one.joules for one in blocks], too_short=too_short)
-
-
-def _run(command: Sequence[str], window: Window, idle: dict[str, Quantity]) -> tuple[Run, bool]:
-    """One run, and whether a signal came that would have ended this process."""
+def _run(command: Sequence[str], window: Window) -> tuple[Run, bool]:
+    """One run, net of nothing yet, and whether a signal came that would have ended this process."""
     with window:
         status, usage, signalled = _wait(command)
     code = os.waitstatus_to_exitcode(status)
@@ -144,8 +124,9 @@ def _run(command: Sequence[str], window: Window, idle: dict[str, Quantity]) -> t
         ),
         peak_memory_bytes=_peak(usage),
         joules=window.joules,
-        net_joules=net_of(window.joules, window.seconds, idle),
+        net_joules=window.net_joules,
         scopes=window.scopes,
+        checks=window.checks,
     )  # fmt: skip
     return run, signalled
 
@@ -304,6 +285,8 @@ def report_lines(measured: Measured) -> list[str]:
         lines.append(f"  {title:<15} {_told(measured.median[name])}")
         if name == "joules" and len(measured.scopes) > 1:
             lines += [f"    {scope}: {_told(joules)}" for scope, joules in measured.scopes.items()]
+        if name == "joules":
+            lines += [f"    cross-check, {sensor}: {_told(joules)}" for sensor, joules in measured.checks.items()]
     return lines
 
 

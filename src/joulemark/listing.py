@@ -30,15 +30,17 @@ def suites() -> Rows:
 
 
 def meters() -> Rows:
-    """Every source of energy: available with its scope, nested in one, of power alone, or unavailable and why."""
-    from joulemark.meters.probe import absent, probe, probe_power
+    """Every source of energy: available with its scope, nested in another, a cross-check, or unavailable and why."""
+    from joulemark.meters.probe import absent, probe, probe_checks, probe_counters, probe_power
 
     summed, _ = probe()
-    sources, missing = probe(nested=True)
+    sources, missing = probe_counters(nested=True)
     sensors, no_sensors = probe_power()
     paths = [source.path for source in summed]
-    rows = [_meter(source, paths) for source in sources] + [_sensor(sensor) for sensor in sensors]
-    for opened in (*summed, *sources, *sensors):
+    checks = probe_checks(paths)
+    rows = [_meter(source, paths) for source in sources]
+    rows += [_sensor(sensor, paths) for sensor in (*sensors, *checks)]
+    for opened in (*summed, *sources, *sensors, *checks):
         opened.close()
     return rows + [
         {"meter": u.name, "status": "unavailable", "detail": u.reason, "fix": u.fix}
@@ -61,10 +63,17 @@ def _meter(source: Source, summed: list[str]) -> dict[str, Any]:
     return {"meter": source.name, "status": "nested", "detail": f"{where}, never added: {told}", "fix": ""}
 
 
-def _sensor(sensor: PowerSensor) -> dict[str, Any]:
-    """The row of a power sensor: no counter, so two readings make no joules."""
-    told = f"{sensor.scope}, watts refreshed every {sensor.update_seconds:g} s; joules only by sampling"
-    return {"meter": sensor.name, "status": "power only", "detail": told, "fix": ""}
+def _sensor(sensor: PowerSensor, summed: list[str]) -> dict[str, Any]:
+    """The row of a power sensor: summed where its part has no counter, a second opinion where it has one."""
+    from joulemark.meters.nvml import NvmlPower
+
+    told = f"{sensor.scope}, watts refreshed every {sensor.update_seconds:g} s; joules by sampling"
+    if isinstance(sensor, NvmlPower):
+        return {"meter": sensor.name, "status": "cross-check", "detail": f"{told}; never added", "fix": ""}
+    if sensor.path in summed:
+        return {"meter": sensor.name, "status": "available", "detail": told, "fix": ""}
+    return {"meter": sensor.name, "status": "nested", "detail": f"in or around what is counted, never added: {told}",
+            "fix": ""}  # fmt: skip
 
 
 def models() -> Rows:

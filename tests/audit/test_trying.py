@@ -12,7 +12,7 @@ from small_graphs import SHAPE
 from joulemark.audit import trying
 from joulemark.audit.subject import open_subject
 from joulemark.audit.trying import FEWEST_BLOCKS, WINDOWS, Trier, Way, schedule, ways
-from joulemark.benchmark.measuring import Meters
+from joulemark.meters.meters import Meters
 from joulemark.meters.source import timed
 from joulemark.record import Kind, Quantity
 

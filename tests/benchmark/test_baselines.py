@@ -13,9 +13,9 @@ from joulemark.benchmark.attempt import attempt_key
 from joulemark.benchmark.baselines import folder_name, publish, publish_trained, published
 from joulemark.benchmark.chains import chains_of
 from joulemark.benchmark.making import made_key, make_net
-from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.run import run
 from joulemark.benchmark.session import Session
+from joulemark.meters.meters import Meters
 from joulemark.nets.net import Net
 from joulemark.store import sealed
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from joulemark.benchmark import measuring as measuring_module
-from joulemark.benchmark.measuring import Meters, Pair, joules_ratio, joules_values, measure_pairs, screen
+from joulemark.benchmark.measuring import Pair, joules_ratio, joules_values, measure_pairs, screen
 from joulemark.benchmark.suite import Measuring
+from joulemark.meters.meters import Meters
 from joulemark.record import Kind, Quantity
 from joulemark.stats import paired_ratio
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from joulemark.benchmark import pacing
-from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.pacing import measure_pace
+from joulemark.meters.meters import Meters
 from joulemark.meters.source import Unavailable
 from joulemark.record import Kind, Quantity
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from joulemark.benchmark.measuring import Meters, Pair, measure_pairs
+from joulemark.benchmark.measuring import Pair, measure_pairs
 from joulemark.benchmark.suite import Measuring
 from joulemark.check.replay import names_before, replayed
+from joulemark.meters.meters import Meters
 
 
 class Nothing:

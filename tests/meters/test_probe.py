@@ -12,7 +12,7 @@ from powercap import LAYOUTS, Powercap
 
 import joulemark.meters.probe as probe_module
 from joulemark import listing
-from joulemark.meters.probe import device_checks, probe
+from joulemark.meters.probe import device_checks, probe, probe_checks
 from joulemark.meters.rapl import PERMISSION_FIX, find_rapl
 from joulemark.record import Check
 
@@ -72,14 +72,39 @@ def test_doctor_tells_that_the_processor_blurs_its_counters(machine: Powercap, t
     assert "blurred" in rows("available")["rapl package-0"]["detail"]
 
 
-def test_a_sensor_of_power_alone_does_not_count_as_a_counter(machine: Powercap, tmp_path: Path) -> None:
+def jetson(tmp_path: Path) -> None:
     chip = tmp_path / "hwmon/hwmon0"
     chip.mkdir(parents=True)
     files = {"name": "ina3221", "in1_label": "VDD_IN", "in1_input": "5000", "curr1_input": "1000"}
     for file, text in files.items():
         (chip / file).write_text(f"{text}\n")
-    assert rows("available") == {}
-    assert "joules only by sampling" in rows("power only")["ina3221 VDD_IN"]["detail"]
+
+
+def test_power_of_a_part_without_a_counter_is_summed(machine: Powercap, tmp_path: Path) -> None:
+    jetson(tmp_path)
+    sources, _ = probe()
+    assert [source.path for source in sources] == ["wall/module-0"]
+    sources[0].close()
+    assert "joules by sampling" in rows("available")["ina3221 VDD_IN"]["detail"]
+
+
+def test_power_around_a_counter_is_never_added_to_it(machine: Powercap, tmp_path: Path) -> None:
+    LAYOUTS["client"](machine)
+    jetson(tmp_path)
+    descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    sources, _ = probe()
+    assert [source.path for source in sources] == ["wall/platform/package-0"]
+    sources[0].close()
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == descriptors  # the sensor is closed, too
+    assert "never added" in rows("nested")["ina3221 VDD_IN"]["detail"]
+
+
+def test_powers_of_a_counted_board_are_cross_checks_and_of_another_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    sensors = [SimpleNamespace(path=path, close=lambda path=path: closed.append(path)) for path in ("wall/a", "wall/b")]
+    monkeypatch.setattr(probe_module, "find_nvml_power", lambda: (sensors, []))
+    assert probe_checks(["wall/b"]) == sensors[1:]
+    assert closed == ["wall/a"]
 
 
 def test_a_long_fix_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

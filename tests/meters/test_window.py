@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import joulemark.meters.meters as meters_module
 import joulemark.meters.window as window_module
 from joulemark.meters.source import ReadError, Unavailable, timed
 from joulemark.meters.window import Window, measure
@@ -195,11 +196,11 @@ def test_one_scope_twice_is_refused() -> None:
 
 def test_measure_closes_what_it_opened_even_after_an_error(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = Scripted("board", 0, 700), Scripted("board", 0, 700)
-    monkeypatch.setattr(window_module, "probe", lambda: ([good], []))
+    monkeypatch.setattr(meters_module, "probe", lambda: ([good], []))
     with measure() as window:
         clock.sleep(7)
     assert (window.joules.value, good.closed) == (700.0, 1)
-    monkeypatch.setattr(window_module, "probe", lambda: ([bad], []))
+    monkeypatch.setattr(meters_module, "probe", lambda: ([bad], []))
     with pytest.raises(KeyError), measure():
         raise KeyError
     assert bad.closed == 1

@@ -11,11 +11,10 @@ from joulemark.audit.graph import record_graph
 from joulemark.audit.images import Preprocessing, random_images, read_images
 from joulemark.audit.subject import Subject, open_subject
 from joulemark.audit.trying import CALIBRATION, Tried, Trier, ways
-from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.passes import whole_batches
 from joulemark.energy.model import energy_model
 from joulemark.machine import quiet_checks, this_machine, versions
-from joulemark.meters.probe import probe
+from joulemark.meters.meters import open_meters
 from joulemark.record import Check, EnergyReport, Machine, Record, Workload
 
 MOST_IMAGES = 232
@@ -76,16 +75,12 @@ def audit(
         subject.graph, subject.rows(whole_batches(rows[: max(RECORDED, size)], size)), batch_size=size
     )
     energy = energy_model("row-stationary").estimate(workload)
-    sources, unavailable = probe()
     machine = this_machine()
-    try:
+    with open_meters(checked=False) as meters:
         left = 60 * minutes * (1 - RESERVE) - (time.monotonic() - began)
-        trier = Trier(subject, rows, seconds=max(left, 1.0), meters=Meters(sources, unavailable))
+        trier = Trier(subject, rows, seconds=max(left, 1.0), meters=meters)
         everything = ways(subject, machine.cores)
         tried = tuple(trier.try_all(everything, tell))
-    finally:
-        for source in sources:
-            source.close()
     return Audit(
         net=name,
         inputs="random normal numbers" if images is None else _told(images, subject, how),

@@ -17,9 +17,10 @@ from joulemark.backends.onnx import OnnxRuntime
 from joulemark.benchmark.agreement import agreement
 from joulemark.benchmark.free import thread_counts
 from joulemark.benchmark.making import sentence
-from joulemark.benchmark.measuring import Meters, Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
+from joulemark.benchmark.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
 from joulemark.benchmark.passes import cpu_quantity, outputs, whole_batches
 from joulemark.benchmark.suite import Measuring
+from joulemark.meters.meters import Meters
 from joulemark.record import Agreement, Quantity, Ratio, Record
 from joulemark.stats import paired_ratio
 

@@ -13,7 +13,7 @@ from joulemark.benchmark.session import Session
 from joulemark.benchmark.suite import Measuring
 from joulemark.benchmark.workbench import predict
 from joulemark.data.splits import Split
-from joulemark.meters.window import SHORTEST_UPDATES
+from joulemark.meters.replay import SHORTEST_UPDATES
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Made, Quantity, Score, content_key
 from joulemark.rules import pack_bits

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from joulemark.backends.backend import Compiled
 from joulemark.benchmark.suite import Measuring
-from joulemark.meters.source import Source, Unavailable
-from joulemark.meters.window import Window
+from joulemark.meters.meters import Meters
 from joulemark.quantity import scaled
 from joulemark.record import Kind, Quantity, Ratio
 from joulemark.stats import bootstrap_median, paired_ratio
@@ -37,18 +36,6 @@ FIRST_BATCHES = 2
 SCREENING_ROUNDS = 5
 
 Images = NDArray[np.float32]
-
-
-@dataclasses.dataclass(frozen=True)
-class Meters:
-    """The energy counters of this machine, or why there are none."""
-
-    sources: Sequence[Source]
-    unavailable: Sequence[Unavailable]
-
-    def window(self) -> Window:
-        """A window over all counters."""
-        return Window(self.sources, unavailable=self.unavailable)
 
 
 @dataclasses.dataclass

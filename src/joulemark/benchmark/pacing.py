@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemark.backends.backend import Compiled
-from joulemark.benchmark.measuring import Meters
-from joulemark.meters.window import SHORTEST_UPDATES
+from joulemark.meters.meters import Meters
+from joulemark.meters.replay import SHORTEST_UPDATES
 from joulemark.quantity import accumulated, scaled
 from joulemark.record import PacedSide, Quantity
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -322,5 +323,5 @@ def benchmark(
     What is in ``results`` already is not run again. Raises ``ValueError`` for a name that is not known.
     """
     narrow = narrowed(load_suite(suite), techniques=tuple(techniques))
-    session = Session.open(narrow, results)
-    return run(session, chains_of(narrow.techniques, files), listen)
+    with closing(Session.open(narrow, results)) as session:
+        return run(session, chains_of(narrow.techniques, files), listen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -14,13 +15,12 @@ from pathlib import Path
 
 from joulemark.backends.backend import Backend, Compiled, backend
 from joulemark.benchmark.fingerprint import code_digest
-from joulemark.benchmark.measuring import Meters
 from joulemark.benchmark.suite import Suite
 from joulemark.data import load, readers
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel, energy_model
 from joulemark.machine import boot, this_machine, versions
-from joulemark.meters.probe import probe
+from joulemark.meters.meters import Meters, open_meters
 from joulemark.nets.net import Net, builders
 from joulemark.record import Machine, Provenance, content_key
 from joulemark.store import Store
@@ -31,7 +31,7 @@ COMPILED_KEPT = 32
 
 @dataclasses.dataclass
 class Session:
-    """One run of a suite in one process. Data, backends and meters are opened when first needed."""
+    """One run of a suite in one process. Data, backends and meters are opened when first needed; :meth:`close` it."""
 
     suite: Suite
     store: Store
@@ -41,6 +41,7 @@ class Session:
     going: Callable[[float], None] = lambda share: None  # told how much of the step in hand is done
     _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
     _digests: dict[tuple[str, ...], str] = dataclasses.field(default_factory=dict)
+    _held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     @classmethod
     def open(cls, suite: Suite, results: str | Path, *, command: str | None = None, fresh: bool = False) -> Session:
@@ -72,9 +73,12 @@ class Session:
 
     @cached_property
     def meters(self) -> Meters:
-        """The energy counters of this machine."""
-        sources, unavailable = probe()
-        return Meters(sources, unavailable)
+        """The energy sensors of this machine, without cross-checks: those average over a second, windows are short."""
+        return self._held.enter_context(open_meters(checked=False))
+
+    def close(self) -> None:
+        """Close the meters."""
+        self._held.close()
 
     @cached_property
     def training_code(self) -> str:

@@ -162,7 +162,8 @@ def measure(
     ],
     repeat: Annotated[int, typer.Option(min=1, max=10_000, help="Run it so often; the first failure stops.")] = 1,
     idle: Annotated[
-        float, typer.Option(min=0.0, max=3600.0, help="Measure so many idle seconds before, to state net joules too.")
+        float,
+        typer.Option(min=0.0, max=3600.0, help="Measure so many idle seconds before and after, for net joules."),
     ] = 0.0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the report as JSON to this file.")

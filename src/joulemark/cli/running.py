@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +73,7 @@ def run(
     from joulemark.progress import listening
 
     try:
-        with listening(json=json) as listen:
+        with closing(session), listening(json=json) as listen:
             outcome = run_suite(session, chains, listen)
     except KeyboardInterrupt as stop:
         typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)
@@ -112,7 +113,7 @@ def free(
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     session = Session.open(chosen, results)
     try:
-        with listening(json=json) as listen:
+        with closing(session), listening(json=json) as listen:
             run_free(session, listen)
     except KeyboardInterrupt as stop:
         typer.echo("\njoulemark: stopped. What was finished is kept; the same command goes on from there.", err=True)

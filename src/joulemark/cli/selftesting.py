@@ -54,10 +54,10 @@ def selftest_gpu(
 
 def selftest_doctor(*, strict: bool, json: bool) -> int:
     """`doctor --selftest`: the small self-test on every counter there is; the exit code, 3 if strict and none is."""
-    from joulemark.meters.probe import probe
+    from joulemark.meters.probe import probe_counters
     from joulemark.selftest.quick import quick_selftest
 
-    sources, unavailable = probe()
+    sources, unavailable = probe_counters()
     try:
         tests, sentences = quick_selftest(sources, unavailable)
     finally:

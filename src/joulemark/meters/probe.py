@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from joulemark.meters.apple import find_apple, on_apple
 from joulemark.meters.grace import find_grace
 from joulemark.meters.hwmon import HWMON
 from joulemark.meters.ina3221 import find_ina3221
-from joulemark.meters.nvml import find_nvml, processes, throttle_reasons
+from joulemark.meters.nvml import find_nvml, find_nvml_power, processes, throttle_reasons
 from joulemark.meters.powercap import POWERCAP
 from joulemark.meters.rapl import find_rapl
+from joulemark.meters.scope import overlap
 from joulemark.meters.source import PowerSensor, Source, Unavailable
 from joulemark.record import Check
 
 
-def probe(root: Path = POWERCAP, *, nested: bool = False) -> tuple[list[Source], list[Unavailable]]:
+def probe() -> tuple[list[Source | PowerSensor], list[Unavailable]]:
+    """Open what the joules of this machine are summed from: its counters, and power sensors of parts that have none.
+
+    They cover disjoint parts. A power sensor makes joules only with a sampler. The caller closes them.
+    """
+    counters, missing = probe_counters()
+    sensors = [] if on_apple() else probe_power()[0]
+    covered = [counter.path for counter in counters]
+    alone = _kept(sensors, lambda sensor: not any(overlap(sensor.path, path) for path in covered))
+    return [*counters, *alone], missing
+
+
+def probe_checks(paths: Iterable[str]) -> list[PowerSensor]:
+    """Open the power sensors of parts that are counted already: a second opinion. The caller closes them."""
+    counted = set(paths)
+    sensors: list[PowerSensor] = [*find_nvml_power()[0]]
+    return _kept(sensors, lambda sensor: sensor.path in counted)
+
+
+def probe_sampled() -> list[Source | PowerSensor]:
+    """Open all that a sampler may be asked to read: the two above. The caller closes them."""
+    sources, _ = probe()
+    return [*sources, *probe_checks(source.path for source in sources)]
+
+
+def probe_counters(root: Path = POWERCAP, *, nested: bool = False) -> tuple[list[Source], list[Unavailable]]:
     """Open all energy counters: processors and memory below ``root`` (a powercap tree), then NVIDIA boards.
 
     The sources cover disjoint parts of the machine, unless ``nested`` asks for those inside and around them, too. The
@@ -57,6 +84,17 @@ def device_checks() -> list[Check]:
         checks.append(_check(f"{board.name}: alone", others, "no other program holds the board"))
         checks.append(_check(f"{board.name}: clocks", held, "nothing holds the clocks down"))
     return checks
+
+
+def _kept(sensors: Iterable[PowerSensor], wanted: Callable[[PowerSensor], bool]) -> list[PowerSensor]:
+    """The sensors that are wanted; the others are closed."""
+    kept = []
+    for sensor in sensors:
+        if wanted(sensor):
+            kept.append(sensor)
+        else:
+            sensor.close()
+    return kept
 
 
 def _check(name: str, found: tuple[str, ...] | None, good: str) -> Check:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from joulemark.meters.agreement import cross_checked
 from joulemark.meters.counter import CounterTrack, Gap, Implausible, Plain, Reset, Step, Stuck, Wrapped
 from joulemark.meters.trace import Line, SourceFacts, Trace, read_trace
 from joulemark.record import Kind, Quantity, Reading, Record
@@ -68,6 +69,12 @@ class Tally:
     lost_ns: int
     reasons: tuple[tuple[str, str], ...]
     wrapped: bool
+
+
+def joules_of_all(trace: Trace, start_ns: int, stop_ns: int) -> list[Quantity]:
+    """Joules of every source between two instants, in the order of the header; counters are held against powers."""
+    sources = trace.header.sources
+    return cross_checked(sources, [joules_of(trace, place, start_ns, stop_ns) for place in range(len(sources))])
 
 
 def joules_of(trace: Trace, source: int, start_ns: int, stop_ns: int) -> Quantity:
@@ -318,8 +325,8 @@ def replay(path: Path) -> list[Replayed]:
 def _window(
     trace: Trace, line: Line, start_ns: int, stop_ns: int, stored: tuple[Quantity, ...] | None
 ) -> Iterator[Replayed]:
-    for source, facts in enumerate(trace.header.sources):
-        recomputed = joules_of(trace, source, start_ns, stop_ns)
+    every = zip(trace.header.sources, joules_of_all(trace, start_ns, stop_ns), strict=True)
+    for source, (facts, recomputed) in enumerate(every):
         before = stored[source] if stored is not None and source < len(stored) else None
         yield Replayed(
             window=line.name or "",

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.meters.window import SHORTEST_UPDATES
+from joulemark.meters.replay import SHORTEST_UPDATES
 from joulemark.record import Quantity
 from joulemark.stats import t_quantile
 

@@ -1,6 +1,6 @@
 """One window of time: its seconds, and the joules of every part of the machine that has a sensor.
 
-The sources are read at the two edges, and in between by a sampler if there is one. Without it a wrap in between is
+The sources are read at the two edges, and in between by a sampler if there is one. Without it one wrap in between is
 corrected, and a window long enough for two is refused (flag ``gap``). A counter that is refreshed every T seconds is
 read at a random phase of its period at both edges, so the energy of a window at P watts carries a triangular error
 with standard deviation P * T / sqrt(6); that is its random uncertainty. The uncertain gain of the sensor is its
@@ -9,17 +9,18 @@ systematic one: shared by all windows on one device, it cancels in a ratio and b
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from joulemark.meters.probe import probe
-from joulemark.meters.replay import SHORTEST_UPDATES, joules_of, unknown_joules
+from joulemark.meters.idle import idle_of, net_of
+from joulemark.meters.replay import joules_of_all, unknown_joules
 from joulemark.meters.scope import refuse_overlap
-from joulemark.meters.source import ReadError, Source, Unavailable
+from joulemark.meters.source import PowerSensor, ReadError, Source, Unavailable
 from joulemark.meters.trace import SLEPT_NS, Failed, Header, Line, Trace, facts_of, reading_lines, suspended_ns
 from joulemark.quantity import total
 from joulemark.record import Kind, Quantity, Reading
@@ -27,35 +28,38 @@ from joulemark.record import Kind, Quantity, Reading
 if TYPE_CHECKING:
     from joulemark.meters.sampler import Sampler
 
-__all__ = ["SHORTEST_UPDATES", "Window", "measure"]
-
 
 class Window:
     """Measures a block of code: ``with Window(sources) as window: ...``, then ``window.seconds`` and ``window.joules``.
 
     ``sync`` is called at both edges before anything is read, so that work queued on a device ends inside the window
     (for example ``torch.cuda.synchronize``). ``unavailable`` is only told in the reason when there are no joules. With
-    a ``sampler`` of the same sources, its readings count too and the window stands in its trace as ``name``. The
-    sources stay open, and the window may be used again. Raises ``ValueError`` if two sources cover the same part.
+    a ``sampler`` of the same sources and checks, its readings count too and the window stands in its trace as ``name``;
+    power sensors need one. ``checks`` are power sensors of parts that are counted already: they are never summed, but a
+    counter that one of them contradicts is flagged. All stay open, and the window may be used again. Raises
+    ``ValueError`` if two sources cover the same part.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[Source | PowerSensor],
         sync: Callable[[], object] | None = None,
         *,
         unavailable: Sequence[Unavailable] = (),
+        checks: Sequence[PowerSensor] = (),
         sampler: Sampler | None = None,
         name: str = "window",
     ) -> None:
         refuse_overlap(source.path for source in sources)
-        self._sources = tuple(sources)
-        self._facts = tuple(facts_of(source) for source in sources)
+        self._sources = (*sources, *checks)
+        self._summed = len(sources)
+        self._facts = tuple(facts_of(source) for source in self._sources)
         self._sync = sync
         self._unavailable = tuple(unavailable)
         self._sampler = sampler
         self._name = name
-        self._result: tuple[Quantity, dict[str, Quantity]] | None = None
+        self.idle: dict[str, Quantity] = {}
+        self._result: tuple[Quantity, list[Quantity]] | None = None
 
     def __enter__(self) -> Self:
         self._result = None
@@ -76,8 +80,7 @@ class Window:
         if kind is not None:
             # No sync: a broken device would raise again and hide the first error.
             reason = f"the measured block raised {kind.__name__}"
-            unknown = {facts.scope: unknown_joules(facts, reason) for facts in self._facts}
-            self._result = _seconds(None, reason=reason), unknown
+            self._result = _seconds(None, reason=reason), [unknown_joules(facts, reason) for facts in self._facts]
             if self._sampler is not None and self._number is not None:
                 with suppress(OSError):
                     self._sampler.result(self._number, [])  # without a closing edge: no window of the trace
@@ -87,12 +90,11 @@ class Window:
         stop_ns = max(time.perf_counter_ns(), self._start_ns + 1)
         last = [_read(source) for source in self._sources]
         trace = self._sampled(stop_ns, last) or self._edges(stop_ns, last)
-        joules = [joules_of(trace, place, self._start_ns, stop_ns) for place in range(len(self._sources))]
+        joules = joules_of_all(trace, self._start_ns, stop_ns)
         if self._sampler is not None and self._number is not None:
             with suppress(OSError):
                 self._sampler.result(self._number, joules)
-        scopes = {facts.scope: one for facts, one in zip(self._facts, joules, strict=True)}
-        self._result = _seconds((stop_ns - self._start_ns) / 1e9), scopes
+        self._result = _seconds((stop_ns - self._start_ns) / 1e9), joules
 
     def _sampled(self, stop_ns: int, last: Sequence[Reading | Failed]) -> Trace | None:
         """What the sampler has up to here; ``None`` without one, or if its file can no longer be used."""
@@ -123,7 +125,14 @@ class Window:
     @property
     def scopes(self) -> dict[str, Quantity]:
         """Joules of each source by its scope. Raises ``RuntimeError`` while the window is open."""
-        return dict(self._closed()[1])
+        named = zip((facts.scope for facts in self._facts), self._closed()[1], strict=True)
+        return dict(itertools.islice(named, self._summed))
+
+    @property
+    def checks(self) -> dict[str, Quantity]:
+        """Joules of each cross-check by its name and scope. Raises ``RuntimeError`` while the window is open."""
+        named = zip((f"{facts.name}, {facts.scope}" for facts in self._facts), self._closed()[1], strict=True)
+        return dict(itertools.islice(named, self._summed, None))
 
     @property
     def joules(self) -> Quantity:
@@ -131,19 +140,30 @@ class Window:
 
         Raises ``RuntimeError`` while the window is open.
         """
-        return _total(tuple(self._closed()[1].values()), self._unavailable)
+        return _total(self._closed()[1][: self._summed], self._unavailable)
 
-    def _closed(self) -> tuple[Quantity, dict[str, Quantity]]:
+    @property
+    def net_joules(self) -> Quantity:
+        """Joules less what the idle windows before and after used in the same time; see :mod:`joulemark.meters.idle`.
+
+        Unknown if there were none. Raises ``RuntimeError`` while the window is open.
+        """
+        return net_of(self.joules, self.seconds, self.idle)
+
+    def _closed(self) -> tuple[Quantity, list[Quantity]]:
         if self._result is None:
             raise RuntimeError("the window has no result yet: read it after the `with` block")
         return self._result
 
 
 @contextmanager
-def measure(sync: Callable[[], object] | None = None, *, trace: Path | None = None) -> Iterator[Window]:
+def measure(
+    sync: Callable[[], object] | None = None, *, idle_seconds: float = 0.0, trace: Path | None = None
+) -> Iterator[Window]:
     """Measure a block over every energy sensor that this machine has, and close them afterwards.
 
-    With ``trace``, a child process reads them all the time, and that file keeps the raw readings
+    With ``idle_seconds``, the machine is measured idle so long before and after it, too, and ``window.net_joules`` are
+    the joules without that. ``trace`` names a file for the raw readings, which a child process then takes all the time
     (``joulemark replay``). Raises ``OSError`` if it cannot be written.
 
     >>> with measure() as window:
@@ -151,20 +171,17 @@ def measure(sync: Callable[[], object] | None = None, *, trace: Path | None = No
     >>> window.seconds.unit, window.joules.unit
     ('s', 'J')
     """
-    sources, unavailable = probe()
-    with ExitStack() as held:
-        for source in sources:
-            held.callback(source.close)
-        sampler = None
-        if trace is not None:
-            from joulemark.meters.sampler import Sampler
+    from joulemark.meters.meters import open_meters
 
-            sampler = held.enter_context(Sampler(sources, trace))
-        with Window(sources, sync, unavailable=unavailable, sampler=sampler) as window:
+    with open_meters(trace=trace) as meters:
+        before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
+        with meters.window(sync=sync) as window:
             yield window
+        if before:
+            window.idle = idle_of(before, meters.idle(idle_seconds, "idle after"))
 
 
-def _read(source: Source) -> Reading | Failed:
+def _read(source: Source | PowerSensor) -> Reading | Failed:
     """Read once; a failure is returned in words, because one dead meter must not end the measured program."""
     try:
         return source.read()

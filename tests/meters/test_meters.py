@@ -1,0 +1,214 @@
+"""All sensors of a machine together: power sensors that need a sampler, cross-checks, and idle windows around work."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import joulemark.meters.meters as meters_module
+from joulemark.meters.agreement import cross_checked
+from joulemark.meters.idle import Block, idle_of, net_of
+from joulemark.meters.meters import open_meters
+from joulemark.meters.replay import replay
+from joulemark.meters.trace import SourceFacts
+from joulemark.meters.window import measure
+from joulemark.record import Kind, Quantity
+
+JETSON = """
+from pathlib import Path
+from joulemark.meters.ina3221 import find_ina3221
+
+def everything():
+    return find_ina3221(Path(HWMON))[0]
+"""
+
+BOARD = """
+import time
+from joulemark.meters.source import timed
+
+class Counter:
+    name, scope, path = "toy board", "accelerator board toy", "wall/board-toy"
+    unit_joules, modulus, max_watts, update_seconds = 1e-6, None, 200.0, 1e-3
+    gain_uncertainty, citation = 0.05, "made up"
+
+    def read(self):
+        return timed(lambda: time.perf_counter_ns() // 10)  # 100 W
+
+    def close(self):
+        pass
+
+class Power(Counter):
+    name, unit_watts, averaging_seconds = "toy board average power", 1.0, 0.01
+
+    def read(self):
+        return timed(lambda: WATTS)
+
+def counters():
+    return [Counter()], []
+
+def powers():
+    return [Power()]
+
+def everything():
+    return [Counter(), Power()]
+"""
+
+
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Any:
+    (tmp_path / "toy_machine.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "toy_machine", raising=False)
+    monkeypatch.setattr(meters_module, "SAMPLED", "toy_machine:everything")
+    import toy_machine  # type: ignore[import-not-found]
+
+    return toy_machine
+
+
+@pytest.fixture
+def jetson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that draws 5 V at 1 A on its input rail, and has no counter."""
+    chip = tmp_path / "hwmon/hwmon0"
+    chip.mkdir(parents=True)
+    files = {"name": "ina3221", "in1_label": "VDD_IN", "in1_input": "5000", "curr1_input": "1000"}
+    for file, words in files.items():
+        (chip / file).write_text(f"{words}\n")
+    toy = module(tmp_path, monkeypatch, JETSON.replace("HWMON", repr(str(tmp_path / "hwmon"))))
+    monkeypatch.setattr(meters_module, "probe", lambda: (toy.everything(), []))
+    monkeypatch.setattr(meters_module, "probe_checks", lambda paths: [])
+
+
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, watts: int) -> None:
+    """A board whose counter counts 100 W and whose power says ``watts``."""
+    toy = module(tmp_path, monkeypatch, BOARD.replace("WATTS", str(watts)))
+    monkeypatch.setattr(meters_module, "probe", toy.counters)
+    monkeypatch.setattr(meters_module, "probe_checks", lambda paths: toy.powers())
+
+
+@pytest.mark.usefixtures("jetson")
+def test_a_machine_with_power_alone_has_joules_because_it_is_sampled() -> None:
+    with measure() as window:
+        time.sleep(0.8)
+    joules, seconds = window.joules, window.seconds.value
+    assert seconds is not None
+    assert joules.value == pytest.approx(5.0 * seconds, rel=0.01)
+    assert (joules.method, joules.kind) == ("integrated power", Kind.MEASURED)
+    assert joules.random is not None
+    assert joules.random > 0
+
+
+@pytest.mark.usefixtures("jetson")
+def test_what_is_idle_before_and_after_is_taken_off_by_the_librarys_own_measure() -> None:
+    with measure(idle_seconds=0.5) as window:
+        time.sleep(0.6)
+    assert window.joules.value is not None
+    assert window.net_joules.value == pytest.approx(0.0, abs=0.02 * window.joules.value)
+    assert window.idle["seconds"].value == pytest.approx(1.0, rel=0.1)  # both
+    with measure() as window:
+        pass
+    assert window.net_joules.value is None
+    assert "idle" in (window.net_joules.reason or "")
+
+
+def test_a_power_that_agrees_stands_beside_the_counter_and_is_not_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board(tmp_path, monkeypatch, watts=101)
+    trace = tmp_path / "trace.jsonl"
+    with measure(trace=trace) as window:
+        time.sleep(0.8)
+    seconds = window.seconds.value or 0.0
+    assert window.joules.value == pytest.approx(100 * seconds, rel=0.01)
+    assert "disagrees" not in window.joules.flags
+    ((name, power),) = window.checks.items()
+    assert name == "toy board average power, accelerator board toy"
+    assert power.value == pytest.approx(101 * seconds, rel=0.02)
+    assert list(window.scopes) == ["accelerator board toy"]
+    assert [one.same for one in replay(trace)] == [True, True]
+
+
+def test_a_power_that_contradicts_flags_the_counter_and_the_trace_says_so_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board(tmp_path, monkeypatch, watts=60)
+    trace = tmp_path / "trace.jsonl"
+    with measure(trace=trace) as window:
+        time.sleep(0.8)
+    assert "disagrees" in window.joules.flags
+    replayed = replay(trace)
+    assert [one.same for one in replayed] == [True, True]
+    assert "disagrees" in replayed[0].recomputed.flags
+
+
+def test_without_cross_checks_counters_need_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board(tmp_path, monkeypatch, watts=60)
+    with open_meters(checked=False) as meters:
+        assert (len(meters.sources), meters.checks, meters.sampler) == (1, [], None)
+    with open_meters() as meters:
+        assert meters.sampler is not None
+
+
+FACTS = {"scope": "board", "path": "wall/board", "max_watts": 500.0, "update_seconds": 0.1, "citation": "made up"}
+COUNTER = SourceFacts(name="counter", kind="counter", unit=1e-3, **FACTS)  # type: ignore[arg-type]
+AVERAGE = SourceFacts(name="average", kind="power", unit=1e-3, averaging_seconds=1.0, **FACTS)  # type: ignore[arg-type]
+
+
+def joules(value: float | None, random: float = 0.0, flags: tuple[str, ...] = ()) -> Quantity:
+    return Quantity(value=value, unit="J", kind=Kind.MEASURED, method="x", scope="board", source="x", random=random,
+                    flags=flags, reason=None if value is not None else "lost")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "counted", "integrated", "flagged"),
+    [
+        (AVERAGE, joules(1000), joules(1060), True),
+        (AVERAGE, joules(1000), joules(940), True),
+        (AVERAGE, joules(1000), joules(1040), False),  # within 5 %
+        (AVERAGE, joules(1000, random=30), joules(1060, random=30), False),  # cannot be told: 2 x 42
+        (AVERAGE, joules(1000), joules(None), False),
+        (AVERAGE, joules(None), joules(1000), False),
+        (AVERAGE, joules(1000), joules(1500, flags=("too_short",)), False),
+        (msgspec.structs.replace(AVERAGE, averaging_seconds=None), joules(1000), joules(1500), False),  # instant power
+        (msgspec.structs.replace(AVERAGE, path="wall/other"), joules(1000), joules(1500), False),
+    ],
+)
+def test_who_contradicts(facts: SourceFacts, counted: Quantity, integrated: Quantity, flagged: bool) -> None:
+    one, other = cross_checked([COUNTER, facts], [counted, integrated])
+    assert ("disagrees" in one.flags) == flagged
+    assert other == integrated
+
+
+def blocks(*watts: float) -> list[Block]:
+    second = Quantity(value=2.0, unit="s", kind=Kind.MEASURED, method="clock", scope="x", source="x")
+    return [Block(second, joules(2.0 * one)) for one in watts]
+
+
+def test_idle_before_and_after_are_one_power_and_a_drift_widens_it_and_is_flagged() -> None:
+    steady = idle_of(blocks(9, 10, 11), blocks(11, 10, 9))
+    assert (steady["seconds"].value, steady["joules"].value, steady["joules"].flags) == (12.0, 120.0, ())
+    assert steady["joules"].random == pytest.approx(math.sqrt(0.8) / math.sqrt(6) * 12)  # s of 9 10 11 11 10 9
+    drifted = idle_of(blocks(9, 10, 11), blocks(19, 20, 21))
+    assert drifted["joules"].flags == ("idle_drift",)
+    assert drifted["joules"].random > 5 * steady["joules"].random
+    assert "idle_drift" in net_of(joules(100.0), steady["seconds"], drifted).flags
+    assert idle_of(blocks(10, 10.1, 9.9), blocks(10.3, 10.4, 10.2))["joules"].flags == ()  # 3 %
+
+
+def test_of_short_idle_windows_the_uncertainties_add_in_squares() -> None:
+    second = blocks(1)[0].seconds
+    one = idle_of([Block(second, joules(20.0, random=3.0))], [Block(second, joules(24.0, random=4.0))])["joules"]
+    assert (one.value, one.random, one.count) == (44.0, 5.0, None)
+
+
+def test_two_windows_of_ten_blocks_have_the_narrower_quantile() -> None:
+    second = blocks(1)[0].seconds
+    for after, quantile in (([], 2.262), (blocks(*[9, 11] * 5), 2.093)):
+        idle = idle_of(blocks(*[9, 11] * 5), after)
+        net = net_of(joules(100.0), second, idle)
+        assert net.random is not None
+        assert net.high == pytest.approx(net.value + quantile * net.random)
