@@ -222,10 +222,10 @@ def with_control(results: Results, backend: str, batch_size: int, ratio: Ratio) 
     return msgspec.structs.replace(results, trials=trials)
 
 
-def with_joules(results: Results) -> Results:
+def with_joules(results: Results, flags: tuple[str, ...] = ()) -> Results:
     """The same results as if a counter had measured half the joules of the baseline for the fast technique."""
-    measured = quantity(1.0, "J/input", Kind.MEASURED)
-    half = quantity(0.5, "J/input", Kind.MEASURED)
+    measured = msgspec.structs.replace(quantity(1.0, "J/input", Kind.MEASURED), flags=flags)
+    half = msgspec.structs.replace(quantity(0.5, "J/input", Kind.MEASURED), flags=flags)
     ratio = Ratio(value=2.0, low=1.9, high=2.1, count=12)
 
     def metered(record: Trial) -> Trial:

@@ -7,6 +7,7 @@ from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, w
 
 from joulemark.record import Ratio
 from joulemark.report.board import build_board, other_views
+from joulemark.report.facts import provenance
 from joulemark.report.standing import places
 from joulemark.rules import BASELINE
 from joulemark.stats import paired_ratio
@@ -82,6 +83,15 @@ def test_test_bound_above_the_limit_is_a_flag_not_a_choice():
     row = row_of(view_of(make_results(settings), "seconds"), FAST.technique)
     assert row.status == "ranked"
     assert row.flags == (f"test bound {row.test.bound:.2f} exceeds the limit",)
+
+
+def test_what_the_meter_says_of_its_joules_stands_in_the_rows_of_the_joules_board_and_on_the_page():
+    results = with_joules(make_results(), flags=("gain_unknown", "disagrees"))
+    view = view_of(results, "joules")
+    assert "meter: gain unknown, disagrees" in row_of(view, FAST.technique).flags
+    assert "meter: gain unknown, disagrees" in row_of(view, BASELINE).flags
+    assert not any(flag.startswith("meter:") for flag in row_of(view_of(results, "seconds"), FAST.technique).flags)
+    assert ("Flags", "disagrees: the counter and the power of the same board differ by over 5 %") in provenance(results)
 
 
 def test_measured_joules_without_a_counter_says_why():

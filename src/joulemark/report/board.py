@@ -28,6 +28,7 @@ from joulemark.report.costs import (
 )
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, places
+from joulemark.report.words import meter_flag
 from joulemark.rules import (
     BASELINE,
     Board,
@@ -244,6 +245,7 @@ def winner_row(
             *winner_flags(results, chosen, test, len(pairs), limit_points),
             *missing_flags(pairs, board, batch_size),
             *(unsteady_flags([candidate for _, candidate in pairs], batch_size) if board.needs_real else ()),
+            *meter_flags(homes, board),
             *seal_flags(results, chosen.attempts, [trial for pair in pairs for trial in pair]),
         ),
         reason=reason,
@@ -276,6 +278,14 @@ def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
     """How often a technique that otherwise finished did fail."""
     count = sum(failure.technique == technique for failure in results.failures)
     return (f"{count} failed {'step' if count == 1 else 'steps'}",) if count else ()
+
+
+def meter_flags(homes: Sequence[Timing | None], board: Board) -> tuple[str, ...]:
+    """On the board of measured joules, what the meter said of the windows; the page tells what each word means."""
+    if board.cost != "joules":
+        return ()
+    told = dict.fromkeys(flag for timing in homes if timing is not None for flag in timing.joules.flags)
+    return (f"meter: {', '.join(meter_flag(flag) for flag in told)}",) if told else ()
 
 
 def seal_flags(results: Results, attempts: Sequence[str], trials: Sequence[Trial] = ()) -> tuple[str, ...]:
@@ -341,7 +351,11 @@ def baseline_row(results: Results, board: Board, cost: float | None, batch_size:
         ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(trials)),
         cost=cost,
         backend=" or ".join(references(trials, batch_size)) or None if board.needs_real else None,
-        flags=(*(unsteady_flags(trials, batch_size) if board.needs_real else ()), *seal_flags(results, (), trials)),
+        flags=(
+            *(unsteady_flags(trials, batch_size) if board.needs_real else ()),
+            *meter_flags([home_timing(trial, batch_size) for trial in trials], board),
+            *seal_flags(results, (), trials),
+        ),
         test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
         execution="real",
         making=making_total(results.attempts_of.get(BASELINE, []), BASELINE),

@@ -11,7 +11,7 @@ from joulemark.record import Ratio, Timing
 from joulemark.report.board import Results, references
 from joulemark.report.costs import energy_of, home_timing, timing_at
 from joulemark.report.rows import BoardView
-from joulemark.report.words import backend_name, sentence_case, with_prefix
+from joulemark.report.words import METER_FLAGS, backend_name, meter_flag, sentence_case, with_prefix
 from joulemark.rules import BASELINE
 from joulemark.stability import CONTROL_WARNINGS, control_warnings, warnings
 
@@ -189,7 +189,11 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         if isinstance(value, str | int | float)  # tables of a technique's inner steps stay in the raw records
     ]
     checks = [f"{c.name}: {c.detail}" for o in origins for c in o.checks if c.ok is False]
-    flags = [flag for timing in all_timings(results) for flag in timing.seconds.flags]
+    flags = [
+        f"{meter_flag(flag)}: {METER_FLAGS[flag]}" if flag in METER_FLAGS else flag
+        for timing in all_timings(results)
+        for flag in (*timing.seconds.flags, *timing.joules.flags)
+    ]
     lines: list[tuple[str, list[str]]] = [
         ("Command", [results.command]),
         ("Hardware class", [results.hardware_class]),

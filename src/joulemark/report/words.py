@@ -15,7 +15,30 @@ BACKENDS = {
     "binary": "binary kernels",
     "cuda": "CUDA",
 }
+METER_FLAGS = {
+    "too_short": "the window is under 20 updates of the meter",
+    "wrapped": "the counter passed its end and began anew; corrected",
+    "reset": "the counter was reset",
+    "gap": "the counter was not read for so long that it may have wrapped unseen",
+    "implausible": "the counter rose faster than the part can use energy",
+    "stuck": "the counter stood still",
+    "unread": "the meter could not be read",
+    "suspended": "the machine slept",
+    "starved": "the sampler was kept from reading",
+    "disagrees": "the counter and the power of the same board differ by over 5 %",
+    "idle_drift": "idle power was another before than after",
+    "gain_unknown": "nobody knows how far the meter's scale is off",
+    "system_model": "the operating system's estimate of what the chip uses, not a measurement",
+    "energy_filtered": "the processor blurs its counter on purpose (SGX)",
+    "drift": "joules per iteration changed within the window",
+}
+"""What a meter says of its joules: the word in a record, and what it means."""
 PREFIXES = {0: "", -1: "m", -2: "µ", -3: "n", -4: "p", 1: "k", 2: "M", 3: "G"}
+
+
+def meter_flag(flag: str) -> str:
+    """Name of a meter's flag in prose: "gain unknown"."""
+    return flag.replace("_", " ")
 
 
 def backend_name(backend: str) -> str:
