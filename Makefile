@@ -13,15 +13,15 @@ test: .venv/dev  ## all tests; those whose data or browser are missing are count
 	$(BIN)/python -m pytest
 
 check: .venv/dev  ## lint, types, the direction of imports, and results and words that claim no more than was measured
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/joulemark check results $(addprefix --words ,$(wildcard *.md docs/*.md) pyproject.toml)
 
 format: .venv/dev
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
 
 clean:
 	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

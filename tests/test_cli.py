@@ -261,6 +261,14 @@ def test_strict_is_decided_by_whether_there_is_a_counter(monkeypatch, capsys, th
     assert ("Joules can be measured here." in capsys.readouterr().out) == there
 
 
+@pytest.mark.parametrize("shape", ["inf,3,3", "nan,3,3", "3,16.5,16", "3,0,4", "3;4", ""])
+def test_an_odd_shape_is_one_sentence(tmp_path, shape):
+    done = joulemark("audit", "none.onnx", "--shape", shape, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"joulemark: --shape {shape}: give ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_explain_prints_what_its_json_says(tmp_path):
     known = json.loads(joulemark("explain", "int8", "--json", cwd=tmp_path).stdout)
     assert {one["backend"]: one["execution"] for one in known["executions"]}["onnxruntime"] == "real"

@@ -223,7 +223,7 @@ class Paced(Record, frozen=True, kw_only=True):
     window_seconds: float  # of one window; a block is baseline, candidate, candidate, baseline, or turned inside out
     candidate: PacedSide
     baseline: PacedSide
-    idle_joules_per_hour: Quantity  # nothing running; gross
+    idle_joules_per_hour: Quantity  # nothing running, before and after; gross
     busy_ratio: float  # busy seconds of the baseline over those of the candidate
     blocks: tuple[tuple[float, float, float], ...] = ()  # busy seconds per input: baseline, candidate, baseline
     busy: Ratio | None = None  # the ratio of the blocks; None: too few for an interval

@@ -30,6 +30,9 @@ def test_a_file_tells_shape_layout_and_batch(tmp_path):
         (lambda p: "no_such_module_at_all:f", None, "cannot import"),
         (lambda p: "small_graphs:build_nothing", None, "returned int, not a torch module"),
         (lambda p: "small_graphs:build_badly", None, "raised KeyError"),
+        (lambda p: "sys:exit", None, r"sys:exit\(\) raised SystemExit"),
+        (lambda p: "..:f", None, "cannot import ..:f: TypeError"),
+        (lambda p: ":f", None, "cannot import :f: ValueError"),
         (lambda p: "small_graphs:build", (3, 50, 50), "does not run on inputs of shape"),
     ],
 )

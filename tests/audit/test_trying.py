@@ -89,6 +89,12 @@ def test_five_minutes_hold_with_and_without_a_counter(monkeypatch, subject, sour
         assert now > 0.7 * 255.0  # and it is used: a counter tells more of a long window
 
 
+def test_a_net_without_finite_outputs_is_refused_with_what_to_look_at(subject):
+    rows = np.full((4, *SHAPE), np.nan, np.float32)
+    with pytest.raises(ValueError, match=r"not finite .* --scale, --mean and --std"):
+        Trier(subject, rows, seconds=60.0, meters=Meters([], []))
+
+
 def test_with_a_counter_joules_are_known(subject):
     rows = np.random.default_rng(0).standard_normal((4, *SHAPE), dtype=np.float32)
     trier = Trier(subject, rows, seconds=60.0, meters=Meters([TenWatts()], []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,9 @@ from powercap import LAYOUTS, Powercap
 
 import joulemark.meters.probe as probe_module
 from joulemark import listing
-from joulemark.meters.probe import device_checks, probe, probe_checks
+from joulemark.meters.probe import GROUP, device_checks, probe, probe_checks
 from joulemark.meters.rapl import PERMISSION_FIX, find_rapl
+from joulemark.meters.source import Unavailable
 from joulemark.record import Check
 
 
@@ -105,6 +107,37 @@ def test_powers_of_a_counted_board_are_cross_checks_and_of_another_are_closed(mo
     monkeypatch.setattr(probe_module, "find_nvml_power", lambda: (sensors, []))
     assert probe_checks(["wall/b"]) == sensors[1:]
     assert closed == ["wall/a"]
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, **entries: Any) -> None:
+    points = [SimpleNamespace(name=name, value=f"a_package:{name}", load=lambda one=one: one)
+              for name, one in entries.items()]  # fmt: skip
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: points if group == GROUP else [])
+
+
+def test_other_packages_bring_counters_of_parts_that_are_not_counted_yet(
+    machine: Powercap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LAYOUTS["client"](machine)
+    closed: list[str] = []
+    new, known = (
+        SimpleNamespace(name=path, scope=path, path=path, close=lambda path=path: closed.append(path))
+        for path in ("wall/board-x", "wall/platform/package-0/core")
+    )
+    missing = Unavailable("x", "no such board", "buy one")
+
+    def broken() -> None:
+        raise OSError("no bus")
+
+    installed(monkeypatch, good=lambda: ([new, known], [missing]), worse=broken)
+    sources, unavailable = probe()
+    assert [source.path for source in sources] == ["wall/platform/package-0", "wall/board-x"]
+    assert closed == ["wall/platform/package-0/core"]
+    assert unavailable[-2:] == [
+        missing,
+        Unavailable("worse", "a_package:worse raised OSError: no bus", "repair or remove the package that brings it"),
+    ]
+    sources[0].close()
 
 
 def test_a_long_fix_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,13 +139,13 @@ def _built(name: str) -> nn.Module:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
+    try:  # it is the user's code, which may raise anything, or leave
         build: Any = getattr(importlib.import_module(place), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot import {name}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"cannot import {name}: {type(error).__name__}: {error}") from error
     try:
         module = build()
-    except Exception as error:  # it is the user's code, which may raise anything
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{name}() raised {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name}() returned {type(module).__name__}, not a torch module")

@@ -128,6 +128,11 @@ class Trier:
         most = max(FEWEST_COMPARED, int(AGREEMENT_SHARE * seconds / self.each))
         self.compared = others[:most]
         self.expected = outputs(self.baseline, self.compared, self.size)
+        if not np.isfinite(self.expected).all():
+            raise ValueError(
+                f"{subject.name} gives outputs that are not finite (NaN or infinity) on these inputs, so nothing can be"
+                " compared with it: check the file, and that --scale, --mean and --std are those it was trained with"
+            )
 
     def try_all(self, everything: Sequence[Way], tell: Callable[[str], None]) -> Iterator[Tried]:
         """Try the ways in their order; each gets an equal share of the time that is left."""

@@ -67,13 +67,13 @@ def measure_pace(
     """Send inputs at a fixed rate in three blocks: baseline, candidate, candidate, baseline, or the candidate outside.
 
     A window lasts ``seconds``, or as long as two inputs or the least updates of an energy counter take if that is
-    longer; all windows of a net together see the images in turn. Before the blocks comes a window with nothing running,
-    if there is an energy counter.
+    longer; all windows of a net together see the images in turn. Before and after the blocks comes a window with
+    nothing running, if there is an energy counter.
     """
     updates = max((SHORTEST_UPDATES * source.update_seconds for source in meters.sources), default=0.0)
     count = max(FEWEST_INPUTS, round(max(seconds, updates) * inputs_per_second))
     length = count / inputs_per_second
-    idle = _idle(length if meters.sources else 0.0, meters)
+    idle = [_idle(length if meters.sources else 0.0, meters)]
     rng = np.random.default_rng(order_seed)
     nets = {"baseline": baseline, "candidate": candidate}
     visits: dict[str, list[Visit]] = {"baseline": [], "candidate": []}
@@ -86,8 +86,9 @@ def measure_pace(
             first = len(visits[name]) * count
             singles = [images[number % len(images)][None] for number in range(first, first + count)]
             visits[name].append(_visit(nets[name], singles, inputs_per_second, meters))
+    idle.append(_idle(length if meters.sources else 0.0, meters))
     blocks = _blocks(visits["baseline"], visits["candidate"], count)
-    return Pace(length, _side(visits["candidate"]), _side(visits["baseline"]), _hourly([idle], length), blocks)
+    return Pace(length, _side(visits["candidate"]), _side(visits["baseline"]), _hourly(idle, 2 * length), blocks)
 
 
 def _blocks(

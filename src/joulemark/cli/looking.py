@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,9 +135,10 @@ def audit(
     from joulemark.audit.terminal import as_renderables
 
     how = Preprocessing(scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std), bgr=bgr)
-    row = None if shape is None else tuple(int(size) for size in _numbers("--shape", shape) or ())
-    if row is not None and min(row, default=0) < 1:
+    sizes = _numbers("--shape", shape)
+    if sizes is not None and not all(size.is_integer() and size >= 1 for size in sizes):
         raise Refused(f"--shape {shape}: give whole numbers of at least 1, as 3,224,224")
+    row = None if sizes is None else tuple(int(size) for size in sizes)
     try:
         found = audited(
             net, images, how=how, shape=row, minutes=minutes, tell=lambda line: typer.echo(f"  {line}", err=True)
@@ -212,6 +214,9 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise Refused(f"{option} {text}: give numbers separated by commas") from error
+    if not all(math.isfinite(number) for number in numbers):
+        raise Refused(f"{option} {text}: give finite numbers")
+    return numbers

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from joulemark.meters.apple import find_apple, on_apple
 from joulemark.meters.grace import find_grace
@@ -14,8 +15,13 @@ from joulemark.meters.nvml import find_nvml, find_nvml_power, processes, throttl
 from joulemark.meters.powercap import POWERCAP
 from joulemark.meters.rapl import find_rapl
 from joulemark.meters.scope import overlap
-from joulemark.meters.source import PowerSensor, Source, Unavailable
+from joulemark.meters.source import PowerSensor, Sensor, Source, Unavailable
 from joulemark.record import Check
+
+GROUP = "joulemark.meters"
+"""Entry points of other packages that bring counters."""
+
+T = TypeVar("T", bound=Sensor)
 
 
 def probe() -> tuple[list[Source | PowerSensor], list[Unavailable]]:
@@ -44,17 +50,37 @@ def probe_sampled() -> list[Source | PowerSensor]:
 
 
 def probe_counters(root: Path = POWERCAP, *, nested: bool = False) -> tuple[list[Source], list[Unavailable]]:
-    """Open all energy counters: processors and memory below ``root`` (a powercap tree), then NVIDIA boards.
+    """Open all energy counters: processors and memory below ``root`` (a powercap tree), NVIDIA boards, those of others.
 
-    The sources cover disjoint parts of the machine, unless ``nested`` asks for those inside and around them, too. The
-    caller closes them.
+    The sources cover disjoint parts of the machine, unless ``nested`` asks for those inside and around them, too. An
+    installed package adds counters by an entry point of the group ``joulemark.meters``: a function without arguments
+    that returns what this one does. The caller closes them.
     """
-    if on_apple():
-        apple, no_apple = find_apple()
-        return [*apple], no_apple
-    zones, no_zones = find_rapl(root, nested=nested)
-    boards, no_boards = find_nvml()
-    return [*zones, *boards], [*no_zones, *no_boards]
+    ours: list[tuple[Sequence[Source], Sequence[Unavailable]]]
+    ours = [find_apple()] if on_apple() else [find_rapl(root, nested=nested), find_nvml()]
+    sources = [source for found, _ in ours for source in found]
+    taken = [source.path for source in sources]
+    others, no_others = _find_others()
+    sources += _kept(others, lambda other: nested or not any(overlap(other.path, path) for path in taken))
+    return sources, [*(one for _, missing in ours for one in missing), *no_others]
+
+
+def _find_others() -> tuple[list[Source], list[Unavailable]]:
+    """Counters of installed packages; one that fails is told, and must not hide ours."""
+    from importlib.metadata import entry_points  # slow to import
+
+    sources: list[Source] = []
+    missing: list[Unavailable] = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found, absent_ones = entry.load()()
+        except Exception as error:  # noqa: BLE001  (another package's code, which may raise anything)
+            reason = f"{entry.value} raised {type(error).__name__}: {error}"
+            missing.append(Unavailable(entry.name, reason, "repair or remove the package that brings it"))
+            continue
+        sources += found
+        missing += absent_ones
+    return sources, missing
 
 
 def probe_power(root: Path = HWMON, *, nested: bool = False) -> tuple[list[PowerSensor], list[Unavailable]]:
@@ -86,14 +112,14 @@ def device_checks() -> list[Check]:
     return checks
 
 
-def _kept(sensors: Iterable[PowerSensor], wanted: Callable[[PowerSensor], bool]) -> list[PowerSensor]:
-    """The sensors that are wanted; the others are closed."""
+def _kept(found: Iterable[T], wanted: Callable[[T], bool]) -> list[T]:
+    """Those that are wanted; the others are closed."""
     kept = []
-    for sensor in sensors:
-        if wanted(sensor):
-            kept.append(sensor)
+    for one in found:
+        if wanted(one):
+            kept.append(one)
         else:
-            sensor.close()
+            one.close()
     return kept
 
 

@@ -85,6 +85,7 @@ class Sampler:
         self._opener = opener
         self._period_seconds = period_seconds or poll_seconds(sources)
         self._child: subprocess.Popen[bytes] | None = None
+        self._began = False
         self._windows = self._open = 0
 
     def __enter__(self) -> Self:
@@ -129,6 +130,11 @@ class Sampler:
         """Process id of the child; ``None`` if there is none."""
         return None if self._child is None else self._child.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child has begun to read and still runs."""
+        return self._began and self._child is not None and self._child.poll() is None
+
     def opened(self, start_ns: int, name: str, readings: Sequence[Reading | Failed]) -> int:
         """Write the opening edge of a window, one reading a source; the number of the window."""
         self._windows += 1
@@ -167,7 +173,9 @@ class Sampler:
         if self._child.stdin is not None and self._child.stdout is not None:
             self._child.stdin.write(json.dumps(spec).encode() + b"\n")
             self._child.stdin.flush()
-            select.select([self._child.stdout], [], [], START_SECONDS)  # a byte when it has begun, or its end
+            # A byte when it has begun, or its end.
+            ready, _, _ = select.select([self._child.stdout], [], [], START_SECONDS)
+            self._began = bool(ready) and os.read(self._child.stdout.fileno(), 1) != b""
 
     def _edge(self, readings: Sequence[Reading | Failed]) -> list[Line]:
         return [line for source, reading in enumerate(readings) for line in reading_lines(source, [reading])]

@@ -6,10 +6,9 @@ import itertools
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from joulemark.meters.counter import CounterTrack, First, Plain, Wrapped
-from joulemark.meters.source import ReadError, Source
+from joulemark.meters.source import PowerSensor, ReadError, Source
 from joulemark.record import Reading
 from joulemark.selftest.load import Load
 
@@ -20,19 +19,6 @@ EVERY_SECONDS = 0.002
 
 PATIENCE_UPDATES = 50
 """A counter that does not move for so many update periods stands still."""
-
-
-class Power(Protocol):
-    """A power field: what a self-test asks of it."""
-
-    @property
-    def unit_watts(self) -> float:
-        """Watts of one raw unit."""
-        ...
-
-    def read(self) -> Reading:
-        """Raw power now."""
-        ...
 
 
 class Clock:
@@ -53,7 +39,7 @@ class Bench:
 
     board: str  # UUID
     counter: Source
-    powers: dict[str, Power]
+    powers: dict[str, PowerSensor]
     load: Load
     clock: Clock = field(default_factory=Clock)
     pace: float = 1.0

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 import statistics
-import subprocess
-import sys
-import time
 from typing import Any
 
-from joulemark.meters.nvml import NvmlBoard
+from joulemark.meters.meters import SAMPLED
+from joulemark.meters.sampler import Sampler
 from joulemark.meters.source import ReadError
-from joulemark.selftest.bench import Bench, Trace
+from joulemark.selftest.bench import Bench, Busy, Trace
 from joulemark.selftest.instrument import facts
 from joulemark.selftest.load import CNN, CONSTANT, PINK, WIDE, ZEROS
 from joulemark.selftest.outcome import Found, below
@@ -97,7 +94,7 @@ def data(bench: Bench) -> Found:
 
 
 def overhead(bench: Bench) -> Found:
-    """V9: joules and seconds of a step while another process polls the counter, or does not."""
+    """V9: joules and seconds of a step while our sampler reads the board, or does not."""
     rates = list(POLLS) * 3
     random.Random(SEED).shuffle(rates)  # noqa: S311  (an order, not a secret)
     found: dict[float | None, list[tuple[float | None, float]]] = {rate: [] for rate in POLLS}
@@ -111,49 +108,25 @@ def overhead(bench: Bench) -> Found:
         figures[f"seconds_ratio_{rate}_s"] = _ratio(seconds[rate], seconds[None])
     energy, slower = figures["joules_ratio_0.05_s"], figures["seconds_ratio_0.05_s"]
     return [
-        below("joules of a step, polled each 0.05 s / not - 1", None if energy is None else energy - 1, 0.002),
-        below("seconds of a step, polled each 0.05 s / not - 1", None if slower is None else slower - 1, 0.002),
+        below("joules of a step, sampled each 0.05 s / not - 1", None if energy is None else energy - 1, 0.002),
+        below("seconds of a step, sampled each 0.05 s / not - 1", None if slower is None else slower - 1, 0.002),
     ], figures
 
 
 def _polled(bench: Bench, rate: float | None) -> tuple[float | None, float]:
-    """Joules and seconds of a step while a child polls at a rate."""
-    child = None if rate is None else _poller(bench.board, rate)
-    try:
+    """Joules and seconds of a step while our sampler reads counter and powers at a rate, as ``measure`` has it do."""
+    if rate is None:
+        return _step(bench.work(CNN, 5))
+    with Sampler([bench.counter, *bench.powers.values()], period_seconds=rate, opener=SAMPLED) as sampler:
+        began = sampler.alive
         busy = bench.work(CNN, 5)
-    finally:
-        if child is not None:
-            died = child.poll() is not None
-            child.kill()
-            child.communicate()
-    if child is not None and died:
-        raise ReadError("the process that polls the counter ended early")
+        if not (began and sampler.alive):
+            raise ReadError("the sampler " + ("ended early" if began else "did not start"))
+    return _step(busy)
+
+
+def _step(busy: Busy) -> tuple[float | None, float]:
     return busy.joules_per_step, busy.seconds / busy.iterations
-
-
-def _poller(board: str, rate: float) -> subprocess.Popen[str]:
-    """A process that reads the counter of a board at a rate, when its first reading is done."""
-    program = "import sys; from joulemark.selftest.disturbance import poll; poll(sys.argv[1], float(sys.argv[2]))"
-    child = subprocess.Popen([sys.executable, "-c", program, board, str(rate)], stdout=subprocess.PIPE, text=True)  # noqa: S603
-    assert child.stdout is not None  # noqa: S101  (it is a pipe)
-    if child.stdout.readline() != "ready\n":
-        child.communicate()
-        raise ReadError("the process that polls the counter did not start")
-    return child
-
-
-def poll(board: str, rate: float) -> None:
-    """Read the counter of a board again and again: the body of the child."""
-    source = NvmlBoard(importlib.import_module("pynvml"), board)
-    try:
-        source.read()
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        while True:
-            source.read()
-            time.sleep(rate)
-    except ReadError as error:
-        sys.exit(str(error))
 
 
 def _median(values: list[float | None]) -> float | None:

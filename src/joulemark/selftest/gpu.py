@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from joulemark.meters.nvml import find_nvml, find_nvml_power
-from joulemark.selftest.bench import Bench, Power
+from joulemark.meters.source import PowerSensor
+from joulemark.selftest.bench import Bench
 from joulemark.selftest.load import TorchLoad
 
 
@@ -27,6 +28,6 @@ def open_bench() -> Bench:
             reasons.append(str(error))
             continue
         sensors, _ = find_nvml_power()
-        powers: dict[str, Power] = {one.kind: one for one in sensors if one.uuid == board.uuid}
+        powers: dict[str, PowerSensor] = {one.kind: one for one in sensors if one.uuid == board.uuid}
         return Bench(board=board.uuid, counter=board, powers=powers, load=load)
     raise CannotTest("; ".join(dict.fromkeys(reasons)))
