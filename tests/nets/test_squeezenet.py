@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from joulemark.nets.net import Net
-from joulemark.nets.squeezenet import squeezenet
+from joulemark.nets.squeezenet import Bypass, Fire, FireSizes, fire_sizes, squeezenet
 
 WEIGHTS = "weights/squeezenet_v1.0_deepcompressed_decoded_f32.npz"
 NAMES = {"conv1x1_1": "squeeze", "conv1x1_2": "expand1x1", "conv3x3_2": "expand3x3", "conv_final": "conv10"}
@@ -36,9 +36,55 @@ def test_counts(options, parameters, macs):
     assert counter.get_total_flops() / 2 == pytest.approx(macs, rel=2e-3)
 
 
-def test_another_version_is_refused():
-    with pytest.raises(ValueError, match=r"version of SqueezeNet '1\.2'"):
-        Net.new("squeezenet", (3, 227, 227), seed=0, version="1.2")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"version": "1.2"}, r"version of SqueezeNet '1\.2'"),
+        ({"bypass": "both"}, "bypass 'both'"),
+        ({"squeeze_ratio": 0.001}, r"fire2 would have FireSizes\(squeeze=0, .*every layer needs a filter"),
+        ({"frequency": 0}, "frequency is 0"),
+        ({"depth": 3}, "does not take"),
+    ],
+)
+def test_what_makes_no_net_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        Net.new("squeezenet", (3, 227, 227), seed=0, **options)
+
+
+def test_the_rule_by_hand():
+    assert [tuple(size) for size in fire_sizes()] == [
+        (squeeze, 4 * squeeze, 4 * squeeze) for squeeze in (16, 16, 32, 32, 48, 48, 64, 64)
+    ]
+    sizes = fire_sizes(base=100, increment=50, frequency=3, share_3x3=0.9, squeeze_ratio=0.5)
+    assert [tuple(size) for size in sizes[2:4]] == [(50, 10, 90), (75, 15, 135)]
+
+
+def test_the_papers_sweep_of_squeeze_ratios_ends_at_19_megabytes():
+    """Section 5.2, recalled: 4.8 MB at a ratio of 0.125, 19 MB at 0.75, float32."""
+    with torch.device("meta"):
+        megabytes = [
+            4e-6 * sum(p.numel() for p in squeezenet(squeeze_ratio=ratio).parameters()) for ratio in (0.125, 0.75)
+        ]
+    assert megabytes == [pytest.approx(4.99, abs=0.01), pytest.approx(19, abs=1)]
+
+
+def test_bypasses():
+    rows = torch.rand(1, 3, 64, 64)
+    counts = {}
+    for bypass in ("none", "simple", "complex"):
+        net = Net.new("squeezenet", (3, 64, 64), seed=0, bypass=bypass, classes=10)
+        module = net.module()
+        assert module(rows).shape == (1, 10)
+        counts[bypass] = net.parameters()
+        assert [name for name, one in module.named_children() if isinstance(one, Bypass)] == {
+            "none": [], "simple": ["fire3", "fire5", "fire7", "fire9"], "complex": [f"fire{n}" for n in range(2, 10)]
+        }[bypass]  # fmt: skip
+    assert counts["simple"] == counts["none"]
+    one_by_one = sum((a + 1) * b for a, b in ((96, 128), (128, 256), (256, 384), (384, 512)))
+    assert counts["complex"] == counts["none"] + one_by_one
+    fire = Bypass(Fire(8, FireSizes(2, 4, 4)), 8, 8)
+    x = torch.rand(1, 8, 5, 5)
+    assert torch.equal(fire(x), fire.fire(x) + x)
 
 
 def published() -> Net:
