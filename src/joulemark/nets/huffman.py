@@ -73,7 +73,8 @@ def decode(data: bytes, lengths: Sequence[int], count: int) -> Symbols:
     table = {(length, codes[symbol]): symbol for length, symbol in known}
     longest = known[-1][0] if known else 0
     bits = np.unpackbits(np.frombuffer(data, np.uint8)).tolist()
-    found, code, length = [], 0, 0
+    found: list[int] = []
+    code = length = 0
     for bit in bits:
         if len(found) == count:
             break
