@@ -63,11 +63,10 @@ class Contents(Record, frozen=True, kw_only=True):
 
 
 def compress(net: Net) -> bytes:
-    """The net as bytes; :func:`decompress` gives the same net again, but that a zero loses its sign.
+    """The net as bytes; :func:`decompress` gives the same net again, but that masked weights and zeros are plain 0.
 
     A weight (float32, two axes or more) is stored by codebook and gaps if it is masked, or has few different values and
-    is smaller so. Raises ``ValueError`` for a net of parts, a mask that does not fit its values or is on another
-    tensor, and for tensors of other kinds.
+    is smaller so. Raises ``ValueError`` for a net of parts, a mask on another tensor, and for tensors of other kinds.
     """
     if net.parts:
         raise ValueError("a net of parts is compressed part by part")
@@ -117,8 +116,6 @@ def _shared(name: str, tensor: Tensor, mask: Tensor | None) -> tuple[Stored, byt
         return None
     flat = tensor.flatten().numpy()
     there = flat != 0 if mask is None else mask.flatten().numpy()
-    if flat[~there].any():
-        raise ValueError(f"the mask of {name!r} does not fit its values: masked weights must be zero")
     codebook, indices = np.unique(flat[there], return_inverse=True)
     if not len(codebook):
         codebook = np.zeros(1, np.float32)  # 0 entries would mean plain values
