@@ -1,9 +1,9 @@
 """Deep compression: prune, let the surviving weights share a few values, and write those in as few bits as they need.
 
 Idea:
-    Most weights are not needed, and those that are need not all be different: a codebook of a few values a layer serves
-    as well. What is stored is then a short index for each surviving weight and the gap to the next one, both Huffman
-    coded. It makes files small. Kernels still multiply dense floats, so it makes nothing faster by itself.
+    Most weights are not needed, and a codebook of a few values a layer serves the others: what is stored is a short
+    index for each and the gap to the next one, both Huffman coded. Kernels still multiply dense floats, so files become
+    small and nothing becomes faster.
 
 Equations:
     prune:  keep the k largest |w|, retrain with the others at zero
