@@ -120,5 +120,5 @@ def _clustered(values: Tensor, most: int) -> Tensor:
     start = np.linspace(column.min(), column.max(), most)[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer clusters than asked for are as good
-        found = KMeans(most, init=start, n_init=1, max_iter=100).fit(column)
+        found = KMeans(most, init=start, n_init=1, max_iter=300, tol=0.0).fit(column)
     return torch.from_numpy(found.cluster_centers_[found.labels_, 0]).to(values.dtype)
