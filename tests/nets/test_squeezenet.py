@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from joulemark.nets.fire import Fire, FireSizes
 from joulemark.nets.net import Net
-from joulemark.nets.squeezenet import Bypass, Fire, FireSizes, fire_sizes, squeezenet
+from joulemark.nets.squeezenet import Bypass, fire_sizes, squeezenet
 
 WEIGHTS = "weights/squeezenet_v1.0_deepcompressed_decoded_f32.npz"
 NAMES = {"conv1x1_1": "squeeze", "conv1x1_2": "expand1x1", "conv3x3_2": "expand3x3", "conv_final": "conv10"}

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from joulemark.nets.fire import Fire, FireSizes
+
 EDITS: dict[str, Callable[..., None]] = {}
 
 
@@ -90,5 +92,49 @@ def absorb_batch_norm(module: nn.Module, *, layer: str, norm: str) -> None:
     setattr(module.get_submodule(parent), child, nn.Identity())
 
 
+def fire(module: nn.Module, *, layer: str, squeeze: int, expand1x1: int, expand3x3: int) -> None:
+    """Put a fire module in the place of a convolution that it has the inputs, outputs and sizes of."""
+    convolution = dict(module.named_modules()).get(layer)
+    plain = isinstance(convolution, nn.Conv2d) and convolution.groups == 1 and convolution.dilation == (1, 1)
+    if (
+        not isinstance(convolution, nn.Conv2d)
+        or not plain
+        or any(
+            len(set(sides)) > 1 or not isinstance(sides, tuple)
+            for sides in (convolution.kernel_size, convolution.stride, convolution.padding)
+        )
+    ):
+        raise ValueError(f"fire: {layer!r} is no convolution that is square and plain")
+    if expand1x1 + expand3x3 != convolution.out_channels or min(squeeze, expand1x1, expand3x3) < 1:
+        raise ValueError(
+            f"fire: {squeeze}, {expand1x1} and {expand3x3} filters cannot stand for the {convolution.out_channels} of "
+            f"{layer!r}"
+        )
+    made = Fire(
+        convolution.in_channels,
+        FireSizes(squeeze, expand1x1, expand3x3),
+        kernel=convolution.kernel_size[0],
+        stride=convolution.stride[0],
+        padding=int(convolution.padding[0]),
+    )
+    parent, _, child = layer.rpartition(".")
+    setattr(module.get_submodule(parent), child, made)
+
+
+def delay(module: nn.Module, *, layer: str, stage: str) -> None:
+    """Take a pooling from where it stands and put it at the end of a later stage, so that what is between sees more."""
+    layers = dict(module.named_modules())
+    pool, place = layers.get(layer), layers.get(stage)
+    if not isinstance(pool, nn.MaxPool2d | nn.AvgPool2d) or not isinstance(place, nn.Sequential):
+        raise ValueError(f"delay: {layer!r} and {stage!r} are no pooling and no stage of the net")
+    if hasattr(place, "delayed"):
+        raise ValueError(f"delay: a pooling was moved to {stage!r} before")
+    parent, _, child = layer.rpartition(".")
+    setattr(module.get_submodule(parent), child, nn.Identity())
+    place.add_module("delayed", pool)
+
+
 EDITS["keep_channels"] = keep_channels
 EDITS["absorb_batch_norm"] = absorb_batch_norm
+EDITS["fire"] = fire
+EDITS["delay"] = delay

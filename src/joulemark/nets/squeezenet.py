@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from joulemark.nets.fire import Fire, FireSizes
 from joulemark.nets.stages import scaled
 from joulemark.record import unknown_name
 
@@ -46,14 +46,6 @@ VERSIONS = {
     "1.0": Version(96, 7, frozenset({"conv1", "fire4", "fire8"})),
     "1.1": Version(64, 3, frozenset({"conv1", "fire3", "fire5"})),
 }
-
-
-class FireSizes(NamedTuple):
-    """Filters of one fire module."""
-
-    squeeze: int
-    expand1x1: int
-    expand3x3: int
 
 
 def fire_sizes(
@@ -79,27 +71,6 @@ def fire_sizes(
         if min(sizes[-1]) < 1:
             raise ValueError(f"fire{number + 2} would have {sizes[-1]}: every layer needs a filter")
     return sizes
-
-
-class Fire(nn.Module):
-    """Few 1 x 1 filters, then many of 1 x 1 and of 3 x 3 side by side.
-
-    Maps (rows, ``inputs``, h, w) to (rows, ``sizes.expand1x1`` + ``sizes.expand3x3``, h, w).
-    """
-
-    def __init__(self, inputs: int, sizes: FireSizes) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(inputs, sizes.squeeze, 1)
-        self.squeeze_relu = nn.ReLU()
-        self.expand1x1 = nn.Conv2d(sizes.squeeze, sizes.expand1x1, 1)
-        self.expand1x1_relu = nn.ReLU()
-        self.expand3x3 = nn.Conv2d(sizes.squeeze, sizes.expand3x3, 3, padding=1)
-        self.expand3x3_relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The module's output."""
-        x = self.squeeze_relu(self.squeeze(x))
-        return torch.cat([self.expand1x1_relu(self.expand1x1(x)), self.expand3x3_relu(self.expand3x3(x))], 1)
 
 
 class Bypass(nn.Module):
