@@ -93,7 +93,10 @@ def test_no_edit_changes_nothing(net):
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
-        ({"edit": "melt", "layer": "0"}, "unknown edit 'melt'; this version knows absorb_batch_norm, delay, fire, keep_channels"),
+        (
+            {"edit": "melt", "layer": "0"},
+            "unknown edit 'melt'; this version knows absorb_batch_norm, delay, fire, keep",
+        ),
         ({"layer": "0"}, "unknown edit 'None'"),
         ({"edit": "keep_channels"}, "does not take"),
         ({"edit": "keep_channels", "layer": "0", "outs": [0]}, "does not take"),
