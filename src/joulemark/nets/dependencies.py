@@ -1,0 +1,169 @@
+"""Which channels of which layers belong together, and nets with some of them cut out.
+
+An output channel of a convolution is also a channel of the batch norm behind it and an input channel of whatever reads
+it; a residual sum ties the channels of several convolutions. Such a group can only be cut as a whole. The dependency
+graph is torch-pruning's (G. Fang et al., "DepGraph: Towards any structural pruning", CVPR 2023); what it finds is
+believed only if cutting channels that are zero changes no output, so operators that it does not understand (padded
+shortcuts, units that make something of zero) leave their groups whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from joulemark.nets.edits import replay
+from joulemark.nets.net import Net
+
+LAYERS = (nn.Conv2d, nn.Linear)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+ROWS = 2
+"""Random inputs on which a group is tried."""
+TOLERANCE = 1e-4
+"""Outputs, relative to the largest, may differ by this much: sums are taken in another order."""
+
+
+class Member(NamedTuple):
+    """One axis of one layer: of each of its ``places``, the channel of the group that it belongs to."""
+
+    layer: str
+    axis: str  # "outputs" or "inputs"
+    places: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+class Group(NamedTuple):
+    """Channels that are cut together; the first member is the layer that they are named after."""
+
+    channels: int
+    members: tuple[Member, ...]
+
+    @property
+    def name(self) -> str:
+        """Path of the layer whose outputs they are."""
+        return self.members[0].layer
+
+
+def channel_groups(net: Net) -> list[Group]:
+    """All groups of channels that can be cut from ``net``, in the order of its layers.
+
+    Outputs of the net and of grouped convolutions are in none. Raises ``ValueError`` for a net with a route, parts or
+    number formats: those are made of a net that is cut already.
+
+    >>> [(group.name, group.channels) for group in channel_groups(Net.new("lenet", (1, 28, 28), seed=0))]
+    [('stage1.conv', 20), ('stage2.conv', 50), ('classifier.hidden', 500)]
+    """
+    if net.route is not None or net.parts or net.formats:
+        raise ValueError("channels are cut before a net gets exits, parts or integers")
+    from torch_pruning import DependencyGraph  # takes a second to import
+
+    module = net.module(formats=False)
+    paths = {layer: path for path, layer in module.named_modules()}
+    graph = DependencyGraph().build_dependency(module, example_inputs=torch.zeros(1, *net.input_shape))
+    found: list[Group] = []
+    known: set[str] = set()
+    for path, layer in module.named_modules():
+        if not isinstance(layer, LAYERS) or path in known or getattr(layer, "groups", 1) != 1:
+            continue
+        size = layer.weight.shape[0]
+        items = graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, list(range(size)))
+        members = [
+            Member(paths[item.dep.target.module], _axis(item.dep), tuple(item.idxs), tuple(item.root_idxs))
+            for item in items
+            if isinstance(item.dep.target.module, (*LAYERS, *NORMS))
+        ]
+        known |= {member.layer for member in members if member.axis == "outputs"}
+        group = Group(size, tuple(members))
+        if any(member.axis == "inputs" for member in members) and _is_whole(group, module, net):
+            found.append(group)
+    return found
+
+
+def keep(net: Net, kept: Mapping[str, Sequence[int]], groups: Sequence[Group] | None = None) -> Net:
+    """``net`` with only these channels of the groups named; weights and masks are cut alike.
+
+    ``groups`` are those of :func:`channel_groups`, found anew if not given. Raises ``ValueError`` for a name that is no
+    group's, and for channels that it does not have, has twice or has none of.
+    """
+    known = {group.name: group for group in (channel_groups(net) if groups is None else groups)}
+    for name, channels in kept.items():
+        if name not in known:
+            raise ValueError(f"no group of channels is called {name!r}; there are {', '.join(known) or 'none'}")
+        if not channels or len(set(channels)) < len(channels) or not set(channels) <= set(range(known[name].channels)):
+            raise ValueError(f"{name!r} has channels 0 to {known[name].channels - 1}: keep some of them, each once")
+    module = net.module(formats=False)
+    edits = _edits(module, [(known[name], set(channels)) for name, channels in kept.items()])
+    replay(module, edits)
+    masks = dict(net.masks)
+    for edit in edits:
+        name = f"{edit['layer']}.weight"
+        if name in masks:
+            masks[name] = _cut(_cut(masks[name], edit["outputs"], 0), edit["inputs"], 1)
+    return net.replace(edits=(*net.edits, *edits), masks=masks).with_state(module)
+
+
+def _axis(dependency: object) -> str:
+    handler = dependency.handler  # type: ignore[attr-defined]
+    return "inputs" if handler.__name__ == "prune_in_channels" else "outputs"
+
+
+def _edits(module: nn.Module, cuts: Sequence[tuple[Group, set[int]]]) -> tuple[dict[str, object], ...]:
+    """``keep_channels`` edits, one a layer, for all groups and the channels that they keep."""
+    gone: dict[str, dict[str, set[int]]] = {}
+    for group, channels in cuts:
+        for member in group.members:
+            lost = {p for p, c in zip(member.places, member.channels, strict=True) if c not in channels}
+            gone.setdefault(member.layer, {}).setdefault(member.axis, set()).update(lost)
+    layers, made = dict(module.named_modules()), []
+    for path, axes in gone.items():
+        layer = layers[path]
+        norm = isinstance(layer, NORMS)
+        sizes = (
+            {"outputs": layer.num_features}
+            if norm
+            else dict(zip(("outputs", "inputs"), layer.weight.shape, strict=False))
+        )
+        edit: dict[str, object] = {"edit": "keep_channels", "layer": path}
+        for axis in ("outputs", "inputs"):
+            lost = axes.get(axis, set())
+            edit[axis] = [place for place in range(sizes.get(axis, 0)) if place not in lost] if lost else None
+        if norm:
+            del edit["inputs"]
+        if any(edit.get(axis) is not None for axis in ("outputs", "inputs")):
+            made.append({**edit, "inputs": edit.get("inputs")})
+    return tuple(made)
+
+
+def _is_whole(group: Group, module: nn.Module, net: Net) -> bool:
+    """Whether the group is all there is: cutting every second channel, which is zero, changes no output."""
+    zeroed = copy.deepcopy(module)
+    layers = dict(zeroed.named_modules())
+    kept = set(range(0, group.channels, 2))
+    if len(kept) == group.channels:
+        return False
+    with torch.no_grad():
+        for member in group.members:
+            if member.axis == "outputs":
+                places = [p for p, c in zip(member.places, member.channels, strict=True) if c not in kept]
+                for name in ("weight", "bias"):
+                    parameter = getattr(layers[member.layer], name, None)
+                    if parameter is not None:
+                        parameter[places] = 0.0
+        cut = copy.deepcopy(zeroed)
+        rows = torch.randn(ROWS, *net.input_shape, generator=torch.Generator().manual_seed(0))
+        try:
+            replay(cut, _edits(cut, [(group, kept)]))
+            before, after = zeroed(rows), cut(rows)
+        except (RuntimeError, ValueError):
+            return False
+    return before.shape == after.shape and bool(
+        torch.allclose(before, after, atol=TOLERANCE * float(before.abs().max()))
+    )
+
+
+def _cut(tensor: Tensor, places: object, axis: int) -> Tensor:
+    return tensor if not isinstance(places, list) else tensor.index_select(axis, torch.tensor(places))
