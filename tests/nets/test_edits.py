@@ -95,7 +95,7 @@ def test_no_edit_changes_nothing(net):
     [
         (
             {"edit": "melt", "layer": "0"},
-            "unknown edit 'melt'; this version knows absorb_batch_norm, delay, fire, keep",
+            "unknown edit 'melt'; this version knows absorb_batch_norm, bypass_block, delay, fire, keep",
         ),
         ({"layer": "0"}, "unknown edit 'None'"),
         ({"edit": "keep_channels"}, "does not take"),

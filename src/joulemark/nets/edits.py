@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from joulemark.nets.fire import Fire, FireSizes
+from joulemark.nets.lowered import LoweredConv2d
 
 EDITS: dict[str, Callable[..., None]] = {}
 
@@ -134,7 +135,31 @@ def delay(module: nn.Module, *, layer: str, stage: str) -> None:
     place.add_module("delayed", pool)
 
 
+def lower_columns(module: nn.Module, *, layer: str, columns: list[int]) -> None:
+    """Compute a convolution as a dense product over some columns of its filters: channels x kernel rows x columns."""
+    convolution = dict(module.named_modules()).get(layer)
+    if not isinstance(convolution, nn.Conv2d) or convolution.groups != 1 or isinstance(convolution.padding, str):
+        raise ValueError(f"lower_columns: {layer!r} is no convolution that can be lowered")
+    size = convolution.weight[0].numel()
+    if not columns or columns != sorted(set(columns)) or not all(type(c) is int and 0 <= c < size for c in columns):
+        raise ValueError(f"lower_columns: {layer!r} has columns 0 to {size - 1}: list some of them once, in order")
+    parent, _, child = layer.rpartition(".")
+    setattr(module.get_submodule(parent), child, LoweredConv2d(convolution, columns))
+
+
+def bypass_block(module: nn.Module, *, block: str) -> None:
+    """Leave nothing of a residual block but its shortcut."""
+    found = dict(module.named_modules()).get(block)
+    shortcut = getattr(found, "bypassed", None)
+    if found is None or shortcut is None:
+        raise ValueError(f"bypass_block: {block!r} is no residual block that can be bypassed")
+    parent, _, child = block.rpartition(".")
+    setattr(module.get_submodule(parent), child, shortcut())
+
+
 EDITS["keep_channels"] = keep_channels
+EDITS["lower_columns"] = lower_columns
+EDITS["bypass_block"] = bypass_block
 EDITS["absorb_batch_norm"] = absorb_batch_norm
 EDITS["fire"] = fire
 EDITS["delay"] = delay

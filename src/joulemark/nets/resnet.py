@@ -45,12 +45,33 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The block's output."""
         y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        if self.stride > 1:
-            x = x[:, :, :: self.stride, :: self.stride]
-        if any(self.padding):
-            x = nn.functional.pad(x, (0, 0, 0, 0, *self.padding))
-        out: Tensor = self.relu2(y + x)
+        out: Tensor = self.relu2(y + shortcut(x, self.stride, self.padding))
         return out
+
+    def bypassed(self) -> Bypassed:
+        """What is left if the two convolutions are taken out: y = relu(shortcut(x))."""
+        return Bypassed(self.stride, self.padding)
+
+
+class Bypassed(nn.Module):
+    """A block without its convolutions. Its ReLU changes nothing after another ReLU, and stays for what is not."""
+
+    def __init__(self, stride: int, padding: tuple[int, int]) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, padding
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The shortcut's output."""
+        out: Tensor = self.relu2(shortcut(x, self.stride, self.padding))
+        return out
+
+
+def shortcut(x: Tensor, stride: int, padding: tuple[int, int]) -> Tensor:
+    """Every ``stride``-th pixel, with ``padding`` channels of zeros before and after."""
+    if stride > 1:
+        x = x[:, :, ::stride, ::stride]
+    return nn.functional.pad(x, (0, 0, 0, 0, *padding)) if any(padding) else x
 
 
 def resnet(*, depth: int = 20, width: float = 1.0, classes: int = 10) -> nn.Sequential:

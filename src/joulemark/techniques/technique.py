@@ -260,6 +260,7 @@ TECHNIQUES: dict[str, str] = {
     "magnitude": "joulemark.techniques.magnitude",
     "optimal-brain-damage": "joulemark.techniques.optimal_brain_damage",
     "small-dense": "joulemark.techniques.small_dense",
+    "structured-sparsity": "joulemark.techniques.structured_sparsity",
 }
 
 

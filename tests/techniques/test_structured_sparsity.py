@@ -1,0 +1,198 @@
+"""The penalty against autograd and its closed form; nets with zero groups against the smaller nets made of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from joulemark import testing
+from joulemark.nets.dependencies import channel_groups
+from joulemark.nets.edits import replay
+from joulemark.nets.lowered import LoweredConv2d
+from joulemark.nets.net import Net
+from joulemark.techniques.structured_sparsity import (
+    GROUPS,
+    Lasso,
+    _penalty,
+    _Rate,
+    freeze,
+    remove,
+    residual_blocks,
+    rounded,
+    structured_sparsity,
+)  # fmt: skip
+from joulemark.techniques.technique import TechniqueError
+from joulemark.training import sgd
+
+CIFAR = (3, 32, 32)
+
+
+@pytest.mark.parametrize("update", ["subgradient", "proximal"])
+@pytest.mark.parametrize("groups", ["filters", "filters+channels", "shapes"])
+def test_it_is_a_technique_in_all_its_ways(groups, update):
+    testing.check_technique(structured_sparsity, knobs={"strength": 0.5, "groups": groups, "update": update})
+
+
+def lenet() -> Net:
+    return Net.new("lenet", (1, 28, 28), seed=0, width=0.2)
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_the_subgradient_is_autograds_of_the_sum_of_norms(kind):
+    net = lenet()
+    module = net.module(formats=False)
+    lasso = Lasso(_penalty(net, kind), 0.3, proximal=False, rate=_Rate(sgd(0.1)))
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    for layer in layers:
+        layer.weight.data[0] = 0.0  # whole groups of zeros: their subgradient is 0
+        layer.weight.grad = torch.zeros_like(layer.weight)
+    lasso.after_backward(module)
+    for place, layer in enumerate(layers):
+        weight = layer.weight.detach().clone().requires_grad_()
+        flat = {"filters": weight.flatten(1), "channels": weight.transpose(0, 1).flatten(1),
+                "shapes": weight.flatten(1).T}[kind]  # fmt: skip
+        rows = [row for row in flat if row.any()] if kind != "channels" or place else []
+        expected = torch.zeros_like(weight)
+        if rows:
+            (expected,) = torch.autograd.grad(0.3 * sum(row.norm() for row in rows), weight)
+        assert torch.allclose(layer.weight.grad, expected, atol=1e-6)
+
+
+def test_the_proximal_step_by_hand():
+    net = lenet()
+    module = net.module(formats=False)
+    rate = _Rate(sgd(0.1, momentum=0.0))
+    rate(module)
+    lasso = Lasso(_penalty(net, "filters"), 2.0, proximal=True, rate=rate)
+    weight = module.stage1.conv.weight
+    with torch.no_grad():
+        weight[0], weight[1] = 0.01, 1.0  # norms 0.05 and 5
+    lasso.after_step(module)
+    assert not weight[0].any()  # 0.05 < 0.1 x 2
+    assert weight[1].detach().numpy() == pytest.approx(1.0 - 0.2 / 5)
+
+
+def test_small_weights_become_zero_after_a_step_with_the_subgradient():
+    net = lenet()
+    module = net.module(formats=False)
+    weight = module.stage2.conv.weight
+    with torch.no_grad():
+        weight[0], weight[1] = 9e-5, -1.1e-4
+    Lasso(_penalty(net, "filters"), 1.0, proximal=False, rate=_Rate(sgd(0.1))).after_step(module)
+    assert not weight[0].any()
+    assert weight[1].all()
+
+
+def with_zeros(net: Net, groups: str) -> Net:
+    """About half of all groups set to zero."""
+    random = torch.Generator().manual_seed(0)
+    state = {name: tensor.clone() for name, tensor in net.state.items()}
+    for tensor in state.values():
+        if tensor.dim() == 4:
+            for kind in groups.split("+"):
+                if kind == "channels" and tensor.shape[1] <= 3:
+                    continue
+                shape = [1 if axis in GROUPS[kind] else size for axis, size in enumerate(tensor.shape)]
+                tensor *= torch.rand(shape, generator=random) < 0.6
+        elif tensor.is_floating_point():  # batch norms with an offset, which a zero filter lets through
+            tensor += 0.3
+    return net.replace(state=state)
+
+
+@pytest.mark.parametrize("groups", ["filters", "filters+channels", "shapes"])
+@pytest.mark.parametrize(
+    ("builder", "shape"), [("lenet", (1, 28, 28)), ("alexnet", CIFAR), ("resnet20", CIFAR), ("squeezenet", (3, 64, 64))]
+)
+def test_the_smaller_net_computes_what_the_frozen_one_does(builder, shape, groups):
+    net = with_zeros(Net.new(builder, shape, seed=0, width=0.5), groups)
+    frozen = freeze(net, groups)
+    small = remove(frozen, groups)
+    rows = torch.rand(3, *shape)
+    expected = frozen.module()(rows).detach()
+    assert torch.allclose(small.module()(rows), expected, atol=1e-4 * float(expected.abs().max()))
+    assert small.masks == {}
+    assert small.parameters() < net.parameters()
+    if groups == "filters+channels" and builder != "resnet20":
+        for group, before in zip(channel_groups(small), channel_groups(net), strict=True):
+            linear = f"{group.name}.weight" in net.state and net.state[f"{group.name}.weight"].dim() == 2
+            assert group.channels < before.channels or linear
+    assert torch.equal(Net.from_bytes(small.to_bytes()).module()(rows), small.module()(rows))
+
+
+def test_frozen_zeros_stay_zero_in_training_and_nothing_else_is_frozen():
+    from joulemark.training import fit
+
+    frozen = freeze(with_zeros(lenet(), "filters"), "filters")
+    module = frozen.module(formats=False)
+    dead = ~module.stage2.conv.weight.detach().flatten(1).any(1)
+    fit(module, torch.rand(32, 1, 28, 28), torch.arange(32) % 10, epochs=2, batch_size=8, seed=0, optimiser=sgd(0.1),
+        masks=frozen.masks)  # fmt: skip
+    weight, bias = module.stage2.conv.weight.detach(), module.stage2.conv.bias.detach()
+    assert dead.any() and not weight[dead].any() and not bias[dead].any()
+    assert weight[~dead].all() and bias[~dead].all()
+
+
+def test_dead_blocks_are_bypassed():
+    net = Net.new("resnet", CIFAR, seed=0, depth=14)
+    blocks = residual_blocks(net.module())
+    assert blocks == [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1)]
+    state = {
+        name: torch.zeros_like(t) if t.dim() == 4 and name.startswith(("layer1.1.", "layer3.0.")) else t + 0.1
+        for name, t in net.state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    dead = net.replace(state={**net.state, **state})
+    frozen = freeze(dead, "depth")
+    small = remove(frozen, "depth")
+    assert [edit["block"] for edit in small.edits] == ["layer1.1", "layer3.0"]
+    rows = torch.rand(2, *CIFAR)
+    assert torch.allclose(small.module()(rows), frozen.module()(rows), atol=1e-4)
+    assert len(residual_blocks(small.module())) == 4
+    with pytest.raises(TechniqueError, match="needs residual blocks, and this net has none"):
+        _penalty(lenet(), "depth")
+
+
+def test_the_whole_block_is_one_group_of_depth():
+    net = Net.new("resnet", CIFAR, seed=0, depth=8)
+    module = net.module(formats=False)
+    (weights, norm), *others = list(_penalty(net, "depth")(module))
+    assert (len(weights), len(others)) == (2, 2)
+    assert float(norm) == pytest.approx(float(torch.cat([w.detach().flatten() for w in weights]).norm()))
+
+
+@pytest.mark.parametrize(("alive", "round_to", "count"), [(5, 1, 5), (5, 4, 8), (8, 4, 8), (9, 8, 10), (0, 1, 1)])
+def test_kept_channels_are_rounded_up_and_never_more_than_there_are(alive, round_to, count):
+    mask = torch.arange(10) >= 10 - alive
+    kept = rounded(mask, round_to)
+    assert len(kept) == count
+    assert set(mask.nonzero()[:, 0].tolist()) <= set(kept)
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": 2, "bias": False}])
+def test_a_lowered_convolution_is_the_convolution_without_those_columns(options):
+    convolution = nn.Conv2d(3, 4, 3, **options)
+    columns = [0, 2, 3, 11, 26]
+    with torch.no_grad():
+        keep = torch.zeros(27)
+        keep[columns] = 1
+        convolution.weight *= keep.reshape(3, 3, 3)
+    x = torch.rand(2, 3, 9, 8)
+    lowered = LoweredConv2d(convolution, columns)
+    assert lowered.weight.shape == (4, 5)
+    assert torch.allclose(lowered(x), convolution(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"edit": "lower_columns", "layer": "stage1.pool", "columns": [0]},
+        {"edit": "lower_columns", "layer": "stage1.conv", "columns": []},
+        {"edit": "lower_columns", "layer": "stage1.conv", "columns": [25]},
+        {"edit": "lower_columns", "layer": "stage1.conv", "columns": [1, 0]},
+        {"edit": "bypass_block", "block": "stage1"},
+    ],
+)
+def test_edits_that_do_not_fit_are_one_sentence(edit):
+    with pytest.raises(ValueError, match=rf"^{edit['edit']}: "):
+        replay(lenet().module(), (edit,))
