@@ -158,7 +158,7 @@ def test_the_whole_block_is_one_group_of_depth():
     module = net.module(formats=False)
     (weights, norm), *others = list(_penalty(net, "depth")(module))
     assert (len(weights), len(others)) == (2, 2)
-    assert float(norm) == pytest.approx(float(torch.cat([w.detach().flatten() for w in weights]).norm()))
+    assert float(norm.detach()) == pytest.approx(float(torch.cat([w.detach().flatten() for w in weights]).norm()))
 
 
 @pytest.mark.parametrize(("alive", "round_to", "count"), [(5, 1, 5), (5, 4, 8), (8, 4, 8), (9, 8, 10), (0, 1, 1)])
