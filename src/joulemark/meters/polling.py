@@ -1,8 +1,8 @@
 """The child process of a sampler: reads its sources in slots of equal length and writes lines of a trace.
 
 It opens the sources itself, by the name of the function that opens them (``joulemark.meters.probe:probe``): nothing is
-pickled, and the program that measures is not imported again. It ends when its standard input is closed, which also
-happens when that program is killed.
+pickled, and the program that measures is not imported again. It ends when anything comes on its standard input, when
+that is closed, and when the program that measures is gone: what that forked meanwhile keeps its pipes open.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
     sources = [(places[one.name, one.scope], one) for one in opened if (one.name, one.scope) in places]
     if not sources:
         return
-    file, told = spec["file"], False
+    file, told, parent = spec["file"], False, os.getppid()
     began = time.process_time()
 
     def write(lines: bytes) -> None:
@@ -84,7 +84,7 @@ def main() -> None:
             told = True
 
     def wait(seconds: float) -> bool:
-        return bool(select.select([0], [], [], max(seconds, 0.0))[0])
+        return bool(select.select([0], [], [], max(seconds, 0.0))[0]) or os.getppid() != parent
 
     poll(sources, write, round(spec["period_seconds"] * 1e9), wait)
     write(encode([Line(w="end", t=time.perf_counter_ns(), cpu=time.process_time() - began)]))
