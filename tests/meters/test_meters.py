@@ -59,6 +59,19 @@ def everything():
     return [Counter(), Power()]
 """
 
+TURNING = """
+class Turning(Counter):
+    modulus = 50_000_000
+
+    def read(self):
+        return timed(lambda: time.perf_counter_ns() // 10 % self.modulus)
+
+def counters():
+    return [Turning()], []
+
+everything = lambda: counters()[0]
+"""
+
 
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Any:
     (tmp_path / "toy_machine.py").write_text(text)
@@ -113,6 +126,39 @@ def test_what_is_idle_before_and_after_is_taken_off_by_the_librarys_own_measure(
         pass
     assert window.net_joules.value is None
     assert "idle" in (window.net_joules.reason or "")
+
+
+def test_the_librarys_own_measure_follows_a_counter_through_its_turns_and_tells_joules_of_an_iteration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 W on a counter that turns every 50 J; the work of 12 ms is much shorter than what the sampler can see."""
+    toy = module(tmp_path, monkeypatch, BOARD.replace("WATTS", "100") + TURNING)
+    monkeypatch.setattr(meters_module, "probe", toy.counters)
+    monkeypatch.setattr(meters_module, "probe_checks", lambda paths: [])
+    with measure() as window:
+        for done in range(1, 131):
+            time.sleep(0.012)
+            window.progress(done)
+    seconds = window.seconds.value or 0.0
+    assert seconds > 1.5  # three turns
+    assert window.joules.value == pytest.approx(100 * seconds, rel=0.01)
+    assert "wrapped" in window.joules.flags
+    (one,) = window.joules_per_iteration.values()
+    assert one.value == pytest.approx(100 * seconds / 130, rel=0.02)
+    assert one.low is not None and one.high is not None
+    assert one.low < one.value < one.high < 1.2 * one.low
+    assert (one.unit, one.scope) == ("J/iteration", "accelerator board toy")
+
+
+@pytest.mark.usefixtures("jetson")
+def test_iterations_must_be_told_and_a_power_alone_has_no_ticks() -> None:
+    with measure() as window:
+        pass
+    with pytest.raises(ValueError, match="window.progress"):
+        _ = window.joules_per_iteration
+    with measure() as window:
+        window.progress(1)
+    assert window.joules_per_iteration == {}
 
 
 def test_a_power_that_agrees_stands_beside_the_counter_and_is_not_added(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import msgspec
@@ -95,6 +95,17 @@ def joules_of(trace: Trace, source: int, start_ns: int, stop_ns: int) -> Quantit
     share = polled_share(trace, source, start_ns, stop_ns)
     flags = ("starved",) if share is not None and share < STARVED_SHARE else ()
     return _quantity(facts, tally, (stop_ns - start_ns) / 1e9, slept_ns / 1e9, flags)
+
+
+def ticks_of(trace: Trace, source: int, start_ns: int, stop_ns: int) -> list[tuple[int, float]]:
+    """When a counter was seen to have changed between two instants (ns), and its joules since the first reading.
+
+    For :func:`joulemark.meters.slope.joules_per_iteration`. Time that was lost has no joules here.
+    """
+    readings = _around(trace.readings(source), start_ns, stop_ns)
+    spans, _ = _counted(trace.header.sources[source], trace.sleeps, readings)
+    sums = accumulate(span.joules for span in spans)
+    return [(span.stop_ns, joules) for span, joules in zip(spans, sums, strict=True) if span.joules > 0]
 
 
 def polled_share(trace: Trace, source: int, start_ns: int, stop_ns: int) -> float | None:

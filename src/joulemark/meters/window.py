@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from joulemark.meters.idle import idle_of, net_of
-from joulemark.meters.replay import joules_of_all, unknown_joules
+from joulemark.meters.replay import joules_of_all, ticks_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
 from joulemark.meters.source import PowerSensor, ReadError, Source, Unavailable
 from joulemark.meters.trace import SLEPT_NS, Failed, Header, Line, Trace, facts_of, reading_lines, suspended_ns
@@ -59,10 +59,13 @@ class Window:
         self._sampler = sampler
         self._name = name
         self.idle: dict[str, Quantity] = {}
+        self._progress: list[tuple[int, float]] = []
+        self._ticks: list[list[tuple[int, float]]] = []
         self._result: tuple[Quantity, list[Quantity]] | None = None
 
     def __enter__(self) -> Self:
         self._result = None
+        self._progress, self._ticks = [], []
         self._number: int | None = None
         if self._sync is not None:
             self._sync()
@@ -91,6 +94,8 @@ class Window:
         last = [_read(source) for source in self._sources]
         trace = self._sampled(stop_ns, last) or self._edges(stop_ns, last)
         joules = joules_of_all(trace, self._start_ns, stop_ns)
+        if self._progress:
+            self._ticks = [ticks_of(trace, place, self._start_ns, stop_ns) for place in range(self._summed)]
         if self._sampler is not None and self._number is not None:
             with suppress(OSError):
                 self._sampler.result(self._number, joules)
@@ -150,6 +155,32 @@ class Window:
         """
         return net_of(self.joules, self.seconds, self.idle)
 
+    def progress(self, iterations: float) -> None:
+        """Say, inside the window, that so many iterations are done by now; the device must have finished them.
+
+        Once at the end is enough; more often makes :attr:`joules_per_iteration` see that some took longer.
+        """
+        self._progress.append((time.perf_counter_ns(), float(iterations)))
+
+    @property
+    def joules_per_iteration(self) -> dict[str, Quantity]:
+        """Joules of one iteration by the scope of each counter, for work shorter than the counter's update period.
+
+        By :func:`joulemark.meters.slope.joules_per_iteration` from what the sampler read and :meth:`progress` was told.
+        Raises ``RuntimeError`` while the window is open, ``ValueError`` if it was told nothing or fewer and fewer.
+        """
+        joules = self._closed()[1]
+        if not self._progress:
+            raise ValueError("no iterations were told: call window.progress(iterations) inside the window")
+        from joulemark.meters.slope import joules_per_iteration  # needs numpy
+
+        told = [(self._start_ns, 0.0), *self._progress]
+        return {
+            facts.scope: joules_per_iteration(ticks, told, window=quantity)
+            for facts, ticks, quantity in zip(self._facts[: self._summed], self._ticks, joules, strict=False)
+            if facts.kind == "counter"
+        }
+
     def _closed(self) -> tuple[Quantity, list[Quantity]]:
         if self._result is None:
             raise RuntimeError("the window has no result yet: read it after the `with` block")
@@ -162,9 +193,10 @@ def measure(
 ) -> Iterator[Window]:
     """Measure a block over every energy sensor that this machine has, and close them afterwards.
 
-    With ``idle_seconds``, the machine is measured idle so long before and after it, too, and ``window.net_joules`` are
-    the joules without that. ``trace`` names a file for the raw readings, which a child process then takes all the time
-    (``joulemark replay``). Raises ``OSError`` if it cannot be written.
+    A child process reads them all the time, so that a block may be longer than a turn of a counter and a reset cannot
+    pass unseen; starting it takes a tenth of a second, before the block. With ``idle_seconds``, the machine is measured
+    idle so long before and after it, too, and ``window.net_joules`` are the joules without that. ``trace`` names a file
+    for the raw readings (``joulemark replay``). Raises ``OSError`` if it cannot be written.
 
     >>> with measure() as window:
     ...     total = sum(range(1000))
@@ -173,7 +205,7 @@ def measure(
     """
     from joulemark.meters.meters import open_meters
 
-    with open_meters(trace=trace) as meters:
+    with open_meters(trace=trace, sampled=True) as meters:
         before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
         with meters.window(sync=sync) as window:
             yield window
