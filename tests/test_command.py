@@ -191,6 +191,34 @@ def test_seconds_and_cpu_seconds_are_those_of_the_command(no_counter):
     assert run.cpu_seconds.value >= 0.4
 
 
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:  # twice, as daemons do: nobody waits for it
+        os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+        time.sleep(30)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_what_outlives_the_command_is_named_and_flags_its_joules_and_those_of_the_next_run(steady):
+    measured = measure_command([sys.executable, "-c", DAEMON], repeat=2)
+    first, second = measured.runs
+    try:
+        assert len(first.left_running) == 1
+        assert set(first.left_running) < set(second.left_running)  # the second has its own, too
+        assert all("left_running" in run.joules.flags for run in measured.runs)
+        assert "left_running" in measured.median["joules"].flags
+        assert first.left_running[0] in report_lines(measured)[-1]
+    finally:
+        for name in second.left_running:
+            os.kill(int(name.rpartition("(")[2].rstrip(")")), signal.SIGKILL)
+    (run,) = measure_command(["sh", "-c", "(true &)"]).runs  # an orphan that has ended
+    assert (run.left_running, "left_running" in run.joules.flags) == ((), False)
+
+
 def test_memory_above_our_own_is_known_and_below_is_not(no_counter):
     more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 50_000_000
     (run,) = measure_command([sys.executable, "-c", f"x = b'x' * {more}"]).runs

@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from joulemark.descendants import adopting, running
 from joulemark.meters.idle import idle_of, net_of, with_idle
 from joulemark.meters.meters import open_meters
 from joulemark.meters.window import Window
@@ -48,6 +49,7 @@ class Run(Record, frozen=True, kw_only=True):
     """One run of the command."""
 
     exit_code: int  # 128 + n if signal n ended it
+    left_running: tuple[str, ...] = ()  # processes of it, or of a run before, that ran on at its end: "sleep (4711)"
     seconds: Quantity
     cpu_seconds: Quantity
     peak_memory_bytes: Quantity
@@ -87,15 +89,17 @@ def measure_command(
         except OSError as error:
             raise ValueError(f"cannot write {trace}: {error.strerror}") from error
         before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
+        held.enter_context(adopting())
+        ours = frozenset(running())  # the sampler
         while len(began) < repeat and not stopped:
-            run, signalled = _run(command, meters.window(f"run {len(began) + 1}"))
+            run, signalled = _run(command, meters.window(f"run {len(began) + 1}"), ours)
             began.append(run)
             stopped = signalled or run.exit_code != 0
         # Whoever stopped it wants no more waiting.
         after = meters.idle(idle_seconds, "idle after") if before and not stopped else []
     idle = idle_of(before, after) if before else {}
     runs = [msgspec.structs.replace(one, net_joules=net_of(one.joules, one.seconds, idle)) for one in began]
-    fields = [name for name in Run.__struct_fields__ if name not in ("exit_code", "scopes", "checks")]
+    fields = [name for name in Run.__struct_fields__ if name not in ("exit_code", "left_running", "scopes", "checks")]
     median = {name: median_of([getattr(run, name) for run in runs]) for name in fields}
     first = runs[0]
     return Measured(
@@ -110,20 +114,25 @@ def measure_command(
     )
 
 
-def _run(command: Sequence[str], window: Window) -> tuple[Run, bool]:
-    """One run, net of nothing yet, and whether a signal came that would have ended this process."""
+def _run(command: Sequence[str], window: Window, ours: frozenset[int]) -> tuple[Run, bool]:
+    """One run, net of nothing yet, and whether a signal came that would have ended this process.
+
+    What a command leaves running is flagged: its joules end with the command, and the next window has them.
+    """
     with window:
         status, usage, signalled = _wait(command)
+    left = tuple(f"{name} ({pid})" for pid, name in sorted(running(ours).items()))
     code = os.waitstatus_to_exitcode(status)
     run = Run(
         exit_code=code if code >= 0 else SIGNALLED - code,
+        left_running=left,
         seconds=window.seconds,
         cpu_seconds=_quantity(
             usage.ru_utime + usage.ru_stime, "s", "kernel accounting, user and system", "wait4(2)",
             "the command and the descendants that were waited for",
         ),
         peak_memory_bytes=_peak(usage),
-        joules=window.joules,
+        joules=_flagged(window.joules, "left_running") if left else window.joules,
         net_joules=window.net_joules,
         scopes=window.scopes,
         checks=window.checks,
@@ -245,6 +254,10 @@ def median_of(values: Sequence[Quantity]) -> Quantity:
     )
 
 
+def _flagged(quantity: Quantity, flag: str) -> Quantity:
+    return msgspec.structs.replace(quantity, flags=(*quantity.flags, flag))
+
+
 def _copy(quantity: Quantity, **changes: Any) -> Quantity:
     kept = {name: getattr(quantity, name) for name in ("unit", "kind", "method", "scope", "source", "paths", "gain")}
     return Quantity(**{**kept, **changes})
@@ -287,6 +300,9 @@ def report_lines(measured: Measured) -> list[str]:
             lines += [f"    {scope}: {_told(joules)}" for scope, joules in measured.scopes.items()]
         if name == "joules":
             lines += [f"    cross-check, {sensor}: {_told(joules)}" for sensor, joules in measured.checks.items()]
+    left = tuple(dict.fromkeys(name for run in measured.runs for name in run.left_running))
+    if left:
+        lines.append(f"  still running: {', '.join(left)}; what they use after the command's end is not in its joules")
     return lines
 
 
