@@ -16,7 +16,7 @@ from joulemark.meters.agreement import cross_checked
 from joulemark.meters.idle import Block, idle_of, net_of
 from joulemark.meters.meters import open_meters
 from joulemark.meters.replay import replay
-from joulemark.meters.trace import SourceFacts
+from joulemark.meters.trace import SourceFacts, read_trace
 from joulemark.meters.window import measure
 from joulemark.record import Kind, Quantity
 
@@ -197,6 +197,19 @@ def test_without_cross_checks_counters_need_no_child(tmp_path: Path, monkeypatch
         assert (len(meters.sources), meters.checks, meters.sampler) == (1, [], None)
     with open_meters() as meters:
         assert meters.sampler is not None
+
+
+def test_counters_alone_may_be_read_less_often_and_powers_never_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board(tmp_path, monkeypatch, watts=100)
+
+    def period(name: str, **how: Any) -> float | None:
+        with open_meters(trace=tmp_path / name, counter_period_seconds=0.7, **how):
+            pass
+        return read_trace(tmp_path / name)[0].period_seconds
+
+    assert (period("counter", checked=False), period("both")) == (0.7, 0.05)
 
 
 FACTS = {"scope": "board", "path": "wall/board", "max_watts": 500.0, "update_seconds": 0.1, "citation": "made up"}
