@@ -154,7 +154,7 @@ def test_the_librarys_own_measure_follows_a_counter_through_its_turns_and_tells_
 def test_iterations_must_be_told_and_a_power_alone_has_no_ticks() -> None:
     with measure() as window:
         pass
-    with pytest.raises(ValueError, match="window.progress"):
+    with pytest.raises(ValueError, match=r"window\.progress"):
         _ = window.joules_per_iteration
     with measure() as window:
         window.progress(1)

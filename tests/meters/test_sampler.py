@@ -213,9 +213,12 @@ def test_two_measurements_do_not_write_one_trace_and_two_traces_do_not_mix(toy: 
     with Sampler([toy], ours, opener="toy_meter:find") as first:
         with pytest.raises(OSError, match="another measurement is writing it"), Sampler([toy], ours):
             pass
-        with Sampler([toy], other, opener="toy_meter:find") as second:
-            with Window([toy], sampler=first) as one, Window([toy], sampler=second) as two:
-                time.sleep(0.4)
+        with (
+            Sampler([toy], other, opener="toy_meter:find") as second,
+            Window([toy], sampler=first) as one,
+            Window([toy], sampler=second) as two,
+        ):
+            time.sleep(0.4)
     for window, path in ((one, ours), (two, other)):
         assert window.joules.value == pytest.approx(WATTS * window.seconds.value, rel=0.02)  # the machine's, in both
         assert [found.same for found in replay(path)] == [True]

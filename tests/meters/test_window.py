@@ -58,7 +58,7 @@ class Scripted:
         self.closed += 1
 
     def _raw(self) -> int:
-        raw = self._raws.pop(0)
+        raw = self._raws.pop(0) if len(self._raws) > 1 else self._raws[0]
         if isinstance(raw, Exception):
             raise raw
         return raw
@@ -125,7 +125,8 @@ def test_a_wrap_is_corrected_and_flagged(clock: Clock) -> None:
         (Scripted("package", 0, 50_000), 10, "implausible"),
         (Scripted("package", 7, 7), 10, "stuck"),
         (Scripted("package", 7, ReadError("GPU is lost")), 10, "unread"),
-        (Scripted("package", ReadError("no answer"), 7), 10, "unread"),
+        (Scripted("package", ReadError("no answer"), ReadError("no answer"), 7), 10, "unread"),
+        (Scripted("package", 7, RuntimeError("another package's fault")), 10, "unread"),
         (Scripted("package", 7, -1), 10, "unread"),
     ],
 )
@@ -140,6 +141,21 @@ def test_lost_time_makes_the_sum_unknown_with_the_reason(
     assert joules.reason.startswith("package: ")
     assert window.scopes["board"].value == 1000.0  # what was read stays
     assert window.seconds.value == seconds
+
+
+def test_one_read_that_fails_at_an_edge_is_repeated_at_once(clock: Clock) -> None:
+    source = Scripted("board", ReadError("EIO"), 0, ReadError("timeout"), 500)
+    assert (run(clock, 10, source).joules.value, len(source.log)) == (500.0, 4)
+
+
+def test_joules_that_lack_a_part_of_the_machine_are_partial_and_others_are_not(clock: Clock) -> None:
+    def flags(missing: Unavailable) -> tuple[str, ...]:
+        with Window([Scripted("package-0", 0, 1000)], unavailable=[missing]) as window:
+            clock.sleep(10)
+        return window.joules.flags
+
+    assert flags(Unavailable("rapl package-1", "no permission", "a group", present=True)) == ("partial",)
+    assert flags(Unavailable("nvml", "nvidia-ml-py is not installed", "pip install it")) == ()
 
 
 def test_without_a_source_the_reason_names_what_is_missing(clock: Clock) -> None:

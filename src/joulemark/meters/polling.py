@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from joulemark.meters.source import ReadError
-from joulemark.meters.trace import SLEPT_NS, Described, Line, encode, suspended_ns
+from joulemark.meters.source import Sensor, read_or_why
+from joulemark.meters.trace import SLEPT_NS, Line, encode, suspended_ns
 
 
 def poll(
-    sources: Sequence[tuple[int, Described]],
+    sources: Sequence[tuple[int, Sensor]],
     write: Callable[[bytes], object],
     period_ns: int,
     wait: Callable[[float], bool],
@@ -47,12 +47,11 @@ def poll(
             return
 
 
-def _polled(place: int, slot: int, source: Described) -> bytes:
+def _polled(place: int, slot: int, source: Sensor) -> bytes:
     begun_ns = time.perf_counter_ns()
-    try:
-        reading = source.read()
-    except (ReadError, ValueError) as error:  # as a window takes them
-        return encode([Line(s=place, n=slot, b=begun_ns, e=str(error))])
+    reading = read_or_why(source)
+    if isinstance(reading, str):
+        return encode([Line(s=place, n=slot, b=begun_ns, e=reading)])
     return b'{"s":%d,"n":%d,"b":%d,"a":%d,"r":%d}\n' % (
         place, slot, reading.before_ns, reading.after_ns, reading.raw,
     )  # fmt: skip

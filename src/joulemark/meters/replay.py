@@ -108,6 +108,16 @@ def ticks_of(trace: Trace, source: int, start_ns: int, stop_ns: int) -> list[tup
     return [(span.stop_ns, joules) for span, joules in zip(spans, sums, strict=True) if span.joules > 0]
 
 
+def track_of(facts: SourceFacts) -> CounterTrack:
+    """A new track of a counter. Raises ``ValueError`` for facts that cannot be."""
+    return CounterTrack(
+        unit_joules=facts.unit,
+        modulus=facts.modulus,
+        max_watts=facts.max_watts,
+        update_seconds=facts.update_seconds,
+    )
+
+
 def polled_share(trace: Trace, source: int, start_ns: int, stop_ns: int) -> float | None:
     """Share of the sampler's slots in which it came to read the source; ``None`` without a sampler or under 5 slots.
 
@@ -150,12 +160,7 @@ def _counted(
     facts: SourceFacts, sleeps: Sequence[tuple[int, int, int]], readings: Sequence[Reading]
 ) -> tuple[list[Span], list[str]]:
     """Spans of a counter, and the words for readings that cannot be."""
-    track = CounterTrack(
-        unit_joules=facts.unit,
-        modulus=facts.modulus,
-        max_watts=facts.max_watts,
-        update_seconds=facts.update_seconds,
-    )
+    track = track_of(facts)
     spans: list[Span] = []
     bad: list[str] = []
     previous: Reading | None = None

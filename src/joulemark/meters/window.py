@@ -17,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from joulemark.meters.idle import idle_of, net_of
 from joulemark.meters.replay import joules_of_all, ticks_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
-from joulemark.meters.source import PowerSensor, ReadError, Source, Unavailable
+from joulemark.meters.source import PowerSensor, Source, Unavailable, read_or_why
 from joulemark.meters.trace import SLEPT_NS, Failed, Header, Line, Trace, facts_of, reading_lines, suspended_ns
 from joulemark.quantity import total
 from joulemark.record import Kind, Quantity, Reading
@@ -214,22 +216,25 @@ def measure(
 
 
 def _read(source: Source | PowerSensor) -> Reading | Failed:
-    """Read once; a failure is returned in words, because one dead meter must not end the measured program."""
-    try:
-        return source.read()
-    except (ReadError, ValueError) as error:
-        return time.perf_counter_ns(), str(error)
+    """Read, or say when and why that failed, twice: nothing that is read later makes good for the edge of a window."""
+    told = read_or_why(source)
+    if isinstance(told, str):
+        told = read_or_why(source)
+    return (time.perf_counter_ns(), told) if isinstance(told, str) else told
 
 
 def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Quantity:
-    """Sum of disjoint scopes, or why there is none."""
+    """Sum of disjoint scopes, or why there is none; flagged ``partial`` if the machine has a part that none covers."""
     if not scopes:
         told = "; ".join(f"{missing.name}: {missing.reason}" for missing in unavailable)
         reason = f"no energy counter ({told})" if told else "no energy counter was given"
         return Quantity(
             value=None, unit="J", kind=Kind.MEASURED, method="energy counter", scope="none", source="", reason=reason
         )
-    return total(scopes)
+    whole = total(scopes)
+    if any(missing.present for missing in unavailable):
+        return msgspec.structs.replace(whole, flags=(*whole.flags, "partial"))
+    return whole
 
 
 def _seconds(value: float | None, *, reason: str | None = None) -> Quantity:

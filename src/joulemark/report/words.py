@@ -25,6 +25,7 @@ METER_FLAGS = {
     "unread": "the meter could not be read",
     "suspended": "the machine slept",
     "starved": "the sampler was kept from reading",
+    "partial": "a part of the machine whose counter cannot be read is not in it (`joulemark doctor`)",
     "disagrees": "the counter and the power of the same board differ by over 5 %",
     "idle_drift": "idle power was another before than after",
     "gain_unknown": "nobody knows how far the meter's scale is off",
