@@ -148,8 +148,8 @@ def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
     def pass_on(number: int) -> None:
         if not children:
             early.append(number)
-        for running in children:
-            running.send_signal(number)
+        for one in children:
+            one.send_signal(number)
 
     with _forwarding(pass_on) as received:
         try:
