@@ -28,6 +28,7 @@ import msgspec
 from joulemark.descendants import adopting, running
 from joulemark.meters.idle import idle_of, net_of, with_idle
 from joulemark.meters.meters import open_meters
+from joulemark.meters.tenants import between, boards_of, look
 from joulemark.meters.window import Window
 from joulemark.record import Kind, Quantity, Record
 
@@ -92,7 +93,7 @@ def measure_command(
         held.enter_context(adopting())
         ours = frozenset(running())  # the sampler
         while len(began) < repeat and not stopped:
-            run, signalled = _run(command, meters.window(f"run {len(began) + 1}"), ours)
+            run, signalled = _run(command, meters.window(f"run {len(began) + 1}"), ours, boards_of(meters.sources))
             began.append(run)
             stopped = signalled or run.exit_code != 0
         # Whoever stopped it wants no more waiting.
@@ -114,13 +115,15 @@ def measure_command(
     )
 
 
-def _run(command: Sequence[str], window: Window, ours: frozenset[int]) -> tuple[Run, bool]:
+def _run(command: Sequence[str], window: Window, ours: frozenset[int], boards: Sequence[str]) -> tuple[Run, bool]:
     """One run, net of nothing yet, and whether a signal came that would have ended this process.
 
     What a command leaves running is flagged: its joules end with the command, and the next window has them.
     """
+    seen = look(boards)
     with window:
         status, usage, signalled = _wait(command)
+    window.disturbed = between(seen, look(boards))
     left = tuple(f"{name} ({pid})" for pid, name in sorted(running(ours).items()))
     code = os.waitstatus_to_exitcode(status)
     run = Run(

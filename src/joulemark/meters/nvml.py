@@ -210,12 +210,21 @@ def processes(uuid: str) -> tuple[str, ...] | None:
     """
 
     def question(nvml: Any, handle: Any) -> tuple[str, ...]:
-        found = [*nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-        with contextlib.suppress(nvml.NVMLError):  # boards without a display
-            found += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
-        return tuple(f"{_name(nvml, pid)} ({pid})" for pid in sorted({one.pid for one in found} - {os.getpid()}))
+        return tuple(f"{_name(nvml, pid)} ({pid})" for pid in _process_ids(nvml, handle) if pid != os.getpid())
 
     return _ask(uuid, question)
+
+
+def process_ids(uuid: str) -> tuple[int, ...] | None:
+    """Numbers of all programs that hold the board, this one included; ``None`` if nothing tells."""
+    return _ask(uuid, _process_ids)
+
+
+def _process_ids(nvml: Any, handle: Any) -> tuple[int, ...]:
+    found = [*nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    with contextlib.suppress(nvml.NVMLError):  # boards without a display
+        found += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+    return tuple(sorted({one.pid for one in found}))
 
 
 def throttle_reasons(uuid: str) -> tuple[str, ...] | None:

@@ -61,6 +61,7 @@ class Window:
         self._sampler = sampler
         self._name = name
         self.idle: dict[str, Quantity] = {}
+        self.disturbed: tuple[str, ...] = ()  # flags of :mod:`joulemark.meters.tenants`
         self._progress: list[tuple[int, float]] = []
         self._ticks: list[list[tuple[int, float]]] = []
         self._result: tuple[Quantity, list[Quantity]] | None = None
@@ -147,7 +148,8 @@ class Window:
 
         Raises ``RuntimeError`` while the window is open.
         """
-        return _total(self._closed()[1][: self._summed], self._unavailable)
+        whole = _total(self._closed()[1][: self._summed], self._unavailable)
+        return msgspec.structs.replace(whole, flags=(*whole.flags, *self.disturbed)) if whole.paths else whole
 
     @property
     def net_joules(self) -> Quantity:
@@ -206,11 +208,16 @@ def measure(
     ('s', 'J')
     """
     from joulemark.meters.meters import open_meters
+    from joulemark.meters.tenants import between, boards_of, look
 
     with open_meters(trace=trace, sampled=True) as meters:
         before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
+        boards = boards_of(meters.sources)
+        seen = look(boards) if meters.sources else None
         with meters.window(sync=sync) as window:
             yield window
+        if seen is not None:
+            window.disturbed = between(seen, look(boards))
         if before:
             window.idle = idle_of(before, meters.idle(idle_seconds, "idle after"))
 
