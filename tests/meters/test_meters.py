@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -148,6 +150,26 @@ def test_the_librarys_own_measure_follows_a_counter_through_its_turns_and_tells_
     assert one.low is not None and one.high is not None
     assert one.low < one.value < one.high < 1.2 * one.low
     assert (one.unit, one.scope) == ("J/iteration", "accelerator board toy")
+
+
+@pytest.mark.usefixtures("jetson")
+def test_power_whose_sampler_is_killed_in_the_window_is_unknown_and_never_a_small_number() -> None:
+    with open_meters() as meters:
+        assert meters.sampler is not None
+        assert meters.sampler.pid is not None
+        with meters.window() as window:
+            time.sleep(0.3)
+            os.kill(meters.sampler.pid, signal.SIGKILL)
+            time.sleep(0.7)
+        with meters.window() as later:
+            time.sleep(0.5)
+    for one in (window, later):
+        assert one.joules.value is None
+        assert "unread" in one.joules.flags
+        assert "not read often enough" in (one.joules.reason or "")
+    known, seconds = window.joules, window.seconds.value or 0.0
+    assert known.low is not None and known.high is not None
+    assert 0.2 * 5 < known.low < 5 * seconds < known.high
 
 
 @pytest.mark.usefixtures("jetson")

@@ -2,7 +2,9 @@
 
 The time of a source falls into spans, from each reading to the next. A span of a counter has the joules of its
 :class:`~joulemark.meters.counter.CounterTrack` step. A span of a power sensor has the area of the trapezoid, and its
-first and last reading are held towards the edges. A span whose energy is not known is lost time. A reading that failed
+first and last reading are held towards the edges; between two readings of power p and q for T seconds nobody looked,
+which gives it a standard uncertainty of T |p - q| / sqrt(2): the readings' own scatter, by their successive differences
+(von Neumann 1941, doi:10.1214/aoms/1177731677, recalled). A span whose energy is not known is lost time. A reading that failed
 costs nothing if a later one of the counter works.
 
 A span that crosses an edge of the window counts by its share f of the time. If the power of its two parts differs by
@@ -56,6 +58,7 @@ class Span:
     start_ns: int
     stop_ns: int
     joules: float = 0.0
+    random: float = 0.0  # standard uncertainty
     lost: tuple[str, str] | None = None
     wrapped: bool = False
 
@@ -65,7 +68,7 @@ class Tally:
     """What the spans say of a window."""
 
     joules: float  # of the time that is known
-    random: float  # standard uncertainty of what was cut at the edges
+    random: float  # standard uncertainty of the spans and of what was cut at the edges
     lost_ns: int
     reasons: tuple[tuple[str, str], ...]
     wrapped: bool
@@ -199,7 +202,8 @@ def _integrated(
     spans = []
     for left, right in pairwise(good):
         before, after = _instant(left), _instant(right)
-        joules = 0.5 * (left.raw + right.raw) * facts.unit * (after - before) / 1e9
+        seconds = (after - before) / 1e9
+        joules = 0.5 * (left.raw + right.raw) * facts.unit * seconds
         if _slept_ns(trace.sleeps, left, right):
             spans.append(Span(before, after, lost=_SLEPT))
         elif after - before > held_ns:
@@ -207,7 +211,8 @@ def _integrated(
                 Span(before, after, lost=("unread", "its power was not read often enough; it needs a sampler"))
             )
         else:
-            spans.append(Span(before, after, joules))
+            random = abs(left.raw - right.raw) * facts.unit * seconds / math.sqrt(2)
+            spans.append(Span(before, after, joules, random))
     if good:
         first, last = _instant(good[0]), _instant(good[-1])
         lead, rest = min(max(first - start_ns, 0), held_ns), min(max(stop_ns - last, 0), held_ns)
@@ -235,7 +240,7 @@ def _tally(spans: Sequence[Span], start_ns: int, stop_ns: int, unread: tuple[str
             continue
         share = (right - left) / (span.stop_ns - span.start_ns) if span.stop_ns > span.start_ns else 1.0
         known.append(share * span.joules)
-        randoms.append(share * (1 - share) * span.joules)
+        randoms += [share * (1 - share) * span.joules, share * span.random]
         wrapped |= span.wrapped
     first = min((span.start_ns for span in spans), default=stop_ns)
     last = max((span.stop_ns for span in spans), default=stop_ns)
