@@ -2,10 +2,10 @@
 
 The time of a source falls into spans, from each reading to the next. A span of a counter has the joules of its
 :class:`~joulemark.meters.counter.CounterTrack` step. A span of a power sensor has the area of the trapezoid, and its
-first and last reading are held towards the edges; between two readings of power p and q for T seconds nobody looked,
-which gives it a standard uncertainty of T |p - q| / sqrt(2): the readings' own scatter, by their successive differences
-(von Neumann 1941, doi:10.1214/aoms/1177731677, recalled). A span whose energy is not known is lost time. A reading that failed
-costs nothing if a later one of the counter works.
+first and last reading are held towards the edges. Between two readings p and q of power, T seconds apart, nobody
+looked: a standard uncertainty of T |p - q| / sqrt(2), the readings' own scatter by their successive differences (von
+Neumann 1941, doi:10.1214/aoms/1177731677, recalled). A span whose energy is not known is lost time. A reading that
+failed costs nothing if a later one of the counter works.
 
 A span that crosses an edge of the window counts by its share f of the time. If the power of its two parts differs by
 as much as its mean, that is wrong by f (1 - f) of its joules, which is taken as its standard uncertainty. An edge
