@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark import command
-from joulemark.command import CannotRun, measure_command, median_interval, median_of, net_of, report_lines
+from joulemark.command import CannotRun, measure_command, median_interval, median_of, net_of
+from joulemark.command_report import report_lines
 from joulemark.meters import meters as meters_module
 from joulemark.meters.idle import Block, idle_of, with_idle
 from joulemark.meters.source import Unavailable, timed
@@ -345,6 +346,22 @@ def joules(value: float | None, **more) -> Quantity:
 
 def seconds(value: float) -> Quantity:
     return Quantity(value=value, unit="s", kind=Kind.MEASURED, method="clock", scope="x", source="x")
+
+
+def test_the_report_tells_both_uncertainties_and_medians_keep_that_of_the_scale(no_counter):
+    measured = measure_command(["true"])
+
+    def line(quantity):
+        lines = report_lines(msgspec.structs.replace(measured, median={**measured.median, "joules": quantity}))
+        return next(line for line in lines if "joules (gross)" in line)
+
+    one = joules(200.0, random=4.0, systematic=10.0)
+    assert line(one).endswith("200 J (standard uncertainty 4, of its scale 10)")
+    assert line(joules(200.0)).endswith("200 J")
+    many = median_of([joules(float(value), random=4.0, systematic=0.05 * value) for value in range(100, 700, 100)])
+    assert many.systematic == pytest.approx(0.05 * 350)
+    assert line(many).endswith("350 J (95 % interval 100 to 600, of its scale 18)")
+    assert median_of([joules(1.0, systematic=0.1), joules(2.0)]).systematic is None
 
 
 def test_net_joules_by_hand():

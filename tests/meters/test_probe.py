@@ -61,6 +61,15 @@ def test_doctor_names_every_source_and_where_nested_ones_lie(machine: Powercap) 
     assert all(row["detail"] and row["fix"] for row in missing.values())
 
 
+def test_every_meter_tells_how_far_its_scale_is_known_and_explain_who_says_so(machine: Powercap) -> None:
+    LAYOUTS["client"](machine)
+    assert (
+        rows("available")["rapl package-0"]["detail"] == "processor package-0, refreshed every 0.001 s, scale unknown"
+    )
+    (cited,) = [row for row in listing.meters(cited=True) if row["status"] == "available"]
+    assert "Khan et al. 2018" in cited["detail"]
+
+
 def test_doctor_leaves_no_file_open(machine: Powercap) -> None:
     LAYOUTS["client"](machine)
     descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())

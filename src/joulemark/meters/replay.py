@@ -314,6 +314,7 @@ class Replayed(Record, frozen=True, kw_only=True):
     """One source in one window: what was stored, what its raw readings give, and whether that is the same."""
 
     window: str
+    sensor: str = ""
     scope: str
     seconds: float
     stored: Quantity | None  # None: the window closed without a result
@@ -351,6 +352,7 @@ def _window(
         before = stored[source] if stored is not None and source < len(stored) else None
         yield Replayed(
             window=line.name or "",
+            sensor=facts.name,
             scope=facts.scope,
             seconds=(stop_ns - start_ns) / 1e9,
             stored=before,
