@@ -220,6 +220,15 @@ def test_what_outlives_the_command_is_named_and_flags_its_joules_and_those_of_th
     assert (run.left_running, "left_running" in run.joules.flags) == ((), False)
 
 
+def test_the_callers_own_children_are_neither_named_nor_robbed_of_their_exit_codes(no_counter):
+    ended = subprocess.Popen(["sh", "-c", "exit 7"])
+    waiting = subprocess.Popen(["sleep", "30"])
+    time.sleep(0.3)
+    (run,) = measure_command(["true"]).runs
+    waiting.kill()
+    assert (run.left_running, ended.wait(), waiting.wait()) == ((), 7, -signal.SIGKILL)
+
+
 def test_memory_above_our_own_is_known_and_below_is_not(no_counter):
     more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 50_000_000
     (run,) = measure_command([sys.executable, "-c", f"x = b'x' * {more}"]).runs

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from joulemark.descendants import adopting, running
+from joulemark.descendants import adopting, children, left_running
 from joulemark.meters.idle import idle_of, net_of, with_idle
 from joulemark.meters.meters import open_meters
 from joulemark.meters.tenants import between, boards_of, look
@@ -90,7 +90,7 @@ def measure_command(
             raise ValueError(f"cannot write {trace}: {error.strerror}") from error
         before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
         held.enter_context(adopting())
-        ours = frozenset(running())  # the sampler
+        ours = frozenset(children())  # the sampler
         while len(began) < repeat and not stopped:
             run, signalled = _run(command, meters.window(f"run {len(began) + 1}"), ours, boards_of(meters.sources))
             began.append(run)
@@ -123,7 +123,7 @@ def _run(command: Sequence[str], window: Window, ours: frozenset[int], boards: S
     with window:
         status, usage, signalled = _wait(command)
     window.disturbed = between(seen, look(boards))
-    left = tuple(f"{name} ({pid})" for pid, name in sorted(running(ours).items()))
+    left = tuple(f"{name} ({pid})" for pid, name in sorted(left_running(ours).items()))
     code = os.waitstatus_to_exitcode(status)
     run = Run(
         exit_code=code if code >= 0 else SIGNALLED - code,

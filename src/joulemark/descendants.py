@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @contextmanager
 def adopting() -> Iterator[None]:
-    """While it lasts, orphans among our descendants become our children, so that :func:`running` sees them."""
+    """While it lasts, orphans among our descendants become our children, so that :func:`left_running` sees them."""
     if sys.platform == "linux":
         _prctl(1)
     try:
@@ -25,25 +25,29 @@ def adopting() -> Iterator[None]:
             _prctl(0)
 
 
-def running(known: frozenset[int] = frozenset()) -> dict[int, str]:
-    """Names of the children of this process by number, without those that are ``known``; empty where there is no /proc.
-
-    Orphans that have ended are reaped, since nobody else will.
-    """
+def children() -> dict[int, tuple[str, str]]:
+    """Name and state ("Z" has ended) of every child of this process by its number; empty where there is no /proc."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
-        pid = int(path.parent.name)
-        if pid in known:
-            continue
         with suppress(OSError):  # it has ended meanwhile
             name, _, rest = path.read_text(errors="replace").partition("(")[2].rpartition(")")
             state, parent = rest.split()[:2]
-            if int(parent) != os.getpid():
-                continue
-            if state == "Z":
-                os.waitpid(pid, os.WNOHANG)
-            else:
-                found[pid] = name
+            if int(parent) == os.getpid():
+                found[int(path.parent.name)] = name, state
+    return found
+
+
+def left_running(known: Collection[int]) -> dict[int, str]:
+    """Names of children that are not ``known`` from before. Orphans that have ended are reaped: nobody else will."""
+    found = {}
+    for pid, (name, state) in children().items():
+        if pid in known:
+            continue
+        if state != "Z":
+            found[pid] = name
+            continue
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
     return found
 
 

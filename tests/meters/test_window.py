@@ -239,7 +239,9 @@ def test_importing_a_window_loads_no_heavy_package() -> None:
 
 def test_importing_the_meters_takes_under_a_tenth_of_a_second() -> None:
     """Best of three, in CPU seconds: other programs may hold the processor, and files be cold at first."""
-    code = "import time; began = time.process_time(); import joulemark.meters.window; print(time.process_time() - began)"
+    code = (
+        "import time; began = time.process_time(); import joulemark.meters.window; print(time.process_time() - began)"
+    )
     took = [
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(3)

@@ -146,8 +146,8 @@ class Sampler:
     def opened(self, start_ns: int, name: str, readings: Sequence[Reading | Failed]) -> int:
         """Write the opening edge of a window, one reading a source; the number of the window."""
         self._windows += 1
-        self._open += 1
         self._append([*self._edge(readings), Line(w="open", k=self._windows, t=start_ns, name=name)])
+        self._open += 1
         return self._windows
 
     def closed(self, window: int, stop_ns: int, name: str, readings: Sequence[Reading | Failed]) -> Trace:
