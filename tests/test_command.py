@@ -215,7 +215,9 @@ def test_what_outlives_the_command_is_named_and_flags_its_joules_and_those_of_th
         assert first.left_running[0] in report_lines(measured)[-1]
     finally:
         for name in second.left_running:
-            os.kill(int(name.rpartition("(")[2].rstrip(")")), signal.SIGKILL)
+            pid = int(name.rpartition("(")[2].rstrip(")"))
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)  # adopted
     (run,) = measure_command(["sh", "-c", "(true &)"]).runs  # an orphan that has ended
     assert (run.left_running, "left_running" in run.joules.flags) == ((), False)
 

@@ -120,11 +120,11 @@ def test_the_flags_go_with_the_joules_of_the_librarys_own_measure(monkeypatch: p
     assert "contended" in window.net_joules.flags
 
 
-def test_another_programs_work_is_seen_here_and_our_own_childs_is_not() -> None:
-    """On this very machine: a child of ours computes for a second."""
-    busy = "import time\nbegan = time.monotonic()\nwhile time.monotonic() < began + 1.1: pass"
+def test_a_childs_work_is_ours_also_when_it_has_ended() -> None:
+    """On this very machine: a child of ours computes for 0.4 CPU seconds."""
+    busy = "import time\nwhile time.process_time() < 0.4: pass"
     before = look()
     subprocess.run([sys.executable, "-c", busy], check=True)
     after = look()
     grown = after.activity.own_cpu_seconds - before.activity.own_cpu_seconds
-    assert 0.3 < grown < 3.0  # its own, whatever else this machine does
+    assert 0.35 < grown < 3.0  # its own, whatever else this machine does
