@@ -14,9 +14,9 @@ from joulemark.meters.ina3221 import find_ina3221
 from joulemark.meters.nvml import find_nvml, find_nvml_power, processes, throttle_reasons
 from joulemark.meters.powercap import POWERCAP
 from joulemark.meters.rapl import find_rapl
-from joulemark.meters.replay import track_of
 from joulemark.meters.scope import overlap
 from joulemark.meters.source import PowerSensor, Sensor, Source, Unavailable
+from joulemark.meters.spans import track_of
 from joulemark.meters.trace import facts_of
 from joulemark.record import Check
 
