@@ -373,6 +373,8 @@ def test_the_report_tells_both_uncertainties_and_medians_keep_that_of_the_scale(
     assert many.systematic == pytest.approx(0.05 * 350)
     assert line(many).endswith("350 J (95 % interval 100 to 600, of its scale 18)")
     assert median_of([joules(1.0, systematic=0.1), joules(2.0)]).systematic is None
+    short = median_of([joules(30.0, random=4.0, flags=("too_short",)) for _ in range(6)])  # truth: 31, updates of 10
+    assert (short.value, short.low, short.random) == (30.0, None, 4.0)
 
 
 def test_net_joules_by_hand():

@@ -240,7 +240,11 @@ def _quantity(
 
 
 def median_of(values: Sequence[Quantity]) -> Quantity:
-    """Median of one quantity over runs with the interval of :func:`median_interval`; unknown if one run's is."""
+    """Median of one quantity over runs with the interval of :func:`median_interval`; unknown if one run's is.
+
+    Runs that are too short for their meter have no interval: counted in whole updates, all may say the same and be
+    wrong by one. Their median is as uncertain as one of them.
+    """
     first = values[0]
     flags = tuple(dict.fromkeys(flag for one in values for flag in one.flags))
     known = [one.value for one in values if one.value is not None]
@@ -249,7 +253,9 @@ def median_of(values: Sequence[Quantity]) -> Quantity:
         return _copy(first, value=None, flags=flags, reason=reason)
     if len(values) == 1:
         return first
-    low, high = median_interval(known) or (None, None)
+    too_short = "too_short" in flags
+    low, high = (None if too_short else median_interval(known)) or (None, None)
+    randoms = [one.random for one in values if one.random is not None]
     scales = [one.systematic for one in values if one.systematic is not None]
     # A share of each value, the same in all runs.
     systematic = statistics.median(scales) if len(scales) == len(values) else None
@@ -259,6 +265,7 @@ def median_of(values: Sequence[Quantity]) -> Quantity:
         value=statistics.median(known),
         low=low,
         high=high,
+        random=max(randoms) if too_short and randoms else None,
         systematic=systematic,
         flags=flags,
         method=method,
