@@ -151,9 +151,16 @@ class Sampler:
         return self._windows
 
     def closed(self, window: int, stop_ns: int, name: str, readings: Sequence[Reading | Failed]) -> Trace:
-        """Write the closing edge; the trace of all that stands before it in the file."""
-        self._append([*self._edge(readings), Line(w="close", k=window, t=stop_ns, name=name)])
-        self._take(window)
+        """Write the closing edge; the trace of all that stands before it in the file.
+
+        Raises ``OSError`` or ``ValueError`` if the file cannot be used; then the window has no result in it either.
+        """
+        try:
+            self._append([*self._edge(readings), Line(w="close", k=window, t=stop_ns, name=name)])
+            self._take(window)
+        except (OSError, ValueError):
+            self._open -= 1
+            raise
         return self._trace
 
     def result(self, window: int, quantities: Sequence[Quantity]) -> None:
