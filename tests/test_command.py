@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark import command
-from joulemark.command import CannotRun, measure_command, median_interval, median_of, net_of, report_lines
+from joulemark.command import CannotRun, measure_command, median_interval, median_of, net_of
+from joulemark.command_report import report_lines
 from joulemark.meters import meters as meters_module
 from joulemark.meters.idle import Block, idle_of, with_idle
 from joulemark.meters.source import Unavailable, timed
@@ -191,6 +192,45 @@ def test_seconds_and_cpu_seconds_are_those_of_the_command(no_counter):
     assert run.cpu_seconds.value >= 0.4
 
 
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:  # twice, as daemons do: nobody waits for it
+        os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+        time.sleep(30)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_what_outlives_the_command_is_named_and_flags_its_joules_and_those_of_the_next_run(steady):
+    measured = measure_command([sys.executable, "-c", DAEMON], repeat=2)
+    first, second = measured.runs
+    try:
+        assert len(first.left_running) == 1
+        assert set(first.left_running) < set(second.left_running)  # the second has its own, too
+        assert all("left_running" in run.joules.flags for run in measured.runs)
+        assert "left_running" in measured.median["joules"].flags
+        assert first.left_running[0] in report_lines(measured)[-1]
+    finally:
+        for name in second.left_running:
+            pid = int(name.rpartition("(")[2].rstrip(")"))
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)  # adopted
+    (run,) = measure_command(["sh", "-c", "(true &)"]).runs  # an orphan that has ended
+    assert (run.left_running, "left_running" in run.joules.flags) == ((), False)
+
+
+def test_the_callers_own_children_are_neither_named_nor_robbed_of_their_exit_codes(no_counter):
+    ended = subprocess.Popen(["sh", "-c", "exit 7"])
+    waiting = subprocess.Popen(["sleep", "30"])
+    time.sleep(0.3)
+    (run,) = measure_command(["true"]).runs
+    waiting.kill()
+    assert (run.left_running, ended.wait(), waiting.wait()) == ((), 7, -signal.SIGKILL)
+
+
 def test_memory_above_our_own_is_known_and_below_is_not(no_counter):
     more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 50_000_000
     (run,) = measure_command([sys.executable, "-c", f"x = b'x' * {more}"]).runs
@@ -317,6 +357,24 @@ def joules(value: float | None, **more) -> Quantity:
 
 def seconds(value: float) -> Quantity:
     return Quantity(value=value, unit="s", kind=Kind.MEASURED, method="clock", scope="x", source="x")
+
+
+def test_the_report_tells_both_uncertainties_and_medians_keep_that_of_the_scale(no_counter):
+    measured = measure_command(["true"])
+
+    def line(quantity):
+        lines = report_lines(msgspec.structs.replace(measured, median={**measured.median, "joules": quantity}))
+        return next(line for line in lines if "joules (gross)" in line)
+
+    one = joules(200.0, random=4.0, systematic=10.0)
+    assert line(one).endswith("200 J (standard uncertainty 4, of its scale 10)")
+    assert line(joules(200.0)).endswith("200 J")
+    many = median_of([joules(float(value), random=4.0, systematic=0.05 * value) for value in range(100, 700, 100)])
+    assert many.systematic == pytest.approx(0.05 * 350)
+    assert line(many).endswith("350 J (95 % interval 100 to 600, of its scale 18)")
+    assert median_of([joules(1.0, systematic=0.1), joules(2.0)]).systematic is None
+    short = median_of([joules(30.0, random=4.0, flags=("too_short",)) for _ in range(6)])  # truth: 31, updates of 10
+    assert (short.value, short.low, short.random) == (30.0, None, 4.0)
 
 
 def test_net_joules_by_hand():

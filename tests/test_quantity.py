@@ -205,6 +205,10 @@ def test_without_paths_the_words_tell_an_overlap():
     assert both.paths == ()
     with pytest.raises(ValueError, match="counted twice"):
         total([both, joules(1.0, "b")])
+    for outer in ("processor package-0", "accelerator board GPU-aa"):
+        with pytest.raises(ValueError, match="counted twice"):
+            total([joules(1.0, f"{outer} core"), joules(1.0, outer)])
+    assert total([joules(1.0, "processor package-1"), joules(1.0, "processor package-10")]).value == 2.0
 
 
 def test_windows_one_after_another_add_up_over_one_scope_only():

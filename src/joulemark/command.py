@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import resource
-import shlex
 import shutil
 import signal
 import statistics
@@ -25,8 +24,10 @@ from typing import Any
 
 import msgspec
 
+from joulemark.descendants import adopting, children, left_running
 from joulemark.meters.idle import idle_of, net_of, with_idle
 from joulemark.meters.meters import open_meters
+from joulemark.meters.tenants import between, boards_of, look
 from joulemark.meters.window import Window
 from joulemark.record import Kind, Quantity, Record
 
@@ -48,6 +49,7 @@ class Run(Record, frozen=True, kw_only=True):
     """One run of the command."""
 
     exit_code: int  # 128 + n if signal n ended it
+    left_running: tuple[str, ...] = ()  # processes of it, or of a run before, that ran on at its end: "sleep (4711)"
     seconds: Quantity
     cpu_seconds: Quantity
     peak_memory_bytes: Quantity
@@ -87,15 +89,17 @@ def measure_command(
         except OSError as error:
             raise ValueError(f"cannot write {trace}: {error.strerror}") from error
         before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
+        held.enter_context(adopting())
+        ours = frozenset(children())  # the sampler
         while len(began) < repeat and not stopped:
-            run, signalled = _run(command, meters.window(f"run {len(began) + 1}"))
+            run, signalled = _run(command, meters.window(f"run {len(began) + 1}"), ours, boards_of(meters.sources))
             began.append(run)
             stopped = signalled or run.exit_code != 0
         # Whoever stopped it wants no more waiting.
         after = meters.idle(idle_seconds, "idle after") if before and not stopped else []
     idle = idle_of(before, after) if before else {}
     runs = [msgspec.structs.replace(one, net_joules=net_of(one.joules, one.seconds, idle)) for one in began]
-    fields = [name for name in Run.__struct_fields__ if name not in ("exit_code", "scopes", "checks")]
+    fields = [name for name in Run.__struct_fields__ if name not in ("exit_code", "left_running", "scopes", "checks")]
     median = {name: median_of([getattr(run, name) for run in runs]) for name in fields}
     first = runs[0]
     return Measured(
@@ -110,20 +114,27 @@ def measure_command(
     )
 
 
-def _run(command: Sequence[str], window: Window) -> tuple[Run, bool]:
-    """One run, net of nothing yet, and whether a signal came that would have ended this process."""
+def _run(command: Sequence[str], window: Window, ours: frozenset[int], boards: Sequence[str]) -> tuple[Run, bool]:
+    """One run, net of nothing yet, and whether a signal came that would have ended this process.
+
+    What a command leaves running is flagged: its joules end with the command, and the next window has them.
+    """
+    seen = look(boards)
     with window:
         status, usage, signalled = _wait(command)
+    window.disturbed = between(seen, look(boards))
+    left = tuple(f"{name} ({pid})" for pid, name in sorted(left_running(ours).items()))
     code = os.waitstatus_to_exitcode(status)
     run = Run(
         exit_code=code if code >= 0 else SIGNALLED - code,
+        left_running=left,
         seconds=window.seconds,
         cpu_seconds=_quantity(
             usage.ru_utime + usage.ru_stime, "s", "kernel accounting, user and system", "wait4(2)",
             "the command and the descendants that were waited for",
         ),
         peak_memory_bytes=_peak(usage),
-        joules=window.joules,
+        joules=_flagged(window.joules, "left_running") if left else window.joules,
         net_joules=window.net_joules,
         scopes=window.scopes,
         checks=window.checks,
@@ -139,8 +150,8 @@ def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
     def pass_on(number: int) -> None:
         if not children:
             early.append(number)
-        for running in children:
-            running.send_signal(number)
+        for one in children:
+            one.send_signal(number)
 
     with _forwarding(pass_on) as received:
         try:
@@ -229,7 +240,11 @@ def _quantity(
 
 
 def median_of(values: Sequence[Quantity]) -> Quantity:
-    """Median of one quantity over runs with the interval of :func:`median_interval`; unknown if one run's is."""
+    """Median of one quantity over runs with the interval of :func:`median_interval`; unknown if one run's is.
+
+    Runs that are too short for their meter have no interval: counted in whole updates, all may say the same and be
+    wrong by one. Their median is as uncertain as one of them.
+    """
     first = values[0]
     flags = tuple(dict.fromkeys(flag for one in values for flag in one.flags))
     known = [one.value for one in values if one.value is not None]
@@ -238,11 +253,28 @@ def median_of(values: Sequence[Quantity]) -> Quantity:
         return _copy(first, value=None, flags=flags, reason=reason)
     if len(values) == 1:
         return first
-    low, high = median_interval(known) or (None, None)
+    too_short = "too_short" in flags
+    low, high = (None if too_short else median_interval(known)) or (None, None)
+    randoms = [one.random for one in values if one.random is not None]
+    scales = [one.systematic for one in values if one.systematic is not None]
+    # A share of each value, the same in all runs.
+    systematic = statistics.median(scales) if len(scales) == len(values) else None
     method = f"{first.method}; median of {len(known)} runs"
     return _copy(
-        first, value=statistics.median(known), low=low, high=high, flags=flags, method=method, count=len(known)
+        first,
+        value=statistics.median(known),
+        low=low,
+        high=high,
+        random=max(randoms) if too_short and randoms else None,
+        systematic=systematic,
+        flags=flags,
+        method=method,
+        count=len(known),
     )
+
+
+def _flagged(quantity: Quantity, flag: str) -> Quantity:
+    return msgspec.structs.replace(quantity, flags=(*quantity.flags, flag))
 
 
 def _copy(quantity: Quantity, **changes: Any) -> Quantity:
@@ -265,38 +297,3 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
         k += 1
     ordered = sorted(values)
     return (ordered[k - 1], ordered[count - k]) if k else None
-
-
-def report_lines(measured: Measured) -> list[str]:
-    """The report for a person: one line a quantity, what is unknown with its reason."""
-    count = len(measured.runs)
-    runs = "" if measured.repeat == 1 else f", {count} of {measured.repeat} runs, medians"
-    lines = [f"joulemark: {shlex.join(measured.command)} (exit code {measured.exit_code}{runs})"]
-    names = {
-        "seconds": "seconds",
-        "cpu_seconds": "CPU seconds",
-        "peak_memory_bytes": "peak memory",
-        "joules": "joules (gross)",
-        "net_joules": "joules (net)",
-    }
-    for name, title in names.items():
-        if name == "net_joules" and not measured.idle:
-            continue
-        lines.append(f"  {title:<15} {_told(measured.median[name])}")
-        if name == "joules" and len(measured.scopes) > 1:
-            lines += [f"    {scope}: {_told(joules)}" for scope, joules in measured.scopes.items()]
-        if name == "joules":
-            lines += [f"    cross-check, {sensor}: {_told(joules)}" for sensor, joules in measured.checks.items()]
-    return lines
-
-
-def _told(quantity: Quantity) -> str:
-    if quantity.value is None:
-        known = "" if quantity.low is None else f" (at least {quantity.low:.4g} {quantity.unit}"
-        known += "" if quantity.high is None else f", at most {quantity.high:.4g} {quantity.unit})"
-        return f"unknown: {quantity.reason}{known}"
-    scale, unit = (1e-6, "MB") if quantity.unit == "B" else (1.0, quantity.unit)
-    text = f"{quantity.value * scale:.4g} {unit}"
-    if quantity.low is not None and quantity.high is not None:
-        text += f" (95 % interval {quantity.low * scale:.4g} to {quantity.high * scale:.4g})"
-    return text + (f" [{', '.join(quantity.flags)}]" if quantity.flags else "")

@@ -29,8 +29,11 @@ def suites() -> Rows:
     return [{"suite": s.name, "task": s.task.title, "techniques": ", ".join(s.techniques)} for s in made]
 
 
-def meters() -> Rows:
-    """Every source of energy: available with its scope, nested in another, a cross-check, or unavailable and why."""
+def meters(*, cited: bool = False) -> Rows:
+    """Every source of energy: available with its scope, nested in another, a cross-check, or unavailable and why.
+
+    ``cited`` adds where its update period and the uncertainty of its scale come from.
+    """
     from joulemark.meters.probe import absent, probe, probe_checks, probe_counters, probe_power
 
     summed, _ = probe()
@@ -38,8 +41,8 @@ def meters() -> Rows:
     sensors, no_sensors = probe_power()
     paths = [source.path for source in summed]
     checks = probe_checks(paths)
-    rows = [_meter(source, paths) for source in sources]
-    rows += [_sensor(sensor, paths) for sensor in (*sensors, *checks)]
+    rows = [_meter(source, paths, cited=cited) for source in sources]
+    rows += [_sensor(sensor, paths, cited=cited) for sensor in (*sensors, *checks)]
     for opened in (*summed, *sources, *sensors, *checks):
         opened.close()
     return rows + [
@@ -48,11 +51,11 @@ def meters() -> Rows:
     ]
 
 
-def _meter(source: Source, summed: list[str]) -> dict[str, Any]:
+def _meter(source: Source, summed: list[str], *, cited: bool) -> dict[str, Any]:
     """The row of a counter; one that is not summed says where it lies, so that nobody adds it."""
     from joulemark.meters.scope import contains, title
 
-    told = f"{source.scope}, refreshed every {source.update_seconds:g} s"
+    told = f"{source.scope}, refreshed every {source.update_seconds:g} s, {_scale(source, cited=cited)}"
     if "energy_filtered" in getattr(source, "flags", ()):
         told += ", blurred by the processor (SGX)"
     if source.path in summed:
@@ -63,17 +66,25 @@ def _meter(source: Source, summed: list[str]) -> dict[str, Any]:
     return {"meter": source.name, "status": "nested", "detail": f"{where}, never added: {told}", "fix": ""}
 
 
-def _sensor(sensor: PowerSensor, summed: list[str]) -> dict[str, Any]:
+def _sensor(sensor: PowerSensor, summed: list[str], *, cited: bool) -> dict[str, Any]:
     """The row of a power sensor: summed where its part has no counter, a second opinion where it has one."""
     from joulemark.meters.nvml import NvmlPower
 
-    told = f"{sensor.scope}, watts refreshed every {sensor.update_seconds:g} s; joules by sampling"
+    told = f"{sensor.scope}, watts refreshed every {sensor.update_seconds:g} s, {_scale(sensor, cited=cited)}"
+    told += "; joules by sampling"
     if isinstance(sensor, NvmlPower):
         return {"meter": sensor.name, "status": "cross-check", "detail": f"{told}; never added", "fix": ""}
     if sensor.path in summed:
         return {"meter": sensor.name, "status": "available", "detail": told, "fix": ""}
     return {"meter": sensor.name, "status": "nested", "detail": f"in or around what is counted, never added: {told}",
             "fix": ""}  # fmt: skip
+
+
+def _scale(sensor: Source | PowerSensor, *, cited: bool) -> str:
+    """How far the scale may be off, and who says so."""
+    gain = sensor.gain_uncertainty
+    told = "scale unknown" if gain is None else f"scale known to {gain:.0%}"
+    return f"{told} ({sensor.citation})" if cited else told
 
 
 def models() -> Rows:

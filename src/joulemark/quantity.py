@@ -157,7 +157,11 @@ def _overlap(a: Quantity, b: Quantity) -> bool:
     """Whether a joule could be in both; by the words if paths are not known."""
     if a.paths and b.paths:
         return any(_paths_overlap(one, other) for one in a.paths for other in b.paths)
-    return bool(set(a.scope.split(" + ")) & set(b.scope.split(" + ")))
+    return any(
+        f"{one} ".startswith(f"{other} ") or f"{other} ".startswith(f"{one} ")  # "processor package-0 core" is inside
+        for one in a.scope.split(" + ")
+        for other in b.scope.split(" + ")
+    )
 
 
 def _paths_overlap(one: str, other: str) -> bool:

@@ -11,7 +11,6 @@ import statistics
 from collections.abc import Sequence
 
 from joulemark.record import Conditions, Ratio, Timing, Trial
-from joulemark.stats import paired_ratio
 
 OTHERS_SHARE = 0.1
 """Share of the machine's CPU time that other programs may use."""
@@ -101,6 +100,8 @@ def recomputed(timing: Timing) -> dict[str, Ratio | None]:
 
     Records made before joules had blocks cannot be judged on ``joules_ratio``: then it is left out.
     """
+    from joulemark.stats import paired_ratio  # needs numpy, and meters import this module
+
     own = timing.reference == timing.backend
     ratios = {
         "ratio": paired_ratio(timing.blocks),

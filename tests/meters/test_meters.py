@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,7 +18,7 @@ from joulemark.meters.agreement import cross_checked
 from joulemark.meters.idle import Block, idle_of, net_of
 from joulemark.meters.meters import open_meters
 from joulemark.meters.replay import replay
-from joulemark.meters.trace import SourceFacts
+from joulemark.meters.trace import SourceFacts, read_trace
 from joulemark.meters.window import measure
 from joulemark.record import Kind, Quantity
 
@@ -57,6 +59,19 @@ def powers():
 
 def everything():
     return [Counter(), Power()]
+"""
+
+TURNING = """
+class Turning(Counter):
+    modulus = 50_000_000
+
+    def read(self):
+        return timed(lambda: time.perf_counter_ns() // 10 % self.modulus)
+
+def counters():
+    return [Turning()], []
+
+everything = lambda: counters()[0]
 """
 
 
@@ -115,6 +130,59 @@ def test_what_is_idle_before_and_after_is_taken_off_by_the_librarys_own_measure(
     assert "idle" in (window.net_joules.reason or "")
 
 
+def test_the_librarys_own_measure_follows_a_counter_through_its_turns_and_tells_joules_of_an_iteration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 W on a counter that turns every 50 J; the work of 12 ms is much shorter than what the sampler can see."""
+    toy = module(tmp_path, monkeypatch, BOARD.replace("WATTS", "100") + TURNING)
+    monkeypatch.setattr(meters_module, "probe", toy.counters)
+    monkeypatch.setattr(meters_module, "probe_checks", lambda paths: [])
+    with measure() as window:
+        for done in range(1, 131):
+            time.sleep(0.012)
+            window.progress(done)
+    seconds = window.seconds.value or 0.0
+    assert seconds > 1.5  # three turns
+    assert window.joules.value == pytest.approx(100 * seconds, rel=0.01)
+    assert "wrapped" in window.joules.flags
+    (one,) = window.joules_per_iteration.values()
+    assert one.value == pytest.approx(100 * seconds / 130, rel=0.02)
+    assert one.low is not None and one.high is not None
+    assert one.low < one.value < one.high < 1.2 * one.low
+    assert (one.unit, one.scope) == ("J/iteration", "accelerator board toy")
+
+
+@pytest.mark.usefixtures("jetson")
+def test_power_whose_sampler_is_killed_in_the_window_is_unknown_and_never_a_small_number() -> None:
+    with open_meters() as meters:
+        assert meters.sampler is not None
+        assert meters.sampler.pid is not None
+        with meters.window() as window:
+            time.sleep(0.3)
+            os.kill(meters.sampler.pid, signal.SIGKILL)
+            time.sleep(0.7)
+        with meters.window() as later:
+            time.sleep(0.5)
+    for one in (window, later):
+        assert one.joules.value is None
+        assert "unread" in one.joules.flags
+        assert "not read often enough" in (one.joules.reason or "")
+    known, seconds = window.joules, window.seconds.value or 0.0
+    assert known.low is not None and known.high is not None
+    assert 0.2 * 5 < known.low < 5 * seconds < known.high
+
+
+@pytest.mark.usefixtures("jetson")
+def test_iterations_must_be_told_and_a_power_alone_has_no_ticks() -> None:
+    with measure() as window:
+        pass
+    with pytest.raises(ValueError, match=r"window\.progress"):
+        _ = window.joules_per_iteration
+    with measure() as window:
+        window.progress(1)
+    assert window.joules_per_iteration == {}
+
+
 def test_a_power_that_agrees_stands_beside_the_counter_and_is_not_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +219,19 @@ def test_without_cross_checks_counters_need_no_child(tmp_path: Path, monkeypatch
         assert (len(meters.sources), meters.checks, meters.sampler) == (1, [], None)
     with open_meters() as meters:
         assert meters.sampler is not None
+
+
+def test_counters_alone_may_be_read_less_often_and_powers_never_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board(tmp_path, monkeypatch, watts=100)
+
+    def period(name: str, **how: Any) -> float | None:
+        with open_meters(trace=tmp_path / name, counter_period_seconds=0.7, **how):
+            pass
+        return read_trace(tmp_path / name)[0].period_seconds
+
+    assert (period("counter", checked=False), period("both")) == (0.7, 0.05)
 
 
 FACTS = {"scope": "board", "path": "wall/board", "max_watts": 500.0, "update_seconds": 0.1, "citation": "made up"}

@@ -16,7 +16,7 @@ from joulemark import listing
 from joulemark.meters.probe import GROUP, device_checks, probe, probe_checks
 from joulemark.meters.rapl import PERMISSION_FIX, find_rapl
 from joulemark.meters.source import Unavailable
-from joulemark.record import Check
+from joulemark.record import Check, Reading
 
 
 @pytest.fixture
@@ -59,6 +59,15 @@ def test_doctor_names_every_source_and_where_nested_ones_lie(machine: Powercap) 
     missing = rows("unavailable")
     assert list(missing) == ["nvml", "ina3221", "grace", "apple", "wall"]
     assert all(row["detail"] and row["fix"] for row in missing.values())
+
+
+def test_every_meter_tells_how_far_its_scale_is_known_and_explain_who_says_so(machine: Powercap) -> None:
+    LAYOUTS["client"](machine)
+    assert (
+        rows("available")["rapl package-0"]["detail"] == "processor package-0, refreshed every 0.001 s, scale unknown"
+    )
+    (cited,) = [row for row in listing.meters(cited=True) if row["status"] == "available"]
+    assert "Khan et al. 2018" in cited["detail"]
 
 
 def test_doctor_leaves_no_file_open(machine: Powercap) -> None:
@@ -109,6 +118,10 @@ def test_powers_of_a_counted_board_are_cross_checks_and_of_another_are_closed(mo
     assert closed == ["wall/a"]
 
 
+COUNTER = {"unit_joules": 1e-3, "modulus": None, "max_watts": 100.0, "update_seconds": 0.1, "gain_uncertainty": None,
+           "citation": "x", "read": lambda: Reading(before_ns=1, after_ns=2, raw=3)}  # fmt: skip
+
+
 def installed(monkeypatch: pytest.MonkeyPatch, **entries: Any) -> None:
     points = [SimpleNamespace(name=name, value=f"a_package:{name}", load=lambda one=one: one)
               for name, one in entries.items()]  # fmt: skip
@@ -121,7 +134,7 @@ def test_other_packages_bring_counters_of_parts_that_are_not_counted_yet(
     LAYOUTS["client"](machine)
     closed: list[str] = []
     new, known = (
-        SimpleNamespace(name=path, scope=path, path=path, close=lambda path=path: closed.append(path))
+        SimpleNamespace(name=path, scope=path, path=path, close=lambda path=path: closed.append(path), **COUNTER)
         for path in ("wall/board-x", "wall/platform/package-0/core")
     )
     missing = Unavailable("x", "no such board", "buy one")
@@ -138,6 +151,28 @@ def test_other_packages_bring_counters_of_parts_that_are_not_counted_yet(
         Unavailable("worse", "a_package:worse raised OSError: no bus", "repair or remove the package that brings it"),
     ]
     sources[0].close()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"path": ""}, "has no scope path"),
+        ({"modulus": 0}, "need positive"),
+        ({"max_watts": None}, "TypeError"),
+        ({"read": lambda: 1 / 0}, "ZeroDivisionError"),
+        ({"unit_joules": 0.0}, "need positive"),
+    ],
+)
+def test_a_counter_of_another_package_that_would_break_the_measured_program_is_refused(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], words: str
+) -> None:
+    good = {**COUNTER, "name": "x", "scope": "board x", "path": "wall/board-x", "close": lambda: None}
+    installed(monkeypatch, a=lambda: ([SimpleNamespace(**good)], []), b=lambda: ([SimpleNamespace(**good)], []))
+    assert len([source for source in probe()[0] if source.path == "wall/board-x"]) == 1  # the first of two alike
+    installed(monkeypatch, bad=lambda: ([SimpleNamespace(**{**good, **change})], []))
+    sources, missing = probe()
+    assert [source.path for source in sources if source.path in ("", "wall/board-x")] == []
+    assert words in missing[-1].reason
 
 
 def test_a_long_fix_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -355,7 +355,7 @@ def test_one_package_without_permission_does_not_hide_the_other(
     monkeypatch.setattr(os, "open", guarded)
     sources, unavailable = find_rapl(two_sockets.root)
     assert [source.name for source in sources] == ["rapl package-0", "rapl dram-0", "rapl dram-1"]
-    assert [missing.name for missing in unavailable] == ["rapl intel-rapl:1"]
+    assert [(missing.name, missing.present) for missing in unavailable] == [("rapl intel-rapl:1", True)]
     close(sources)
 
 
@@ -377,6 +377,13 @@ def test_a_zone_that_lacks_a_file_is_unavailable(powercap: Powercap, file: str) 
     sources, (missing,) = find_rapl(powercap.root)
     assert sources == []
     assert file in missing.reason
+
+
+def test_a_range_of_0_is_no_counter_rather_than_a_fault_in_the_measured_program(powercap: Powercap) -> None:
+    powercap.zone("0", "package-0", max_energy_range_uj=0)
+    sources, (missing,) = find_rapl(powercap.root)
+    assert sources == []
+    assert "max_energy_range_uj says 0" in missing.reason
 
 
 def test_a_zone_that_cannot_be_read_once_is_unavailable_and_closed(powercap: Powercap) -> None:

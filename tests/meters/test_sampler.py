@@ -169,6 +169,73 @@ def test_the_child_ends_with_its_parent_even_if_that_is_killed(toy: Any, tmp_pat
     pytest.fail("the child runs on")
 
 
+FORKED = """
+import os, signal, sys, time, toy_meter
+from joulemark.meters.sampler import Sampler
+signal.alarm(60)
+with Sampler([toy_meter.Toy()], opener='toy_meter:find') as sampler:
+    worker = os.fork()  # as a data loader does; it lives on, with all our pipes
+    if worker == 0:
+        time.sleep(60)
+    print(sampler.pid, worker, flush=True)
+    if sys.argv[1] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    began = time.monotonic()
+print(time.monotonic() - began, flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["ended", "killed"])
+@pytest.mark.usefixtures("toy")
+def test_a_worker_that_was_forked_meanwhile_keeps_the_child_neither_waiting_nor_alive(tmp_path: Path, end: str) -> None:
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    program = subprocess.Popen(
+        [sys.executable, "-c", FORKED, end], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert program.stdout is not None
+    child, worker = map(int, program.stdout.readline().split())
+    try:
+        if end == "ended":
+            assert float(program.stdout.readline()) < 3
+        program.wait(timeout=20)
+        for _ in range(100):
+            if not running(child):
+                return
+            time.sleep(0.05)
+        pytest.fail("the child runs on")
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        program.communicate()
+
+
+def test_two_measurements_do_not_write_one_trace_and_two_traces_do_not_mix(toy: Any, tmp_path: Path) -> None:
+    ours, other = tmp_path / "ours.jsonl", tmp_path / "other.jsonl"
+    with Sampler([toy], ours, opener="toy_meter:find") as first:
+        with pytest.raises(OSError, match="another measurement is writing it"), Sampler([toy], ours):
+            pass
+        with (
+            Sampler([toy], other, opener="toy_meter:find") as second,
+            Window([toy], sampler=first) as one,
+            Window([toy], sampler=second) as two,
+        ):
+            time.sleep(0.4)
+    for window, path in ((one, ours), (two, other)):
+        assert window.joules.value == pytest.approx(WATTS * window.seconds.value, rel=0.02)  # the machine's, in both
+        assert [found.same for found in replay(path)] == [True]
+    with Sampler([toy], ours, opener="toy_meter:find"):  # free again
+        pass
+
+
+@pytest.mark.parametrize("spoil", ["null", "emptied"])
+def test_a_trace_that_keeps_nothing_costs_no_result(toy: Any, tmp_path: Path, spoil: str) -> None:
+    path = Path("/dev/null") if spoil == "null" else tmp_path / "trace.jsonl"
+    with Sampler([toy], path, opener="toy_meter:find") as sampler, Window([toy], sampler=sampler) as window:
+        time.sleep(0.2)
+        if spoil == "emptied":
+            path.write_text("")
+    assert window.joules.value == pytest.approx(WATTS * window.seconds.value, rel=0.05)
+
+
 def running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from joulemark.meters import trace as trace_module
@@ -37,6 +38,10 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
         (b"hello\n", "line 1: .*header"),
         (encode([Header(trace_schema=9, sources=())]), "line 1: .*version 9.*version 1"),
         (encode([Header(sources=())]) + b'{"x":1}\n', "line 2: not a line"),
+        (encode([Header(sources=(), period_seconds=1e-320)]), "line 1: a period"),
+        (encode([Header(sources=(msgspec.structs.replace(BOARD, update_seconds=1e308),))]), "line 1: a period"),
+        (encode([Header(sources=(msgspec.structs.replace(BOARD, max_watts=-1.0),))]), "line 1: its source 'fake' is"),
+        (encode([Header(sources=(msgspec.structs.replace(BOARD, kind="mood"),))]), "line 1: its source 'fake' is"),
     ],
 )
 def test_what_is_no_trace_is_said_with_its_line(tmp_path: Path, text: bytes, words: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,6 +154,32 @@ def test_power_that_was_not_read_for_long_is_lost_and_not_bridged() -> None:
 def test_power_that_no_part_draws_is_left_out() -> None:
     raws = [(0.1 * i, 100_000 if i != 5 else 4_000_000_000) for i in range(11)]
     assert between(trace_of(watts(), raws), 0, 1).value == pytest.approx(100.0)
+
+
+def test_power_that_flickers_between_the_readings_is_as_uncertain_as_it_says() -> None:
+    """Power that is another one each 10 ms, read every 100 ms: nine tenths of it nobody sees."""
+    rng = np.random.default_rng(1)
+    held, errors, told = 0, [], []
+    for _ in range(200):
+        power = [int(watt) for watt in rng.choice((50_000, 150_000, 400_000), 1000)]
+        found = between(trace_of(watts(), [(0.1 * i, power[10 * i]) for i in range(100)]), 0, 10)
+        errors.append(found.value - math.fsum(power) * 1e-3 * 0.01)
+        told.append(found.random)
+        held += abs(errors[-1]) <= 1.96 * found.random
+    assert held >= 0.93 * 200
+    assert statistics.median(told) < 1.6 * statistics.pstdev(errors)  # and no wider than need be
+
+
+def test_a_power_sensor_whose_child_died_is_unknown_with_the_reason_and_the_known_part_below() -> None:
+    raws = [(0.05 * i, 100_000) for i in range(200)]  # the sampler died at 10 s; the edges are the program's own
+    trace = trace_of(watts(update_seconds=0.0066, max_watts=300.0), raws, period=0.05)
+    trace.add(Line(s=0, b=60 * SECOND, a=60 * SECOND, r=100_000))
+    found = between(trace, 0, 60)
+    assert found.value is None
+    assert set(found.flags) >= {"unread", "starved"}
+    assert "not read often enough" in (found.reason or "")
+    assert found.low == pytest.approx(100.0 * 9.95, rel=1e-6)
+    assert found.low + 300 * 50 < found.high < found.low + 300 * 50.2
 
 
 def test_an_averaging_sensor_has_a_longer_phase() -> None:

@@ -21,6 +21,7 @@ from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel, energy_model
 from joulemark.machine import boot, this_machine, versions
 from joulemark.meters.meters import Meters, open_meters
+from joulemark.meters.sampler import LONGEST_PERIOD_SECONDS
 from joulemark.nets.net import Net, builders
 from joulemark.record import Machine, Provenance, content_key
 from joulemark.store import Store
@@ -73,8 +74,13 @@ class Session:
 
     @cached_property
     def meters(self) -> Meters:
-        """The energy sensors of this machine, without cross-checks: those average over a second, windows are short."""
-        return self._held.enter_context(open_meters(checked=False))
+        """The energy sensors of this machine, without cross-checks: those average over a second, windows are short.
+
+        They are read all the time: making a net may take longer than a turn of a counter.
+        """
+        return self._held.enter_context(
+            open_meters(sampled=True, checked=False, counter_period_seconds=LONGEST_PERIOD_SECONDS)
+        )
 
     def close(self) -> None:
         """Close the meters."""

@@ -44,7 +44,7 @@ def doctor(
     from joulemark.machine import quiet_checks, this_machine, versions
     from joulemark.meters.probe import device_checks
 
-    machine, checks, meters = this_machine(), [*quiet_checks(), *device_checks()], listing.meters()
+    machine, checks, meters = this_machine(), [*quiet_checks(), *device_checks()], listing.meters(cited=json)
     measurable = any(row["status"] == "available" for row in meters)
     if json:
         print_json(
@@ -180,7 +180,8 @@ def measure(
     The command keeps standard input and output; the report goes to standard error. The exit code is the command's:
     128 + n if signal n ended it, 127 if it is not found, 126 if it cannot be run.
     """
-    from joulemark.command import CannotRun, measure_command, report_lines
+    from joulemark.command import CannotRun, measure_command
+    from joulemark.command_report import report_lines
 
     try:
         measured = measure_command(command, repeat=repeat, idle_seconds=idle, trace=trace)

@@ -30,7 +30,7 @@ def replay(
     else:
         print_table(
             [
-                {"window": one.window, "scope": one.scope, "seconds": f"{one.seconds:.4g}",
+                {"window": one.window, "sensor": one.sensor, "scope": one.scope, "seconds": f"{one.seconds:.4g}",
                  "stored J": _told(one.stored.value) if one.stored else "none",
                  "recomputed J": _told(one.recomputed.value), "same": "yes" if one.same else "NO",
                  "": one.recomputed.reason or ", ".join(one.recomputed.flags)}

@@ -233,7 +233,7 @@ def explain_backend(name: str) -> Explanation:
 
 def explain_meter(name: str) -> Explanation:
     """A meter by its module, with what it finds on this machine."""
-    rows = [row for row in listing.meters() if str(row["meter"]).split()[0] == name]
+    rows = [row for row in listing.meters(cited=True) if str(row["meter"]).split()[0] == name]
     here = tuple(": ".join(str(row[key]) for key in ("meter", "status", "detail")) for row in rows)
     return of_module(name, "meter", importlib.import_module(METERS[name]), facts={"Here": here} if here else {})
 

@@ -13,7 +13,8 @@ the part can have used, and ``delta`` the smallest energy that explains the two 
 
 Read more often than a turn can take, a counter is therefore followed through any number of wraps. Two cases are alike
 in the numbers and in the power, and no reader can tell them: a reset close below the top looks like a wrap, and one
-whose counter has passed its old value by the next reading looks plain. Both are bounded by the same limit.
+whose counter has passed its old value by the next reading looks plain. Both are bounded by the same limit: a sampled
+package of 125 W (most: 188 W, read each 0.05 s) can be off by 10 J then, and one reset in 27,000 falls so near the top.
 
 While a machine sleeps, the monotonic clock stands and the counter may run on, stand or start anew: ``Gap``.
 

@@ -66,10 +66,10 @@ def _open(name: str, path: str, file: Path) -> HwmonPower | Unavailable:
     try:
         sensor = HwmonPower(name, path, [file], known)
     except OSError as error:
-        return Unavailable(name, str(error), NO_METER_FIX)
+        return Unavailable(name, str(error), NO_METER_FIX, present=True)
     try:
         sensor.read()
     except ReadError as error:
         sensor.close()
-        return Unavailable(name, str(error), NO_METER_FIX)
+        return Unavailable(name, str(error), NO_METER_FIX, present=True)
     return sensor

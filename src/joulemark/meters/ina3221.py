@@ -51,12 +51,16 @@ def find_ina3221(root: Path = HWMON) -> tuple[list[HwmonPower], list[Unavailable
             name, MODULE, [chip / f"in{channel}_input", chip / f"curr{channel}_input"], _properties(chip)
         )
     except OSError as error:
-        return [], [Unavailable(name, str(error), NO_CHIP_FIX)]
+        return [], [Unavailable(name, str(error), NO_CHIP_FIX, present=True)]
     try:
         sensor.read()
     except ReadError as error:
         sensor.close()
-        return [], [Unavailable(name, str(error), f"enable the channel: `echo 1 | sudo tee {chip}/in{channel}_enable`")]
+        return [], [
+            Unavailable(
+                name, str(error), f"enable the channel: `echo 1 | sudo tee {chip}/in{channel}_enable`", present=True
+            )
+        ]
     return [sensor], []
 
 

@@ -54,12 +54,19 @@ class Meters:
 
 
 @contextmanager
-def open_meters(*, trace: Path | None = None, sampled: bool = False, checked: bool = True) -> Iterator[Meters]:
+def open_meters(
+    *,
+    trace: Path | None = None,
+    sampled: bool = False,
+    checked: bool = True,
+    counter_period_seconds: float | None = None,
+) -> Iterator[Meters]:
     """Open every energy sensor of this machine and close them afterwards.
 
     A sampler reads them all the time if ``sampled``, if ``trace`` names the file for its readings, or if one of them
-    is a power sensor, which makes joules in no other way. ``checked`` opens the cross-checks, too. Raises ``OSError``
-    if the trace cannot be written.
+    is a power sensor, which makes joules in no other way. ``checked`` opens the cross-checks, too. Counters alone are
+    read each ``counter_period_seconds`` if that is given, which is as exact and keeps hours small; what a reset loses
+    is that long. Raises ``OSError`` if the trace cannot be written.
     """
     with ExitStack() as held:
         sources, unavailable = probe()
@@ -71,15 +78,18 @@ def open_meters(*, trace: Path | None = None, sampled: bool = False, checked: bo
         every = [*sources, *checks]
         sampler = None
         if trace is not None or (every and (sampled or any(hasattr(one, "unit_watts") for one in every))):
-            sampler = _sampler(every, trace, held)
+            power = any(hasattr(one, "unit_watts") for one in every)
+            sampler = _sampler(every, trace, None if power else counter_period_seconds, held)
         yield Meters(sources, unavailable, checks, sampler)
 
 
-def _sampler(every: Sequence[Source | PowerSensor], trace: Path | None, held: ExitStack) -> Sampler | None:
+def _sampler(
+    every: Sequence[Source | PowerSensor], trace: Path | None, period_seconds: float | None, held: ExitStack
+) -> Sampler | None:
     from joulemark.meters.sampler import Sampler
 
     try:
-        return held.enter_context(Sampler(every, trace, opener=SAMPLED))
+        return held.enter_context(Sampler(every, trace, period_seconds=period_seconds, opener=SAMPLED))
     except OSError:
         if trace is None:
             return None  # no room for a temporary file: the edges are read all the same

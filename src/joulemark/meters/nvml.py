@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -45,6 +46,9 @@ H100 and over 100 ms on other boards (arXiv 2312.02741), and the driver does not
 
 CITATION = "NVML total energy counter; gain and update period: Yang, Adamek and Armour 2024, arXiv 2312.02741"
 POWER_CITATION = "NVML power fields 185 and 186; gain and update period: Yang, Adamek and Armour 2024, arXiv 2312.02741"
+
+BOARDS = Path("/proc/driver/nvidia/gpus")
+"""A folder for each board, made by the driver."""
 
 THROTTLES = {
     0x04: "power cap",
@@ -171,7 +175,10 @@ def _find(
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ImportError:
-        return [], [Unavailable("nvml", "nvidia-ml-py is not installed", 'pip install "joulemark[nvml]"')]
+        there = any(BOARDS.glob("*"))
+        return [], [
+            Unavailable("nvml", "nvidia-ml-py is not installed", 'pip install "joulemark[nvml]"', present=there)
+        ]
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
@@ -185,7 +192,7 @@ def _find(
             except nvml.NVMLError as error:
                 known = error_code(error) is None or error_code(error) in NOT_SUPPORTED
                 reason = f"{missing}: {error}" if known else f"the GPU does not answer: {error}"
-                unavailable.append(Unavailable(f"nvml gpu {index}", reason, fix if known else FAULT_FIX))
+                unavailable.append(Unavailable(f"nvml gpu {index}", reason, fix if known else FAULT_FIX, present=True))
     except nvml.NVMLError as error:
         unavailable.append(Unavailable("nvml", f"the GPUs cannot be counted: {error}", DRIVER_FIX))
     finally:
@@ -203,12 +210,21 @@ def processes(uuid: str) -> tuple[str, ...] | None:
     """
 
     def question(nvml: Any, handle: Any) -> tuple[str, ...]:
-        found = [*nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-        with contextlib.suppress(nvml.NVMLError):  # boards without a display
-            found += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
-        return tuple(f"{_name(nvml, pid)} ({pid})" for pid in sorted({one.pid for one in found} - {os.getpid()}))
+        return tuple(f"{_name(nvml, pid)} ({pid})" for pid in _process_ids(nvml, handle) if pid != os.getpid())
 
     return _ask(uuid, question)
+
+
+def process_ids(uuid: str) -> tuple[int, ...] | None:
+    """Numbers of all programs that hold the board, this one included; ``None`` if nothing tells."""
+    return _ask(uuid, _process_ids)
+
+
+def _process_ids(nvml: Any, handle: Any) -> tuple[int, ...]:
+    found = [*nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    with contextlib.suppress(nvml.NVMLError):  # boards without a display
+        found += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+    return tuple(sorted({one.pid for one in found}))
 
 
 def throttle_reasons(uuid: str) -> tuple[str, ...] | None:

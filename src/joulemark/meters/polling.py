@@ -1,8 +1,8 @@
 """The child process of a sampler: reads its sources in slots of equal length and writes lines of a trace.
 
 It opens the sources itself, by the name of the function that opens them (``joulemark.meters.probe:probe``): nothing is
-pickled, and the program that measures is not imported again. It ends when its standard input is closed, which also
-happens when that program is killed.
+pickled, and the program that measures is not imported again. It ends when anything comes on its standard input, when
+that is closed, and when the program that measures is gone: what that forked meanwhile keeps its pipes open.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from joulemark.meters.source import ReadError
-from joulemark.meters.trace import SLEPT_NS, Described, Line, encode, suspended_ns
+from joulemark.meters.source import Sensor, read_or_why
+from joulemark.meters.trace import SLEPT_NS, Line, encode, suspended_ns
 
 
 def poll(
-    sources: Sequence[tuple[int, Described]],
+    sources: Sequence[tuple[int, Sensor]],
     write: Callable[[bytes], object],
     period_ns: int,
     wait: Callable[[float], bool],
@@ -47,12 +47,11 @@ def poll(
             return
 
 
-def _polled(place: int, slot: int, source: Described) -> bytes:
+def _polled(place: int, slot: int, source: Sensor) -> bytes:
     begun_ns = time.perf_counter_ns()
-    try:
-        reading = source.read()
-    except (ReadError, ValueError) as error:  # as a window takes them
-        return encode([Line(s=place, n=slot, b=begun_ns, e=str(error))])
+    reading = read_or_why(source)
+    if isinstance(reading, str):
+        return encode([Line(s=place, n=slot, b=begun_ns, e=reading)])
     return b'{"s":%d,"n":%d,"b":%d,"a":%d,"r":%d}\n' % (
         place, slot, reading.before_ns, reading.after_ns, reading.raw,
     )  # fmt: skip
@@ -73,7 +72,7 @@ def main() -> None:
     sources = [(places[one.name, one.scope], one) for one in opened if (one.name, one.scope) in places]
     if not sources:
         return
-    file, told = spec["file"], False
+    file, told, parent = spec["file"], False, os.getppid()
     began = time.process_time()
 
     def write(lines: bytes) -> None:
@@ -84,7 +83,7 @@ def main() -> None:
             told = True
 
     def wait(seconds: float) -> bool:
-        return bool(select.select([0], [], [], max(seconds, 0.0))[0])
+        return bool(select.select([0], [], [], max(seconds, 0.0))[0]) or os.getppid() != parent
 
     poll(sources, write, round(spec["period_seconds"] * 1e9), wait)
     write(encode([Line(w="end", t=time.perf_counter_ns(), cpu=time.process_time() - began)]))

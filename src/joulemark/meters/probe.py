@@ -16,6 +16,8 @@ from joulemark.meters.powercap import POWERCAP
 from joulemark.meters.rapl import find_rapl
 from joulemark.meters.scope import overlap
 from joulemark.meters.source import PowerSensor, Sensor, Source, Unavailable
+from joulemark.meters.spans import track_of
+from joulemark.meters.trace import facts_of
 from joulemark.record import Check
 
 GROUP = "joulemark.meters"
@@ -61,7 +63,12 @@ def probe_counters(root: Path = POWERCAP, *, nested: bool = False) -> tuple[list
     sources = [source for found, _ in ours for source in found]
     taken = [source.path for source in sources]
     others, no_others = _find_others()
-    sources += _kept(others, lambda other: nested or not any(overlap(other.path, path) for path in taken))
+    for other in others:
+        if nested or not any(overlap(other.path, path) for path in taken):
+            taken.append(other.path)
+            sources.append(other)
+        else:
+            other.close()
     return sources, [*(one for _, missing in ours for one in missing), *no_others]
 
 
@@ -74,6 +81,8 @@ def _find_others() -> tuple[list[Source], list[Unavailable]]:
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             found, absent_ones = entry.load()()
+            for one in found:
+                _refuse_unfit(one)
         except Exception as error:  # noqa: BLE001  (another package's code, which may raise anything)
             reason = f"{entry.value} raised {type(error).__name__}: {error}"
             missing.append(Unavailable(entry.name, reason, "repair or remove the package that brings it"))
@@ -81,6 +90,14 @@ def _find_others() -> tuple[list[Source], list[Unavailable]]:
         sources += found
         missing += absent_ones
     return sources, missing
+
+
+def _refuse_unfit(source: Source) -> None:
+    """Raise what would otherwise be raised in the measured program: attributes that lack, numbers that cannot be."""
+    facts = facts_of(source)
+    if not facts.path:
+        raise ValueError(f"{facts.name} has no scope path, which tells what it may be added to")
+    track_of(facts).update(source.read())
 
 
 def probe_power(root: Path = HWMON, *, nested: bool = False) -> tuple[list[PowerSensor], list[Unavailable]]:

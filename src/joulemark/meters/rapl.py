@@ -131,7 +131,11 @@ def _opened(zone: Zone) -> int:
 
 
 def _modulus(zone: Zone) -> int:
-    return number((zone.directory / "max_energy_range_uj").read_bytes())
+    file = zone.directory / "max_energy_range_uj"
+    modulus = number(file.read_bytes())
+    if modulus == 0:
+        raise ValueError(f"{file} says 0, so a turn of the counter cannot be told from a reset")
+    return modulus
 
 
 def max_watts(zone: Path) -> float:
@@ -185,15 +189,18 @@ def _open(zone: Zone, flags: tuple[str, ...]) -> RaplCounter | Unavailable:
         source = RaplCounter(zone, flags=flags)
     except PermissionError:
         return Unavailable(
-            name, f"no permission to read {zone.directory / 'energy_uj'} ({title(zone.path)})", PERMISSION_FIX
+            name,
+            f"no permission to read {zone.directory / 'energy_uj'} ({title(zone.path)})",
+            PERMISSION_FIX,
+            present=zone.role is Role.SUMMED,
         )
     except (OSError, ValueError) as error:
-        return Unavailable(name, str(error), BROKEN_ZONE_FIX)
+        return Unavailable(name, str(error), BROKEN_ZONE_FIX, present=zone.role is Role.SUMMED)
     try:
         source.read()
     except ReadError as error:
         source.close()
-        return Unavailable(name, str(error), BROKEN_ZONE_FIX)
+        return Unavailable(name, str(error), BROKEN_ZONE_FIX, present=zone.role is Role.SUMMED)
     return source
 
 

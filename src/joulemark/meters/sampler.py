@@ -10,6 +10,7 @@ The child is :mod:`joulemark.meters.polling`. ``python -m joulemark.meters.sampl
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -48,6 +49,9 @@ SHORTEST_PERIOD_SECONDS = 0.05
 """A counter that is refreshed each millisecond need not be read as often; more costs energy itself."""
 
 LONGEST_PERIOD_SECONDS = 1.0
+
+STOP = b"\n"
+"""Anything on its standard input ends the child."""
 
 START_SECONDS = 10.0
 """A child that has not begun by then is left alone: the windows are measured at their edges."""
@@ -100,7 +104,7 @@ class Sampler:
             self._file, name = tempfile.mkstemp(prefix="joulemark-", suffix=".jsonl")
             Path(name).unlink()  # without a name it is gone with its last user
         else:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._file = _emptied(self._path)
         # Two processes write: each writes whole lines in one call, and always at the end.
         fcntl.fcntl(self._file, fcntl.F_SETFL, fcntl.fcntl(self._file, fcntl.F_GETFL) | os.O_APPEND)
         self._read_to = os.write(self._file, encode([header]))
@@ -114,6 +118,10 @@ class Sampler:
     ) -> None:
         child, self._child = self._child, None
         if child is not None:
+            if child.stdin is not None:
+                with suppress(OSError):
+                    child.stdin.write(STOP)  # processes forked meanwhile hold the pipe, too, so closing it says nothing
+                    child.stdin.flush()
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
                     with suppress(OSError):
@@ -138,14 +146,21 @@ class Sampler:
     def opened(self, start_ns: int, name: str, readings: Sequence[Reading | Failed]) -> int:
         """Write the opening edge of a window, one reading a source; the number of the window."""
         self._windows += 1
-        self._open += 1
         self._append([*self._edge(readings), Line(w="open", k=self._windows, t=start_ns, name=name)])
+        self._open += 1
         return self._windows
 
     def closed(self, window: int, stop_ns: int, name: str, readings: Sequence[Reading | Failed]) -> Trace:
-        """Write the closing edge; the trace of all that stands before it in the file."""
-        self._append([*self._edge(readings), Line(w="close", k=window, t=stop_ns, name=name)])
-        self._take(window)
+        """Write the closing edge; the trace of all that stands before it in the file.
+
+        Raises ``OSError`` or ``ValueError`` if the file cannot be used; then the window has no result in it either.
+        """
+        try:
+            self._append([*self._edge(readings), Line(w="close", k=window, t=stop_ns, name=name)])
+            self._take(window)
+        except (OSError, ValueError):
+            self._open -= 1
+            raise
         return self._trace
 
     def result(self, window: int, quantities: Sequence[Quantity]) -> None:
@@ -184,18 +199,39 @@ class Sampler:
         os.write(self._file, encode(lines))
 
     def _take(self, window: int) -> None:
-        """Add the lines of the file up to the closing edge of a window."""
+        """Add the lines of the file up to the closing edge of a window.
+
+        Raises ``OSError`` if the file does not keep what is written to it (/dev/null, or emptied by someone else).
+        """
         while True:
             text = os.pread(self._file, 1 << 20, self._read_to)
             whole = text.split(b"\n")[:-1]
             if not whole:
-                return
+                raise OSError(errno.EIO, "the trace does not hold what was written to it")
             for one in whole:
                 self._read_to += len(one) + 1
                 line = decode_line(one)
                 self._trace.add(line)
                 if line.w == "close" and line.k == window:
                     return
+
+
+def _emptied(path: Path) -> int:
+    """Open a file for a new trace, empty and ours alone.
+
+    Raises ``OSError``, also if another measurement is writing it: two traces in one file would be none.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # shared with the child, and gone with both
+    except BlockingIOError as error:
+        os.close(file)
+        raise OSError(errno.EBUSY, "another measurement is writing it", str(path)) from error
+    except OSError:
+        pass  # a file system without locks
+    with suppress(OSError):  # a pipe or a device is never longer than it is
+        os.ftruncate(file, 0)
+    return file
 
 
 class _File:

@@ -23,11 +23,15 @@ class SourceLost(ReadError):  # noqa: N818  (what happened to it)
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A source that could not be opened: why, in words, and what exactly a person can do about it."""
+    """A source that could not be opened: why, in words, and what exactly a person can do about it.
+
+    ``present``: the part of the machine is there and uses energy that is then in no sum (flag ``partial``).
+    """
 
     name: str
     reason: str
     fix: str
+    present: bool = False
 
 
 class Sensor(Protocol):
@@ -110,6 +114,19 @@ def timed(read: Callable[[], int]) -> Reading:
     before_ns = time.perf_counter_ns()
     raw = read()
     return Reading(before_ns=before_ns, after_ns=time.perf_counter_ns(), raw=raw)
+
+
+def read_or_why(source: Sensor) -> Reading | str:
+    """Read once; a failure is returned in words, because one dead meter must not end the measured program.
+
+    A source of another package may raise anything.
+    """
+    try:
+        return source.read()
+    except (ReadError, ValueError) as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001
+        return f"{source.name} raised {type(error).__name__}: {error}"
 
 
 def number(text: bytes) -> int:

@@ -17,6 +17,7 @@ CLOCK_MONOTONIC, which stands while the machine sleeps. Raw values stay integers
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from joulemark.record import Quantity, Reading, Record
 
 TRACE_SCHEMA = 1
 """Version of the format. It goes up when the meaning of a line changes."""
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 1e-9, 366 * 86_400.0
 
 Failed = tuple[int, str]
 """When a read failed (ns), and the words of the error."""
@@ -196,6 +199,14 @@ def decode_header(text: bytes) -> Header:
         raise ValueError(f"its first line is not the header of a trace: {error}") from error
     if header.trace_schema != TRACE_SCHEMA:
         raise ValueError(f"its format is version {header.trace_schema}; this program reads version {TRACE_SCHEMA}")
+    periods = [header.period_seconds]
+    for one in header.sources:
+        periods += [one.update_seconds or None, one.averaging_seconds]
+        numbers = [one.unit, one.max_watts, 1 if one.modulus is None else one.modulus]
+        if one.kind not in ("counter", "power") or not all(0 < number < math.inf for number in numbers):
+            raise ValueError(f"its source {one.name!r} is no sensor: kind, unit, modulus or most watts cannot be")
+    if not all(period is None or SHORTEST_SECONDS <= period <= LONGEST_SECONDS for period in periods):
+        raise ValueError("a period in it is not between a nanosecond and a year")
     return header
 
 

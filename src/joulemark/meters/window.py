@@ -17,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from joulemark.meters.idle import idle_of, net_of
-from joulemark.meters.replay import joules_of_all, unknown_joules
+from joulemark.meters.replay import joules_of_all, ticks_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
-from joulemark.meters.source import PowerSensor, ReadError, Source, Unavailable
+from joulemark.meters.source import PowerSensor, Source, Unavailable, read_or_why
 from joulemark.meters.trace import SLEPT_NS, Failed, Header, Line, Trace, facts_of, reading_lines, suspended_ns
 from joulemark.quantity import total
 from joulemark.record import Kind, Quantity, Reading
@@ -59,10 +61,14 @@ class Window:
         self._sampler = sampler
         self._name = name
         self.idle: dict[str, Quantity] = {}
+        self.disturbed: tuple[str, ...] = ()  # flags of :mod:`joulemark.meters.tenants`
+        self._progress: list[tuple[int, float]] = []
+        self._ticks: list[list[tuple[int, float]]] = []
         self._result: tuple[Quantity, list[Quantity]] | None = None
 
     def __enter__(self) -> Self:
         self._result = None
+        self._progress, self._ticks = [], []
         self._number: int | None = None
         if self._sync is not None:
             self._sync()
@@ -91,6 +97,8 @@ class Window:
         last = [_read(source) for source in self._sources]
         trace = self._sampled(stop_ns, last) or self._edges(stop_ns, last)
         joules = joules_of_all(trace, self._start_ns, stop_ns)
+        if self._progress:
+            self._ticks = [ticks_of(trace, place, self._start_ns, stop_ns) for place in range(self._summed)]
         if self._sampler is not None and self._number is not None:
             with suppress(OSError):
                 self._sampler.result(self._number, joules)
@@ -140,7 +148,8 @@ class Window:
 
         Raises ``RuntimeError`` while the window is open.
         """
-        return _total(self._closed()[1][: self._summed], self._unavailable)
+        whole = _total(self._closed()[1][: self._summed], self._unavailable)
+        return msgspec.structs.replace(whole, flags=(*whole.flags, *self.disturbed)) if whole.paths else whole
 
     @property
     def net_joules(self) -> Quantity:
@@ -149,6 +158,32 @@ class Window:
         Unknown if there were none. Raises ``RuntimeError`` while the window is open.
         """
         return net_of(self.joules, self.seconds, self.idle)
+
+    def progress(self, iterations: float) -> None:
+        """Say, inside the window, that so many iterations are done by now; the device must have finished them.
+
+        Once at the end is enough; more often makes :attr:`joules_per_iteration` see that some took longer.
+        """
+        self._progress.append((time.perf_counter_ns(), float(iterations)))
+
+    @property
+    def joules_per_iteration(self) -> dict[str, Quantity]:
+        """Joules of one iteration by the scope of each counter, for work shorter than the counter's update period.
+
+        By :func:`joulemark.meters.slope.joules_per_iteration` from what the sampler read and :meth:`progress` was told.
+        Raises ``RuntimeError`` while the window is open, ``ValueError`` if it was told nothing or fewer and fewer.
+        """
+        joules = self._closed()[1]
+        if not self._progress:
+            raise ValueError("no iterations were told: call window.progress(iterations) inside the window")
+        from joulemark.meters.slope import joules_per_iteration  # needs numpy
+
+        told = [(self._start_ns, 0.0), *self._progress]
+        return {
+            facts.scope: joules_per_iteration(ticks, told, window=quantity)
+            for facts, ticks, quantity in zip(self._facts[: self._summed], self._ticks, joules, strict=False)
+            if facts.kind == "counter"
+        }
 
     def _closed(self) -> tuple[Quantity, list[Quantity]]:
         if self._result is None:
@@ -162,9 +197,10 @@ def measure(
 ) -> Iterator[Window]:
     """Measure a block over every energy sensor that this machine has, and close them afterwards.
 
-    With ``idle_seconds``, the machine is measured idle so long before and after it, too, and ``window.net_joules`` are
-    the joules without that. ``trace`` names a file for the raw readings, which a child process then takes all the time
-    (``joulemark replay``). Raises ``OSError`` if it cannot be written.
+    A child process reads them all the time, so that a block may be longer than a turn of a counter and a reset cannot
+    pass unseen; starting it takes a tenth of a second, before the block. With ``idle_seconds``, the machine is measured
+    idle so long before and after it, too, and ``window.net_joules`` are the joules without that. ``trace`` names a file
+    for the raw readings (``joulemark replay``). Raises ``OSError`` if it cannot be written.
 
     >>> with measure() as window:
     ...     total = sum(range(1000))
@@ -172,32 +208,40 @@ def measure(
     ('s', 'J')
     """
     from joulemark.meters.meters import open_meters
+    from joulemark.meters.tenants import between, boards_of, look
 
-    with open_meters(trace=trace) as meters:
+    with open_meters(trace=trace, sampled=True) as meters:
         before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
+        boards = boards_of(meters.sources)
+        seen = look(boards) if meters.sources else None
         with meters.window(sync=sync) as window:
             yield window
+        if seen is not None:
+            window.disturbed = between(seen, look(boards))
         if before:
             window.idle = idle_of(before, meters.idle(idle_seconds, "idle after"))
 
 
 def _read(source: Source | PowerSensor) -> Reading | Failed:
-    """Read once; a failure is returned in words, because one dead meter must not end the measured program."""
-    try:
-        return source.read()
-    except (ReadError, ValueError) as error:
-        return time.perf_counter_ns(), str(error)
+    """Read, or say when and why that failed, twice: nothing that is read later makes good for the edge of a window."""
+    told = read_or_why(source)
+    if isinstance(told, str):
+        told = read_or_why(source)
+    return (time.perf_counter_ns(), told) if isinstance(told, str) else told
 
 
 def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Quantity:
-    """Sum of disjoint scopes, or why there is none."""
+    """Sum of disjoint scopes, or why there is none; flagged ``partial`` if the machine has a part that none covers."""
     if not scopes:
         told = "; ".join(f"{missing.name}: {missing.reason}" for missing in unavailable)
         reason = f"no energy counter ({told})" if told else "no energy counter was given"
         return Quantity(
             value=None, unit="J", kind=Kind.MEASURED, method="energy counter", scope="none", source="", reason=reason
         )
-    return total(scopes)
+    whole = total(scopes)
+    if any(missing.present for missing in unavailable):
+        return msgspec.structs.replace(whole, flags=(*whole.flags, "partial"))
+    return whole
 
 
 def _seconds(value: float | None, *, reason: str | None = None) -> Quantity:
