@@ -61,3 +61,14 @@ def squeezenet():
         layers.append(conv(f"fire{index}.expand3", squeeze, size, 4 * squeeze, 3, padding=1))
         channels = 8 * squeeze
     return (*layers, conv("conv10", channels, size, 1000, 1, padding=1))
+
+
+def vgg16_convolutions():
+    """The convolutions of VGG16 (Simonyan 2015, configuration D) on 224 x 224."""
+    layers, channels, size = [], 3, 224
+    for stage, (filters, count) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)], start=1):
+        for index in range(1, count + 1):
+            layers.append(conv(f"conv{stage}_{index}", channels, size, filters, 3, padding=1))
+            channels = filters
+        size //= 2
+    return tuple(layers)

@@ -6,7 +6,7 @@ import time
 import msgspec
 import numpy as np
 import pytest
-from operations import alexnet, conv, linear, squeezenet
+from operations import alexnet, conv, linear, squeezenet, vgg16_convolutions
 
 from joulemark.energy.accelerator import Accelerator, accelergy, horowitz
 from joulemark.energy.hardware import Description, stored_words
@@ -89,6 +89,34 @@ def test_what_a_mac_of_alexnet_costs_at_batch_4():
         else:
             assert each == pytest.approx(55.9, rel=5e-3)
             assert layer.joules["DRAM"] / total == pytest.approx(0.90, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("operations", "batch_size", "chip", "dense", "unpadded", "coded"),
+    [
+        (tuple(o for o in alexnet() if o.operator == "conv"), 4, 0.0029, 0.0043, 0.0039, 0.0032),
+        (vgg16_convolutions(), 3, 0.0035, 0.0047, 0.0045, 0.0035),
+    ],
+)  # the chip: abstract of Y.-H. Chen et al., JSSC 2017; the rest: docs/energy-models.md
+def test_dram_words_per_mac_beside_the_eyeriss_chip(operations, batch_size, chip, dense, unpadded, coded):
+    half = stored_words(16, 0.5, CHIP)
+    totals = dict.fromkeys(("macs", "dense", "unpadded", "coded", "least"), 0.0)
+    for operation in operations:
+        shape = layer_shape(operation)
+        words = accesses(shape, batch_size, search(shape, batch_size, CHIP.hardware())).dram
+        read = math.prod(operation.input_shape[1:]) / (shape.height * shape.width)  # no padding
+        totals["macs"] += batch_size * shape.macs
+        totals["dense"] += words.total
+        totals["unpadded"] += words.weights + words.inputs * read + words.sums
+        totals["coded"] += words.weights + words.inputs * read * (1 if shape.channels == 3 else half)
+        totals["coded"] += words.sums * half
+        totals["least"] += shape.weights + batch_size * (shape.inputs * read + shape.outputs)
+    found = {name: total / totals["macs"] for name, total in totals.items()}
+    assert found["dense"] == pytest.approx(dense, abs=5e-5)
+    assert found["unpadded"] == pytest.approx(unpadded, abs=6e-5)
+    assert found["coded"] == pytest.approx(coded, abs=6e-5)
+    assert found["least"] < chip < found["dense"]
+    assert found["coded"] == pytest.approx(chip, rel=0.12)
 
 
 def test_alexnet_without_any_cached_mapping_is_quick():
