@@ -48,7 +48,7 @@ def test_every_model_of_ours_carries_the_name_it_is_found_by():
 
 def test_a_third_partys_model_is_found(installed):
     installed(("flat", "third_party:Flat"))
-    assert energy_model_names() == ("flat", "row-stationary")
+    assert energy_model_names() == tuple(sorted({"flat", *(point.name for point in model.OURS)}))
     report = energy_model("flat").estimate(Workload(inputs=1, batch_size=1, operations=()))
     assert report.joules.value == 1.0
 
@@ -65,7 +65,7 @@ def test_an_unknown_name_offers_the_nearest(installed):
     installed(("flat", "third_party:Flat"))
     with pytest.raises(ValueError, match="did you mean 'row-stationary'"):
         energy_model("row_stationery")
-    with pytest.raises(ValueError, match="there are: flat, row-stationary"):
+    with pytest.raises(ValueError, match=r"there are: .*flat, .*row-stationary"):
         energy_model("zzzzz")
 
 

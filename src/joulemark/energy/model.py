@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from joulemark.record import EnergyReport, Workload
@@ -15,7 +16,12 @@ from joulemark.record import EnergyReport, Workload
 GROUP = "joulemark.energy_models"
 """Entry-point group; each entry is called without arguments and returns an :class:`EnergyModel`."""
 
-OURS = (EntryPoint("row-stationary", "joulemark.energy.accelerator:Accelerator", GROUP),)
+OURS = (
+    EntryPoint("row-stationary", "joulemark.energy.accelerator:Accelerator", GROUP),
+    EntryPoint("row-stationary-horowitz", "joulemark.energy.accelerator:horowitz", GROUP),
+    EntryPoint("row-stationary-accelergy", "joulemark.energy.accelerator:accelergy", GROUP),
+    EntryPoint("systolic", "joulemark.energy.systolic:Systolic", GROUP),
+)
 
 
 @runtime_checkable
@@ -47,7 +53,7 @@ def energy_model_names() -> tuple[str, ...]:
 
 
 def energy_model(name: str) -> EnergyModel:
-    """Import and make the installed model of that name.
+    """Import and make the installed model of that name, or the accelerator that a TOML file of that path describes.
 
     Raises ``ValueError`` for a name that no model or more than one model has, ``TypeError`` for an entry point that
     gives something else than a model.
@@ -55,6 +61,13 @@ def energy_model(name: str) -> EnergyModel:
     >>> energy_model("row-stationary").name
     'row-stationary'
     """
+    if name.endswith(".toml"):
+        from joulemark.energy.accelerator import from_file
+
+        own = from_file(Path(name))
+        if own.name in energy_model_names():
+            raise ValueError(f"{name} takes the name {own.name!r} of a model that is there: give it another")
+        return own
     named = sorted({point.value: point for point in _points() if point.name == name}.items())
     if not named:
         names = energy_model_names()
