@@ -7,15 +7,20 @@ measured. Ours are entry points too, so a third party's model is loaded, checked
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, runtime_checkable
 
-from joulemark.record import EnergyReport, Workload
+from joulemark.record import EnergyReport, Record, Workload, unknown_name
 
 GROUP = "joulemark.energy_models"
 """Entry-point group; each entry is called without arguments and returns an :class:`EnergyModel`."""
 
-OURS = (EntryPoint("row-stationary", "joulemark.energy.accelerator:Accelerator", GROUP),)
+OURS = (
+    EntryPoint("row-stationary", "joulemark.energy.accelerator:Accelerator", GROUP),
+    EntryPoint("datasheet", "joulemark.energy.datasheet:DataSheet", GROUP),
+    EntryPoint("microcontroller", "joulemark.energy.microcontroller:Microcontroller", GROUP),
+)
 
 
 @runtime_checkable
@@ -37,6 +42,40 @@ class EnergyModel(Protocol):
         ...
 
 
+class Published(Record, frozen=True, kw_only=True):
+    """A figure of the literature for one net, to be shown beside what a model says of it."""
+
+    net: str  # name of the builder
+    input_shape: tuple[int, ...]
+    joules: float  # per input
+    source: str
+    remark: str  # how it was got
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """A model that knows what the literature says of some nets on its hardware."""
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Those figures."""
+        ...
+
+
+@runtime_checkable
+class Varied(Protocol):
+    """A model of several devices: ``name:variant`` asks for one of them."""
+
+    @property
+    def variants(self) -> Mapping[str, str]:
+        """Names and what they are."""
+        ...
+
+    def variant(self, name: str) -> EnergyModel:
+        """The model of that device, one of ``variants``."""
+        ...
+
+
 def energy_model_names() -> tuple[str, ...]:
     """Names of all installed models, sorted; nothing is imported.
 
@@ -47,7 +86,7 @@ def energy_model_names() -> tuple[str, ...]:
 
 
 def energy_model(name: str) -> EnergyModel:
-    """Import and make the installed model of that name.
+    """Import and make the installed model of that name, or a variant of it ("datasheet:tesla-t4").
 
     Raises ``ValueError`` for a name that no model or more than one model has, ``TypeError`` for an entry point that
     gives something else than a model.
@@ -55,6 +94,7 @@ def energy_model(name: str) -> EnergyModel:
     >>> energy_model("row-stationary").name
     'row-stationary'
     """
+    name, colon, variant = name.partition(":")
     named = sorted({point.value: point for point in _points() if point.name == name}.items())
     if not named:
         names = energy_model_names()
@@ -67,7 +107,12 @@ def energy_model(name: str) -> EnergyModel:
     model = point.load()()
     if not isinstance(model, EnergyModel):
         raise TypeError(f"{value} is not an energy model: it needs name, sources and estimate(workload)")
-    return model
+    if not colon:
+        return model
+    offered = model.variants if isinstance(model, Varied) else {}
+    if variant not in offered:
+        raise ValueError(unknown_name(f"variant of the energy model {name!r}", variant, offered))
+    return model.variant(variant)  # type: ignore[attr-defined]  # it offers variants, so it is Varied
 
 
 def _points() -> tuple[EntryPoint, ...]:
