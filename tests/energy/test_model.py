@@ -65,7 +65,7 @@ def test_an_unknown_name_offers_the_nearest(installed):
     installed(("flat", "third_party:Flat"))
     with pytest.raises(ValueError, match="did you mean 'row-stationary'"):
         energy_model("row_stationery")
-    with pytest.raises(ValueError, match="there are: .*flat, .*row-stationary"):
+    with pytest.raises(ValueError, match=r"there are: .*flat, .*row-stationary"):
         energy_model("zzzzz")
 
 

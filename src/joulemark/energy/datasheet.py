@@ -30,7 +30,7 @@ FLOPS_PER_MAC = 2
 
 ASSUMPTIONS = (
     "the device always runs at its 32-bit floating-point peak and at its thermal design power: nets reach less of both",
-    "a multiply-accumulate is two FLOPs, whatever its bits and zeros; other operators, memory and idle time cost nothing",
+    "a multiply-accumulate is two FLOPs, whatever its bits and zeros; other operators, memory and idle cost nothing",
     "no interval: a data sheet does not say how far from the peak a net stays",
 )
 

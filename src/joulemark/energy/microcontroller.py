@@ -30,7 +30,7 @@ BYTE, WIDE, FLOAT = 8, 16, 32
 FOLDED = "batch_norm"
 
 ASSUMPTIONS = (
-    "weights lie in flash and inputs in RAM; each operand is loaded once a multiply-accumulate, nothing stays in registers",
+    "weights lie in flash, inputs in RAM; each is loaded once a multiply-accumulate, nothing stays in registers",
     "zeros are multiplied like any number, padding too",
     "batch norm is folded into its convolution; the second input of an addition and biases cost nothing",
     "a pooling reads each input once, where windows overlap it reads more; exponentials are a look-up",

@@ -10,9 +10,9 @@ import torch
 from onnx import helper, numpy_helper
 from small_graphs import SHAPE, build, write
 
-from joulemark.audit.graph import record_graph
 from joulemark.backends.onnx import export
 from joulemark.energy.model import energy_model
+from joulemark.subjects.graph import record_graph
 from joulemark.workload import record
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch.nn import functional
 
-from joulemark.audit.subject import FAILURES
 from joulemark.backends.backend import Images
 from joulemark.record import Operation, Workload
+from joulemark.subjects.onnx_file import FAILURES
 
 Array = NDArray[Any]
 
