@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from joulemark.liveness import Liveness
 from joulemark.nets.formats import Format, QuantisedLayer
 from joulemark.nets.masked import gathered
+from joulemark.pairs import convolution_pairs, product_pairs
 from joulemark.record import Operation, Workload
 
 aten = torch.ops.aten
@@ -193,11 +194,11 @@ def _convolution(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> 
     where = x if transposed else output  # each of these elements takes one whole filter (slice)
     tally.macs += where.numel() * prod(weight.shape[1:])
     if not transposed:
-        ones = (torch.ones_like(x), torch.ones_like(weight))
-        supports = ((x != 0).float(), (weight != 0).float())
-        rest = (None, stride, padding, dilation, False, [0] * len(stride), groups)
-        tally.inside += float(aten.convolution(*ones, *rest).double().sum())
-        tally.joint += float(aten.convolution(*supports, *rest).double().sum())
+        inside, joint = convolution_pairs(
+            x, weight, output.shape[2:], stride=stride, before=padding, dilation=dilation, groups=groups
+        )
+        tally.inside += inside
+        tally.joint += joint
 
 
 def _product(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> None:
@@ -206,14 +207,14 @@ def _product(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> 
     macs = x.shape[0] * weight.shape[0] * weight.shape[1]
     tally.macs += macs
     tally.inside += macs
-    tally.joint += float(((x != 0).double() @ (weight != 0).double()).sum())
+    tally.joint += product_pairs(x, weight)
 
 
 def _batched(recorder: _Recorder, x: Tensor, y: Tensor, output: Tensor) -> None:
     tally = recorder.tally("matmul", x, output)
     tally.macs += output.numel() * x.shape[-1]
     tally.inside += output.numel() * x.shape[-1]
-    tally.joint += float(((x != 0).double() @ (y != 0).double()).sum())
+    tally.joint += product_pairs(x, y)
 
 
 PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
