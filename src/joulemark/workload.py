@@ -217,12 +217,20 @@ def _batched(recorder: _Recorder, x: Tensor, y: Tensor, output: Tensor) -> None:
     tally.joint += product_pairs(x, y)
 
 
+def _attention(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> None:
+    """Queries (..., n, d) times keys (..., m, d), and their softmax times values (..., m, e), in one operator."""
+    query, key, value = args[:3]
+    tally = recorder.tally("attention", query, output)
+    tally.macs += query.numel() * key.shape[-2] + output.numel() * value.shape[-2]
+
+
 PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
     aten.convolution.default: _convolution,
     aten.mm.default: lambda recorder, args, output: _product(recorder, args[0], args[1], output),
     aten.addmm.default: lambda recorder, args, output: _product(recorder, args[1], args[2], output),
     aten.bmm.default: lambda recorder, args, output: _batched(recorder, args[0], args[1], output),
     aten.baddbmm.default: lambda recorder, args, output: _batched(recorder, args[1], args[2], output),
+    aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
 }
 """Operators that multiply and accumulate; a kernel of ours adds its own entry here."""
 

@@ -1,0 +1,72 @@
+"""A profile, or two side by side, as one page: a file that needs no network and runs no script."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from joulemark.profile.comparison import Comparison, cells
+from joulemark.profile.profile import Layer, Profile
+from joulemark.profile.terminal import PROXIES, beside, figure, headline, joules_of, model_cells, short, split
+from joulemark.report.style import COMPONENTS
+from joulemark.report.words import sentence_case, with_prefix
+
+
+def render_profile(profiles: tuple[Profile, ...], comparison: Comparison | None = None) -> str:
+    """Draw the page; every text is escaped, and the page's own policy forbids scripts and requests."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("joulemark.profile", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"prefix": with_prefix, "short": short, "sentence_case": sentence_case}
+    css = (files("joulemark.report") / "page.css").read_text(encoding="utf-8")
+    return environment.get_template("profile.html").render(
+        css=Markup(css),  # noqa: S704 - the package's own
+        profiles=[_context(profile) for profile in profiles],
+        comparison=comparison,
+        lines=[] if comparison is None else [cells(line) for line in comparison.lines],
+    )
+
+
+def _context(profile: Profile) -> dict[str, Any]:
+    """What the template needs of one net."""
+    listed, rest = split(profile.layers)
+    return {
+        "profile": profile,
+        "headline": headline(profile),
+        "proxies": [(words, figure(profile.proxies[name], unit)) for name, (words, unit) in PROXIES.items()],
+        "models": [
+            {"cells": model_cells(model), "model": model, "shades": _shades(tuple(model.components)),
+             "rows": _rows([*listed, *rest], model.model, tuple(model.components))}
+            for model in profile.models
+        ],
+        "beside": beside(profile.models),
+    }  # fmt: skip
+
+
+def _shades(components: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(part, COMPONENTS[at % len(COMPONENTS)]) for at, part in enumerate(components)]
+
+
+def _rows(layers: list[Layer], model: str, components: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Layers with the pieces of their bars, in per cent of the longest."""
+    known = {id(one): joules_of(one, model) for one in layers}
+    largest = max((value for value in known.values() if value), default=0.0)
+    total = sum(value for value in known.values() if value)
+    made = []
+    for one in layers:
+        joules, parts = known[id(one)], one.joules.get(model, {})
+        pieces = [
+            (part, colour, 100 * parts[part] / largest, f"{part}: {with_prefix(parts[part], 'J')}")
+            for part, colour in _shades(components)
+            if largest and parts.get(part)
+        ]
+        made.append({"layer": one, "joules": joules, "share": joules / total if joules and total else None,
+                     "pieces": pieces})  # fmt: skip
+    return made
