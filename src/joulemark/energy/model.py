@@ -110,9 +110,9 @@ def energy_model(name: str) -> EnergyModel:
     if not colon:
         return model
     offered = model.variants if isinstance(model, Varied) else {}
-    if variant not in offered:
+    if not isinstance(model, Varied) or variant not in offered:
         raise ValueError(unknown_name(f"variant of the energy model {name!r}", variant, offered))
-    return model.variant(variant)  # type: ignore[attr-defined]  # it offers variants, so it is Varied
+    return model.variant(variant)
 
 
 def _points() -> tuple[EntryPoint, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -10,7 +12,7 @@ from markupsafe import Markup
 
 from joulemark.profile.comparison import Comparison, cells
 from joulemark.profile.profile import Layer, Profile
-from joulemark.profile.terminal import PROXIES, beside, figure, headline, joules_of, model_cells, short, split
+from joulemark.profile.terminal import PROXIES, beside, figure, headline, joules_of, model_cells, part, short, split
 from joulemark.report.style import COMPONENTS
 from joulemark.report.words import sentence_case, with_prefix
 
@@ -36,14 +38,15 @@ def render_profile(profiles: tuple[Profile, ...], comparison: Comparison | None 
 
 def _context(profile: Profile) -> dict[str, Any]:
     """What the template needs of one net."""
-    listed, rest = split(profile.layers)
+    layers = [*itertools.chain(*split(profile.layers))]
     return {
         "profile": profile,
         "headline": headline(profile),
+        "layers": layers,
         "proxies": [(words, figure(profile.proxies[name], unit)) for name, (words, unit) in PROXIES.items()],
         "models": [
             {"cells": model_cells(model), "model": model, "shades": _shades(tuple(model.components)),
-             "rows": _rows([*listed, *rest], model.model, tuple(model.components))}
+             "rows": _rows(layers, model.model, tuple(model.components))}
             for model in profile.models
         ],
         "beside": beside(profile.models),
@@ -51,22 +54,26 @@ def _context(profile: Profile) -> dict[str, Any]:
 
 
 def _shades(components: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(part, COMPONENTS[at % len(COMPONENTS)]) for at, part in enumerate(components)]
+    return [(name, COMPONENTS[at % len(COMPONENTS)]) for at, name in enumerate(components)]
 
 
 def _rows(layers: list[Layer], model: str, components: tuple[str, ...]) -> list[dict[str, Any]]:
     """Layers with the pieces of their bars, in per cent of the longest."""
-    known = {id(one): joules_of(one, model) for one in layers}
-    largest = max((value for value in known.values() if value), default=0.0)
-    total = sum(value for value in known.values() if value)
-    made = []
-    for one in layers:
-        joules, parts = known[id(one)], one.joules.get(model, {})
-        pieces = [
-            (part, colour, 100 * parts[part] / largest, f"{part}: {with_prefix(parts[part], 'J')}")
-            for part, colour in _shades(components)
-            if largest and parts.get(part)
-        ]
-        made.append({"layer": one, "joules": joules, "share": joules / total if joules and total else None,
-                     "pieces": pieces})  # fmt: skip
-    return made
+    known = [joules_of(one, model) for one in layers]
+    largest, total = max((value or 0.0 for value in known), default=0.0), sum(value or 0.0 for value in known)
+    return [
+        {"joules": value, "share": part(value or 0.0, total),
+         "pieces": _pieces(one.joules.get(model, {}), components, largest)}
+        for one, value in zip(layers, known, strict=True)
+    ]  # fmt: skip
+
+
+def _pieces(
+    parts: Mapping[str, float], components: tuple[str, ...], largest: float
+) -> list[tuple[str, str, float, str]]:
+    """Component, colour, per cent of the longest bar, words."""
+    return [
+        (name, colour, 100 * parts[name] / largest, f"{name}: {with_prefix(parts[name], 'J')}")
+        for name, colour in _shades(components)
+        if largest and parts.get(name)
+    ]
