@@ -113,6 +113,11 @@ class _Recorder(TorchDispatchMode):
         self.produced = 0
         self.path: list[str] = [""]
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch asks this: to skip its compiler it would first import all of it, which takes a second."""
+        return False
+
     @contextmanager
     def paths(self) -> Iterator[None]:
         """Keep ``self.path`` at the innermost running module while the block runs."""

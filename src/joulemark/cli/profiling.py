@@ -32,7 +32,7 @@ def profile(
     ] = "row-stationary",
     batch: Batch = None,
     inputs: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Random inputs to run: 4, or 64 of a net that is dynamic.")
+        int | None, typer.Option(min=1, max=100_000, help="Random inputs to run: 1, or 64 of a net that is dynamic.")
     ] = None,
     bits: Annotated[str | None, typer.Option(help="Assume these bits of weights and activations: 8,8.")] = None,
     shape: Shape = None,

@@ -12,7 +12,9 @@ from joulemark.profile.profile import executed
 from joulemark.record import Record
 from joulemark.stats import kendall_tau
 
-NETS = ("lenet", "convnet", "alexnet", "vgg", "resnet20", "squeezenet")
+NETS = (
+    "lenet", "convnet", "alexnet", "vgg", "resnet20", "squeezenet", "alexnet-grouped", "googlenet", "resnet50", "vgg16",
+)  # fmt: skip
 """Nets that are compared if none is named: ours, each at the inputs that it is made for."""
 
 FIGURES = ("parameters", "macs_per_input", "bytes_moved_per_input", "peak_memory_bytes")

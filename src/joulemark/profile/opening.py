@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from joulemark.nets.formats import Format
 from joulemark.nets.masked import MaskedLayer
-from joulemark.nets.net import Net, builders, usual_input_shape
+from joulemark.nets.net import Net, build, builders, usual_input_shape
 from joulemark.record import Workload, unknown_name
 from joulemark.subjects.user_code import build_module, input_shape
 from joulemark.workload import record
@@ -99,7 +99,9 @@ def _built(name: str, shape: tuple[int, ...] | None) -> Opened:
         raise ValueError(
             f"builder {name!r} does not state its INPUT_SHAPE: give the shape of one input, as --shape 3,224,224"
         )
-    return _net(name, Net.new(name, shape, seed=0))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return _module(name, name, build(name, {}).eval(), shape)  # once: Net would build a large one several times
 
 
 def _net(name: str, net: Net) -> Opened:
@@ -187,7 +189,7 @@ def _timm(name: str) -> tuple[nn.Module, tuple[int, ...]] | None:
 
 
 def _unknown(name: str) -> str:
-    if Path(name).exists():
+    if name and Path(name).exists():
         return f"{name} is no net that can be opened: give an .onnx file, a saved .safetensors net or a name"
     asked = [package for package in ("torchvision", "timm") if find_spec(package) is not None]
     elsewhere = f"; {' and '.join(asked)} have none of that name either" if asked else ""
