@@ -7,14 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from joulemark.cli.app import Json, Refused, app, console, print_json, print_lines, print_table, write_output
+from joulemark.cli.app import Json, Refused, app, console, print_json, print_lines, write_output
 
 Batch = Annotated[int | None, typer.Option(min=1, max=4096, help="Inputs in one batch; 1 if not given.")]
 Shape = Annotated[
     str | None, typer.Option(help="Shape of one input, channels first: 3,224,224. Where the net leaves it open.")
 ]
 MOST_BITS = 32
-MOST_REVERSED = 6
 
 
 @app.command()
@@ -86,7 +85,7 @@ def agree(
     json: Json = False,
 ) -> None:
     """Say how far energy models and proxies put nets in the same order (Kendall's tau), and which nets they reverse."""
-    from joulemark.profile.agreement import NETS
+    from joulemark.profile.agreement import NETS, as_renderables
     from joulemark.profile.agreement import agree as agreed
 
     found = agreed(
@@ -96,23 +95,9 @@ def agree(
     if json:
         print_json(found)
         return
-    print_table(
-        [{"figure": figure, "kind": found.kinds[figure],
-          **{net: _value(value, found.kinds[figure]) for net, value in known.items()}}
-         for figure, known in found.values.items()]
-    )  # fmt: skip
-    print_table(
-        [{"figures": f"{pair.first} and {pair.second}", "nets": pair.nets,
-          "tau": "" if pair.tau is None else f"{pair.tau:.2f}", "reversed": _reversed(pair.reversed)}
-         for pair in found.pairs]
-    )  # fmt: skip
-    print_lines(
-        [
-            "tau: Kendall's, 1 for the same order, -1 for the opposite. Reversed: the first figure calls the first net"
-            " cheaper, the second figure the second.",
-            *(f"Note: {note}" for note in found.notes),
-        ]
-    )
+    screen = console()
+    for part in as_renderables(found):
+        screen.print(part)
 
 
 def named_models(text: str) -> list[Any]:
@@ -176,15 +161,3 @@ def _warn(warnings: list[str], *, strict: bool) -> None:
         raise Refused("; ".join(warnings))
     for warning in warnings:
         typer.echo(f"joulemark: warning: {warning}", err=True)
-
-
-def _value(value: float | None, kind: str) -> str:
-    from joulemark.profile.terminal import short
-    from joulemark.report.words import with_prefix
-
-    return "unknown" if value is None else short(value) if kind == "proxy" else with_prefix(value, "J")
-
-
-def _reversed(pairs: tuple[tuple[str, str], ...]) -> str:
-    shown = ", ".join(f"{first} / {second}" for first, second in pairs[:MOST_REVERSED])
-    return shown + (f" and {len(pairs) - MOST_REVERSED} more" if len(pairs) > MOST_REVERSED else "")

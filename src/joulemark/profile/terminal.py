@@ -34,14 +34,11 @@ def as_renderables(profile: Profile, *, everything: bool = False) -> Iterator[An
     for note in profile.notes:
         yield Text(note, style="dim")
     rows = [*itertools.chain(*split(profile.layers, everything=everything))]
-    if len(profile.models) == 1:
-        yield layer_table(profile, rows, profile.models[0])
-        yield from _legend(profile.models[0])
-    else:  # the bars of several would not stand side by side in a terminal
-        yield layer_table(profile, rows, None)
-        for model in profile.models:
-            yield picture(model, rows)
-            yield from _legend(model)
+    yield layer_table(profile, rows)
+    for model in profile.models:  # the bars of several would not stand side by side in a terminal
+        yield picture(model, rows)
+        if model.components:
+            yield Text(f"{legend(tuple(model.components))}\n", style="dim")
     yield model_table(profile.models)
     yield Text("Modelled, not measured, and not this machine.\n", style="dim")
     yield proxy_table(profile)
@@ -60,46 +57,33 @@ def headline(profile: Profile) -> str:
     )
 
 
-def layer_table(profile: Profile, rows: Sequence[Layer], model: Modelled | None) -> RowsOrBlocks:
-    """One row a layer, with the picture of one model beside it if there is only one."""
+def layer_table(profile: Profile, rows: Sequence[Layer]) -> RowsOrBlocks:
+    """One row a layer: shapes, bytes, and in a dynamic net the share of inputs that come there."""
     table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False)
     reached = ["reached by"] if profile.dynamic else []
-    drawn = [] if model is None else ["modelled J", "share", ""]
-    for position, head in enumerate(("layer", "operator", "shape", "weights", *reached, "MACs", "bytes", *drawn)):
-        number = head in ("MACs", "bytes", "reached by", "modelled J", "share")
-        first = position == 0 or number
-        table.add_column(head, overflow="fold", no_wrap=first, justify="right" if number else "left")
-    pictures = [[] for _ in rows] if model is None else _pictures(model, rows)
-    for one, cells in zip(rows, pictures, strict=True):
+    for position, head in enumerate(("layer", "operator", "shape", "weights", *reached, "bytes")):
+        number = head in ("bytes", "reached by")
+        table.add_column(head, overflow="fold", no_wrap=position == 0 or number, justify="right" if number else "left")
+    for one in rows:
         shape = f"{one.input} → {one.output}" if one.input else ""
         share = [f"{min(one.rows, 1.0):.0%}" if one.input else ""] if reached else []
-        own = [one.layer, one.operator, shape, one.weights or "", *share, short(one.macs), short(one.bytes)]
-        table.add_row(*map(Text, [*own, *cells]))
+        table.add_row(*map(Text, [one.layer, one.operator, shape, one.weights or "", *share, short(one.bytes)]))
     return table
 
 
 def picture(model: Modelled, rows: Sequence[Layer]) -> RowsOrBlocks:
-    """Joules, share and stacked bar of each layer, by one model."""
-    table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False, title=model.model, title_justify="left")
-    for head in ("layer", "modelled J", "share", ""):
-        number = head in ("modelled J", "share")
+    """MACs, joules, share and stacked bar of each layer that the model describes."""
+    table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False, title=escape(model.model), title_justify="left")
+    for head in ("layer", "MACs", "modelled J", "share", ""):
+        number = head in ("MACs", "modelled J", "share")
         table.add_column(head, overflow="fold", no_wrap=head != "layer", justify="right" if number else "left")
-    for one, cells in zip(rows, _pictures(model, rows), strict=True):
-        if cells[0]:
-            table.add_row(*map(Text, [one.layer, *cells]))
+    known = [(one, joules_of(one, model.model)) for one in rows]
+    largest, total = max((value or 0.0 for _, value in known), default=0.0), sum(value or 0.0 for _, value in known)
+    for one, value in known:
+        if value is not None:
+            drawn = bar(one.joules[model.model], tuple(model.components), largest)
+            table.add_row(*map(Text, [one.layer, short(one.macs), with_prefix(value, "J"), part(value, total), drawn]))
     return table
-
-
-def _pictures(model: Modelled, rows: Sequence[Layer]) -> list[list[str]]:
-    """Joules, share and bar of each layer; empty where the model does not describe it."""
-    known = [joules_of(one, model.model) for one in rows]
-    largest, total = max((value or 0.0 for value in known), default=0.0), sum(value or 0.0 for value in known)
-    return [
-        ["", "", ""] if value is None else
-        [with_prefix(value, "J"), part(value, total),
-         bar(one.joules[model.model], tuple(model.components), largest)]
-        for one, value in zip(rows, known, strict=True)
-    ]  # fmt: skip
 
 
 def part(value: float, total: float) -> str:
@@ -112,11 +96,6 @@ def part(value: float, total: float) -> str:
         return ""
     share = value / total
     return f"{share:.0%}" if share >= 0.095 or not share else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
-
-
-def _legend(model: Modelled) -> Iterator[Text]:
-    if model.components:
-        yield Text(f"{legend(tuple(model.components))}\n", style="dim")
 
 
 def split(layers: Sequence[Layer], *, everything: bool = False) -> tuple[list[Layer], list[Layer]]:
