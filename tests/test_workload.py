@@ -367,3 +367,17 @@ def test_attention_in_one_operator_counts_as_its_two_products():
     assert work.macs_per_input == 4 * (5 * 5 * 8 + 5 * 5 * 8)
     assert not work.unknown
     assert Accelerator().estimate(work).coverage == 0.0
+
+
+def test_multi_head_attention_is_counted_by_its_parts():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    work = record(layer, torch.randn(1, 5, 16))
+    assert not work.unknown
+    projections, attention, feed_forward = 5 * 16 * 48 + 5 * 16 * 16, 2 * 5 * 5 * 16, 2 * 5 * 16 * 32
+    assert work.macs_per_input == projections + attention + feed_forward
+
+
+def test_a_compiled_module_is_recorded_operator_by_operator():
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    work = record(torch.compile(module), torch.randn(2, 4))
+    assert macs(work) == {"_orig_mod.0": 24, "_orig_mod.2": 12}

@@ -8,9 +8,10 @@ really leaving, so a layer that few rows reach is counted for few rows.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
 from typing import Any
 
@@ -86,7 +87,7 @@ def record(
     forms = {path: child.form for path, child in module.named_modules() if isinstance(child, QuantisedLayer)}
     forms |= formats or {}
     call: Callable[[Tensor], Tensor] = module if whole else getattr(module, "run", module)
-    with torch.no_grad(), nullcontext() if whole else gathered(module), recorder.paths():
+    with torch.no_grad(), nullcontext() if whole else gathered(module), recorder.paths(), _in_parts(), _uncompiled():
         for batch in images.split(batch_size):
             recorder.liveness.start(batch)
             with recorder:
@@ -98,6 +99,23 @@ def record(
         unknown=recorder.unknown_shares(),
         peak_activation_bytes=recorder.liveness.peak_bytes(),
     )
+
+
+@contextmanager
+def _in_parts() -> Iterator[None]:
+    """Inside the block, multi-head attention runs as the products that it is made of, not as one operator."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Inside the block, what torch.compile was asked for runs operator by operator."""
+    compiler = "torch._dynamo" in sys.modules  # which is slow to import, and nothing is compiled without it
+    return torch.compiler.set_stance("force_eager") if compiler else nullcontext()
 
 
 class _Recorder(TorchDispatchMode):

@@ -119,3 +119,14 @@ def test_opening_leaves_torchs_random_numbers_alone():
     torch.manual_seed(1)
     open_net("lenet")
     assert torch.rand(1) == expected
+
+
+def test_lazy_layers_get_their_shapes_first():
+    opened = open_net("small_graphs:build_lazy")
+    assert opened.parameters == 4 * 3 * 9 + 4 + 3 * 4 * 36 + 3
+    profile_net(opened, [energy_model("datasheet")])
+
+
+def test_weights_without_values_are_one_sentence():
+    with pytest.raises(ValueError, match="weights without values"):
+        open_net("small_graphs:build_meta")

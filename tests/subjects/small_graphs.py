@@ -87,3 +87,18 @@ def build_misshapen() -> nn.Module:
     module = nn.Linear(2, 2)
     module.INPUT_SHAPE = "large"
     return module
+
+
+def build_lazy() -> nn.Module:
+    """A net that knows its weights' shapes only when it has run."""
+    module = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3))
+    module.INPUT_SHAPE = (3, 8, 8)
+    return module
+
+
+def build_meta() -> nn.Module:
+    """A net that holds no numbers."""
+    with torch.device("meta"):
+        module = nn.Linear(3, 2)
+    module.INPUT_SHAPE = (3,)
+    return module

@@ -16,7 +16,7 @@ from joulemark.nets.formats import Format
 from joulemark.nets.masked import MaskedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
 from joulemark.record import Workload, unknown_name
-from joulemark.subjects.user_code import build_module, input_shape
+from joulemark.subjects.user_code import build_module, input_shape, output_of
 from joulemark.workload import record
 
 PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
@@ -119,7 +119,11 @@ def _module(
     counted: nn.Module | None = None,
     formats: Any = None,
 ) -> Opened:
-    weights = [weight for weight in (counted or module).parameters() if not _unset(weight)]
+    if any(isinstance(weight, nn.parameter.UninitializedParameter) for weight in module.parameters()):
+        output_of(module, name, torch.zeros(1, *shape))  # lazy layers get their shapes when they first run
+    weights = list((counted or module).parameters())
+    if any(weight.is_meta for weight in weights):
+        raise ValueError(f"{name} has weights without values (device meta): build it on the processor")
     forms: dict[str, Format] = dict(formats or {})
     return Opened(
         name=name,
@@ -131,11 +135,6 @@ def _module(
         batch=None,
         runs=lambda images, size: record(module, images, batch_size=size, formats=forms),
     )
-
-
-def _unset(weight: Tensor) -> bool:
-    """A lazy parameter has no shape before the net first runs."""
-    return isinstance(weight, nn.parameter.UninitializedParameter)
 
 
 def _onnx(name: str, shape: tuple[int, ...] | None) -> Opened:

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from joulemark.profile.comparison import Comparison, cells
-from joulemark.profile.profile import Layer, Profile
+from joulemark.profile.profile import Layer, Modelled, Profile
 from joulemark.profile.terminal import PROXIES, beside, figure, headline, joules_of, model_cells, part, short, split
 from joulemark.report.style import COMPONENTS
 from joulemark.report.words import sentence_case, with_prefix
@@ -44,13 +44,20 @@ def _context(profile: Profile) -> dict[str, Any]:
         "headline": headline(profile),
         "layers": layers,
         "proxies": [(words, figure(profile.proxies[name], unit)) for name, (words, unit) in PROXIES.items()],
-        "models": [
-            {"cells": model_cells(model), "model": model, "shades": _shades(tuple(model.components)),
-             "rows": _rows(layers, model.model, tuple(model.components))}
-            for model in profile.models
-        ],
+        "models": [_column(profile, layers, model) for model in profile.models],
         "beside": beside(profile.models),
-    }  # fmt: skip
+    }
+
+
+def _column(profile: Profile, layers: list[Layer], model: Modelled) -> dict[str, Any]:
+    """What the template needs of one model."""
+    components = tuple(model.components)
+    return {
+        "cells": model_cells(model, partial=bool(profile.unknown)),
+        "model": model,
+        "shades": _shades(components),
+        "rows": _rows(layers, model.model, components),
+    }
 
 
 def _shades(components: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -50,7 +50,7 @@ class Modelled(Record, frozen=True, kw_only=True):
     model: str
     joules: Quantity  # per input
     components: dict[str, float]  # joules per input
-    coverage: float  # share of the MACs that it describes
+    coverage: float  # share of the MACs that it describes; those of operators without a rule are not known
     missing: dict[str, float]  # operators that multiply and that it does not describe: share of the MACs
     published: tuple[Beside, ...]
     assumptions: tuple[str, ...]

@@ -39,7 +39,7 @@ def as_renderables(profile: Profile, *, everything: bool = False) -> Iterator[An
         yield picture(model, rows)
         if model.components:
             yield Text(f"{legend(tuple(model.components))}\n", style="dim")
-    yield model_table(profile.models)
+    yield model_table(profile)
     yield Text("Modelled, not measured, and not this machine.\n", style="dim")
     yield proxy_table(profile)
     yield Text("Proxies stand in for energy; none becomes it by a factor.", style="dim")
@@ -151,7 +151,7 @@ def legend(components: Sequence[str]) -> str:
     return "  ".join(f"{GLYPHS[at % len(GLYPHS)]} {part}" for at, part in enumerate(components))
 
 
-def model_table(models: Sequence[Modelled]) -> RowsOrBlocks:
+def model_table(profile: Profile) -> RowsOrBlocks:
     """One row a model: joules, their interval, coverage, where they go, what is special."""
     table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", no_wrap=True)
@@ -160,13 +160,16 @@ def model_table(models: Sequence[Modelled]) -> RowsOrBlocks:
     table.add_column("of the MACs", justify="right", no_wrap=True)
     table.add_column("where", overflow="fold")
     table.add_column("note", overflow="fold")
-    for one in models:
-        table.add_row(*map(escape, model_cells(one)))
+    for one in profile.models:
+        table.add_row(*map(escape, model_cells(one, partial=bool(profile.unknown))))
     return table
 
 
-def model_cells(one: Modelled) -> tuple[str, ...]:
-    """Name, joules, interval, coverage, shares of the components, note."""
+def model_cells(one: Modelled, *, partial: bool) -> tuple[str, ...]:
+    """Name, joules, interval, coverage, shares of the components, note.
+
+    ``partial``: there are operators without a rule.
+    """
     joules = one.joules
     between = "" if joules.low is None else f"{with_prefix(joules.low, 'J')} to {with_prefix(joules.high, 'J')}"
     total = sum(one.components.values())
@@ -176,7 +179,14 @@ def model_cells(one: Modelled) -> tuple[str, ...]:
         flags += [note for note in one.assumptions if note.startswith("does not fit: ")]
         flags.remove("does not fit")
     note = "; ".join([*flags, *([joules.reason] if joules.reason else [])])
-    return one.model, with_prefix(joules.value, "J"), between, f"{one.coverage:.0%}", shares, note
+    return (
+        one.model,
+        with_prefix(joules.value, "J"),
+        between,
+        f"{one.coverage:.0%}{' of known' * partial}",
+        shares,
+        note,
+    )
 
 
 def proxy_table(profile: Profile) -> RowsOrBlocks:
