@@ -36,7 +36,7 @@ def refused(*words: str, cwd: Path | None = None) -> str:
 
 
 VERBS = ["run", "free", "publish", "board", "compare", "report", "explain", "check"]
-VERBS += ["list", "doctor", "profile", "audit", "measure", "replay", "selftest-gpu"]
+VERBS += ["list", "doctor", "profile", "agree", "audit", "measure", "replay", "selftest-gpu"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -56,6 +56,7 @@ WORDS = {
     "check": ["runs", "--json"],
     "list": ["techniques", "--json"],
     "profile": ["lenet", "--inputs", "1", "--json"],
+    "agree": ["lenet", "convnet", "--json"],
     "doctor": ["--json"],
     "measure": ["--json", "true"],
 }
@@ -231,8 +232,10 @@ def test_profile_shows_layers_and_says_modelled(tmp_path):
     report = json.loads(joulemark("profile", "lenet", "--json", "--inputs", "2").stdout)
     assert report["proxies"]["parameters"] == 431_080
     assert sum(layer["macs"] for layer in report["layers"]) == 2_293_000
-    assert sum(layer["joules"] or 0 for layer in report["layers"]) == pytest.approx(report["joules"])
-    assert "modelled, not measured" in joulemark("profile", "lenet", "--inputs", "2").stdout
+    (model,) = report["models"]
+    parts = [sum(layer["joules"].get("row-stationary", {}).values()) for layer in report["layers"]]
+    assert sum(parts) == pytest.approx(model["joules"]["value"])
+    assert "Modelled, not measured" in joulemark("profile", "lenet", "--inputs", "2").stdout
     (tmp_path / "saved.safetensors").write_bytes(Net.new("lenet", (1, 28, 28), seed=0, width=0.5).to_bytes())
     saved = json.loads(joulemark("profile", "saved.safetensors", "--json", "--inputs", "2", cwd=tmp_path).stdout)
     assert saved["proxies"]["parameters"] < 431_080

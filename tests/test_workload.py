@@ -11,13 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from joulemark.energy.accelerator import Accelerator
 from joulemark.energy.proxies import proxies
-from joulemark.nets import net as net_module
 from joulemark.nets.formats import Format
 from joulemark.nets.net import Net
 from joulemark.nets.resnet import Block
 from joulemark.nets.routers import exactly_one
 from joulemark.nets.segments import Exit, Route, Segments
-from joulemark.profile import profile_net
 from joulemark.workload import record
 
 INT8 = Format(weight_bits=8, activation_bits=8, low=-3.0, high=3.0)
@@ -360,13 +358,26 @@ def test_a_weight_that_two_layers_share_is_there_once():
     assert proxies(work, parameters=25, nonzeros=25)["weight_bytes"] == 100
 
 
-def test_profile_shows_each_operator_with_its_own_joules(monkeypatch):
-    monkeypatch.setattr(net_module, "build", lambda builder, options: Twice())
-    net = Net(builder="twice", input_shape=(1, 8, 8))
-    layers = profile_net(net, Accelerator(), batch_size=1, inputs=2).layers
-    report = Accelerator().estimate(
-        record(net.module(), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
-    )
-    assert [one.joules for one in layers if one.operator == "conv"] == [
-        sum(one.joules.values()) for one in report.layers
-    ]
+def test_attention_in_one_operator_counts_as_its_two_products():
+    class Attention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.scaled_dot_product_attention(x, x, x)
+
+    work = record(Attention(), torch.randn(2, 4, 5, 8))  # 4 heads, 5 places, 8 numbers
+    assert work.macs_per_input == 4 * (5 * 5 * 8 + 5 * 5 * 8)
+    assert not work.unknown
+    assert Accelerator().estimate(work).coverage == 0.0
+
+
+def test_multi_head_attention_is_counted_by_its_parts():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    work = record(layer, torch.randn(1, 5, 16))
+    assert not work.unknown
+    projections, attention, feed_forward = 5 * 16 * 48 + 5 * 16 * 16, 2 * 5 * 5 * 16, 2 * 5 * 16 * 32
+    assert work.macs_per_input == projections + attention + feed_forward
+
+
+def test_a_compiled_module_is_recorded_operator_by_operator():
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    work = record(torch.compile(module), torch.randn(2, 4))
+    assert macs(work) == {"_orig_mod.0": 24, "_orig_mod.2": 12}

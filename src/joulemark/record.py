@@ -34,7 +34,8 @@ class Quantity(Record, frozen=True, kw_only=True):
     """One number with its unit and its history.
 
     ``value`` is ``None`` when unknown, and ``reason`` then says why. ``low`` and ``high`` bound a 95 % interval;
-    where time was lost, and the value is unknown for it, they are the least and the most that it can have been.
+    where time was lost, and the value is unknown for it, they are the least and the most that it can have been, and so
+    they are with the flag "bounds", where constants of a model are only known to lie between two values.
     ``random`` and ``systematic`` are standard uncertainties in ``unit``.
 
     >>> Quantity(value=None, unit="J", kind=Kind.MEASURED, method="counter", scope="cpu", source="", reason="no RAPL")

@@ -8,9 +8,10 @@ really leaving, so a layer that few rows reach is counted for few rows.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from joulemark.liveness import Liveness
 from joulemark.nets.formats import Format, QuantisedLayer
 from joulemark.nets.masked import gathered
+from joulemark.pairs import convolution_pairs, product_pairs
 from joulemark.record import Operation, Workload
 
 aten = torch.ops.aten
@@ -85,7 +87,7 @@ def record(
     forms = {path: child.form for path, child in module.named_modules() if isinstance(child, QuantisedLayer)}
     forms |= formats or {}
     call: Callable[[Tensor], Tensor] = module if whole else getattr(module, "run", module)
-    with torch.no_grad(), nullcontext() if whole else gathered(module), recorder.paths():
+    with torch.no_grad(), nullcontext() if whole else gathered(module), recorder.paths(), _in_parts(), _uncompiled():
         for batch in images.split(batch_size):
             recorder.liveness.start(batch)
             with recorder:
@@ -97,6 +99,23 @@ def record(
         unknown=recorder.unknown_shares(),
         peak_activation_bytes=recorder.liveness.peak_bytes(),
     )
+
+
+@contextmanager
+def _in_parts() -> Iterator[None]:
+    """Inside the block, multi-head attention runs as the products that it is made of, not as one operator."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Inside the block, what torch.compile was asked for runs operator by operator."""
+    compiler = "torch._dynamo" in sys.modules  # which is slow to import, and nothing is compiled without it
+    return torch.compiler.set_stance("force_eager") if compiler else nullcontext()
 
 
 class _Recorder(TorchDispatchMode):
@@ -111,6 +130,11 @@ class _Recorder(TorchDispatchMode):
         self.unknown: dict[str, int] = defaultdict(int)
         self.produced = 0
         self.path: list[str] = [""]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch asks this: to skip its compiler it would first import all of it, which takes a second."""
+        return False
 
     @contextmanager
     def paths(self) -> Iterator[None]:
@@ -194,11 +218,11 @@ def _convolution(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> 
     where = x if transposed else output  # each of these elements takes one whole filter (slice)
     tally.macs += where.numel() * prod(weight.shape[1:])
     if not transposed:
-        ones = (torch.ones_like(x), torch.ones_like(weight))
-        supports = ((x != 0).float(), (weight != 0).float())
-        rest = (None, stride, padding, dilation, False, [0] * len(stride), groups)
-        tally.inside += float(aten.convolution(*ones, *rest).double().sum())
-        tally.joint += float(aten.convolution(*supports, *rest).double().sum())
+        inside, joint = convolution_pairs(
+            x, weight, output.shape[2:], stride=stride, before=padding, dilation=dilation, groups=groups
+        )
+        tally.inside += inside
+        tally.joint += joint
 
 
 def _product(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> None:
@@ -207,14 +231,21 @@ def _product(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> 
     macs = x.shape[0] * weight.shape[0] * weight.shape[1]
     tally.macs += macs
     tally.inside += macs
-    tally.joint += float(((x != 0).double() @ (weight != 0).double()).sum())
+    tally.joint += product_pairs(x, weight)
 
 
 def _batched(recorder: _Recorder, x: Tensor, y: Tensor, output: Tensor) -> None:
     tally = recorder.tally("matmul", x, output)
     tally.macs += output.numel() * x.shape[-1]
     tally.inside += output.numel() * x.shape[-1]
-    tally.joint += float(((x != 0).double() @ (y != 0).double()).sum())
+    tally.joint += product_pairs(x, y)
+
+
+def _attention(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> None:
+    """Queries (..., n, d) times keys (..., m, d), and their softmax times values (..., m, e), in one operator."""
+    query, key, value = args[:3]
+    tally = recorder.tally("attention", query, output)
+    tally.macs += query.numel() * key.shape[-2] + output.numel() * value.shape[-2]
 
 
 PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
@@ -223,6 +254,7 @@ PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
     aten.addmm.default: lambda recorder, args, output: _product(recorder, args[1], args[2], output),
     aten.bmm.default: lambda recorder, args, output: _batched(recorder, args[0], args[1], output),
     aten.baddbmm.default: lambda recorder, args, output: _batched(recorder, args[1], args[2], output),
+    aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
 }
 """Operators that multiply and accumulate; a kernel of ours adds its own entry here."""
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from small_graphs import SHAPE, build
 
-from joulemark.audit.graph import record_graph
 from joulemark.audit.integers import quantised
 from joulemark.backends.onnx import OnnxRuntime, export
+from joulemark.subjects.graph import record_graph
 
 
 def test_integers_run_near_floats():

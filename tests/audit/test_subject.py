@@ -51,7 +51,7 @@ def test_garbage_is_one_sentence(tmp_path, content):
 def test_several_inputs_are_refused(tmp_path):
     node = helper.make_node("Add", ["a", "b"], ["y"])
     path = write(tmp_path / "m.onnx", [node], inputs={"a": [1, 2], "b": [1, 2]}, outputs={"y": [1, 2]})
-    with pytest.raises(ValueError, match=r"has 2 inputs \(a, b\): an audit needs a net of exactly one"):
+    with pytest.raises(ValueError, match=r"has 2 inputs \(a, b\): give a net of exactly one"):
         open_subject(path, None)
 
 

@@ -81,6 +81,16 @@ def test_what_is_no_model_is_refused(installed):
         energy_model("dictionary")
 
 
+def test_a_variant_is_asked_for_behind_a_colon():
+    assert energy_model("datasheet:tesla-t4").name == "datasheet:tesla-t4"
+    assert energy_model("datasheet:rtx-2080-ti").name == "datasheet"
+    with pytest.raises(ValueError, match=r"unknown variant of the energy model 'datasheet' 'tesla-t5': did you mean"):
+        energy_model("datasheet:tesla-t5")
+    for name in ("microcontroller:x", "row-stationary:", "datasheet:"):
+        with pytest.raises(ValueError, match="unknown variant of the energy model"):
+            energy_model(name)
+
+
 def test_names_cost_no_import_of_a_model_and_none_imports_torch():
     code = (
         "import sys; from joulemark.energy.model import energy_model, energy_model_names; energy_model_names();"

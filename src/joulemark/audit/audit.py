@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from joulemark.audit.advice import advice
-from joulemark.audit.graph import record_graph
 from joulemark.audit.images import Preprocessing, random_images, read_images
 from joulemark.audit.subject import Subject, open_subject
 from joulemark.audit.trying import CALIBRATION, Tried, Trier, ways
@@ -16,6 +15,7 @@ from joulemark.energy.model import energy_model
 from joulemark.machine import quiet_checks, this_machine, versions
 from joulemark.meters.meters import open_meters
 from joulemark.record import Check, EnergyReport, Machine, Record, Workload
+from joulemark.subjects.graph import record_graph
 
 MOST_IMAGES = 232
 """32 that calibrate and 200 to compare outputs on."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from joulemark.audit.integers import quantised
-from joulemark.audit.subject import FAILURES, Subject
+from joulemark.audit.subject import Subject
 from joulemark.backends.backend import Compiled, Images, variant_name
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
@@ -23,6 +23,7 @@ from joulemark.benchmark.suite import Measuring
 from joulemark.meters.meters import Meters
 from joulemark.record import Agreement, Quantity, Ratio, Record
 from joulemark.stats import paired_ratio
+from joulemark.subjects.onnx_file import FAILURES
 
 WINDOW_SECONDS = 0.2
 FEWEST_BLOCKS, MOST_BLOCKS = 4, 12

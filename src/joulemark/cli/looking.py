@@ -1,4 +1,4 @@
-"""Verbs that look at this machine, a net or a command: list, doctor, profile, audit, measure."""
+"""Verbs that look at this machine, a net or a command: list, doctor, audit, measure."""
 
 from __future__ import annotations
 
@@ -70,35 +70,6 @@ def doctor(
         )  # fmt: skip
     if strict and not measurable:
         raise typer.Exit(3)
-
-
-@app.command()
-def profile(
-    net: Annotated[
-        str, typer.Argument(help="A net's name (`joulemark list nets`) or the path of a saved .safetensors net.")
-    ],
-    model: Annotated[str, typer.Option(help="Energy model.")] = "row-stationary",
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Inputs in one batch.")] = 1,
-    inputs: Annotated[int, typer.Option(min=1, max=100_000, help="Random inputs to run.")] = 16,
-    json: Json = False,
-) -> None:
-    """Show a net layer by layer: shapes, MACs, bytes, modelled joules."""
-    from joulemark.energy.model import energy_model
-    from joulemark.profile import open_net, profile_net, short
-
-    report = profile_net(open_net(net), energy_model(model), batch_size=batch, inputs=inputs)
-    if json:
-        print_json(report)
-        return
-    print_table(
-        [
-            {"layer": row.layer, "operator": row.operator, "shape": f"{row.input} → {row.output}",
-             "weights": row.weights, "MACs": short(row.macs), "bytes": short(row.bytes),
-             "modelled J": None if row.joules is None else f"{row.joules:.2e}", "": row.bar}
-            for row in report.layers
-        ]
-    )  # fmt: skip
-    print_lines(report.summary)
 
 
 @app.command()

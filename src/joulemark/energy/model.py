@@ -7,11 +7,12 @@ measured. Ours are entry points too, so a third party's model is loaded, checked
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from joulemark.record import EnergyReport, Workload
+from joulemark.record import EnergyReport, Record, Workload, unknown_name
 
 GROUP = "joulemark.energy_models"
 """Entry-point group; each entry is called without arguments and returns an :class:`EnergyModel`."""
@@ -21,6 +22,8 @@ OURS = (
     EntryPoint("row-stationary-horowitz", "joulemark.energy.accelerator:horowitz", GROUP),
     EntryPoint("row-stationary-accelergy", "joulemark.energy.accelerator:accelergy", GROUP),
     EntryPoint("systolic", "joulemark.energy.systolic:Systolic", GROUP),
+    EntryPoint("datasheet", "joulemark.energy.datasheet:DataSheet", GROUP),
+    EntryPoint("microcontroller", "joulemark.energy.microcontroller:Microcontroller", GROUP),
 )
 
 
@@ -43,6 +46,40 @@ class EnergyModel(Protocol):
         ...
 
 
+class Published(Record, frozen=True, kw_only=True):
+    """A figure of the literature for one net, to be shown beside what a model says of it."""
+
+    net: str  # name of the builder
+    input_shape: tuple[int, ...]
+    joules: float  # per input
+    source: str
+    remark: str  # how it was got
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """A model that knows what the literature says of some nets on its hardware."""
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Those figures."""
+        ...
+
+
+@runtime_checkable
+class Varied(Protocol):
+    """A model of several devices: ``name:variant`` asks for one of them."""
+
+    @property
+    def variants(self) -> Mapping[str, str]:
+        """Names and what they are."""
+        ...
+
+    def variant(self, name: str) -> EnergyModel:
+        """The model of that device, one of ``variants``."""
+        ...
+
+
 def energy_model_names() -> tuple[str, ...]:
     """Names of all installed models, sorted; nothing is imported.
 
@@ -53,7 +90,9 @@ def energy_model_names() -> tuple[str, ...]:
 
 
 def energy_model(name: str) -> EnergyModel:
-    """Import and make the installed model of that name, or the accelerator that a TOML file of that path describes.
+    """Import and make the installed model of that name, a variant of it, or what a TOML file of that path describes.
+
+    A variant is named behind a colon ("datasheet:tesla-t4"); the file describes an accelerator.
 
     Raises ``ValueError`` for a name that no model or more than one model has, ``TypeError`` for an entry point that
     gives something else than a model.
@@ -68,6 +107,7 @@ def energy_model(name: str) -> EnergyModel:
         if own.name in energy_model_names():
             raise ValueError(f"{name} takes the name {own.name!r} of a model that is there: give it another")
         return own
+    name, colon, variant = name.partition(":")
     named = sorted({point.value: point for point in _points() if point.name == name}.items())
     if not named:
         names = energy_model_names()
@@ -80,7 +120,12 @@ def energy_model(name: str) -> EnergyModel:
     model = point.load()()
     if not isinstance(model, EnergyModel):
         raise TypeError(f"{value} is not an energy model: it needs name, sources and estimate(workload)")
-    return model
+    if not colon:
+        return model
+    offered = model.variants if isinstance(model, Varied) else {}
+    if not isinstance(model, Varied) or variant not in offered:
+        raise ValueError(unknown_name(f"variant of the energy model {name!r}", variant, offered))
+    return model.variant(variant)
 
 
 def _points() -> tuple[EntryPoint, ...]:

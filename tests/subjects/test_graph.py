@@ -10,9 +10,9 @@ import torch
 from onnx import helper, numpy_helper
 from small_graphs import SHAPE, build, write
 
-from joulemark.audit.graph import record_graph
 from joulemark.backends.onnx import export
 from joulemark.energy.model import energy_model
+from joulemark.subjects.graph import record_graph
 from joulemark.workload import record
 
 
@@ -59,3 +59,11 @@ def test_an_operator_without_a_rule_is_said(tmp_path):
     path = write(tmp_path / "m.onnx", nodes, inputs={"x": [None, 2, 2]}, outputs={"y": [None]})
     workload = record_graph(Path(path).read_bytes(), np.ones((1, 2, 2), np.float32))
     assert workload.unknown == {"Det": pytest.approx(1 / 5)}
+
+
+def test_a_product_with_a_vector_is_counted(tmp_path):
+    weight = numpy_helper.from_array(np.array([1.0, 0.0, 2.0], np.float32), "w")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    path = write(tmp_path / "m.onnx", [node], inputs={"x": [None, 3]}, outputs={"y": [None]}, constants=[weight])
+    (operation,) = record_graph(Path(path).read_bytes(), np.ones((2, 3), np.float32)).operations
+    assert (operation.macs, operation.joint_density) == (6, pytest.approx(2 / 3))

@@ -47,3 +47,58 @@ def write(path, nodes, *, inputs, outputs, constants=()) -> str:
 def relu(path, shape, *, op="Relu") -> str:
     """A file that only applies one operator."""
     return write(path, [helper.make_node(op, ["x"], ["y"])], inputs={"x": shape}, outputs={"y": shape})
+
+
+def build_attention() -> nn.Module:
+    """A net of which part multiplies in an operator that not every model describes."""
+
+    class Attention(nn.Module):
+        INPUT_SHAPE = (4, 8)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.first(x)[:, None]
+            return nn.functional.scaled_dot_product_attention(y, y, y)
+
+    return Attention()
+
+
+def build_fourier() -> nn.Module:
+    """A net with an operator that no rule describes."""
+
+    class Fourier(nn.Module):
+        INPUT_SHAPE = (8,)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.fft.fft(x).abs())
+
+    return Fourier()
+
+
+def build_misshapen() -> nn.Module:
+    """A net that states nonsense for its input."""
+    module = nn.Linear(2, 2)
+    module.INPUT_SHAPE = "large"
+    return module
+
+
+def build_lazy() -> nn.Module:
+    """A net that knows its weights' shapes only when it has run."""
+    module = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3))
+    module.INPUT_SHAPE = (3, 8, 8)
+    return module
+
+
+def build_meta() -> nn.Module:
+    """A net that holds no numbers."""
+    with torch.device("meta"):
+        module = nn.Linear(3, 2)
+    module.INPUT_SHAPE = (3,)
+    return module

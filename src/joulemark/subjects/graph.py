@@ -18,11 +18,11 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from torch.nn import functional
 
-from joulemark.audit.subject import FAILURES
 from joulemark.backends.backend import Images
+from joulemark.pairs import convolution_pairs, product_pairs
 from joulemark.record import Operation, Workload
+from joulemark.subjects.onnx_file import FAILURES
 
 Array = NDArray[Any]
 
@@ -156,15 +156,10 @@ def _convolution(node: Any, known: list[Array], output: Array) -> tuple[str, dic
         "padding": before,
         "input_shape": (x.shape[1], *(size + extra for size, extra in zip(x.shape[2:], more, strict=True))),
     }
-    pads = [end for near, far in zip(before[::-1], after[::-1], strict=True) for end in (near, far)]
-    rest: dict[str, Any] = {"stride": stride, "dilation": dilation, "groups": groups}
-    convolve: Any = (functional.conv1d, functional.conv2d, functional.conv3d)[axes - 1]
-
-    def total(seen: Array, taps: Array) -> float:
-        padded = functional.pad(torch.from_numpy(seen.astype(np.float32)), pads)
-        return float(convolve(padded, torch.from_numpy(taps.astype(np.float32)), **rest).double().sum())
-
-    joint, inside = total(x != 0, weight != 0), total(np.ones_like(x), np.ones_like(weight))
+    inside, joint = convolution_pairs(
+        _support(x), _support(weight), output.shape[2:],
+        stride=stride, before=before, dilation=dilation, groups=groups,
+    )  # fmt: skip
     return "conv", shape, output.size * prod(weight.shape[1:]), joint, inside
 
 
@@ -196,11 +191,16 @@ def _product(
         x = x.T if given.get("transA") else x
         weight = weight.T if given.get("transB") else weight
     macs = output.size * x.shape[-1]
-    joint = float(np.matmul((x != 0).astype(np.float64), (weight != 0).astype(np.float64)).sum())
+    joint = product_pairs(_support(np.atleast_2d(x)), _support(weight[:, None] if weight.ndim == 1 else weight))
     if weight.ndim != 2:
         return "matmul", {}, macs, joint, float(macs)
     density = float(np.count_nonzero(weight) / weight.size)
     return "linear", {"weight_shape": weight.shape[::-1], "weight_density": density}, macs, joint, float(macs)
+
+
+def _support(array: Array) -> torch.Tensor:
+    """Where an array is not zero."""
+    return torch.from_numpy(array != 0)
 
 
 def _bits(node: Any, model: Any) -> dict[str, int]:

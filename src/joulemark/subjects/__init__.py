@@ -1,0 +1,1 @@
+"""Nets that come from outside: ONNX files and functions of the user's own code, opened and recorded."""

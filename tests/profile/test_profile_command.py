@@ -1,0 +1,155 @@
+"""profile and agree as a person or a script meets them."""
+
+import json
+import sys
+
+import pytest
+from small_graphs import relu
+
+from joulemark.cli.main import main
+
+
+@pytest.fixture
+def joulemark(monkeypatch, capsys, tmp_path):
+    """A function that runs the command here and returns its exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["joulemark", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        heard = capsys.readouterr()
+        return stop.value.code, heard.out, heard.err
+
+    return run
+
+
+def test_several_models_in_a_table_and_as_json(joulemark):
+    words = ("profile", "lenet", "--model", "row-stationary, datasheet:tesla-t4,microcontroller")
+    code, out, err = joulemark(*words)
+    assert (code, err) == (0, "")
+    for part in ("stage1.conv", "datasheet:tesla-t4", "microcontroller", "DRAM", "431,080", "Modelled, not measured"):
+        assert part in out
+    code, out, _ = joulemark(*words, "--json")
+    found = json.loads(out)
+    assert [one["model"] for one in found["models"]] == ["row-stationary", "datasheet:tesla-t4", "microcontroller"]
+
+
+def test_all_models(joulemark):
+    from joulemark.energy.model import energy_model_names
+
+    code, out, _ = joulemark("profile", "lenet", "--model", "all", "--json")
+    assert code == 0
+    assert {one["model"] for one in json.loads(out)["models"]} <= set(energy_model_names())
+    assert len(json.loads(out)["models"]) >= 3
+
+
+def test_side_by_side_and_the_page(joulemark, tmp_path):
+    code, out, _ = joulemark("profile", "lenet", "--compare", "convnet", "--html", "p.html")
+    assert code == 0
+    assert "convnet over lenet" in out
+    assert "Figures disagree about convnet" in out
+    assert "Wrote p.html." in out
+    assert (tmp_path / "p.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    code, out, _ = joulemark("profile", "lenet", "--compare", "convnet", "--json")
+    assert [one["net"] for one in json.loads(out)["nets"]] == ["lenet", "convnet"]
+
+
+def test_what_is_left_out_is_a_warning_or_with_strict_a_refusal(joulemark):
+    words = ("profile", "small_graphs:build_attention")
+    code, out, err = joulemark(*words, "--json")
+    assert code == 0
+    assert json.loads(out)["warnings"]
+    assert "warning: small_graphs:build_attention: row-stationary does not describe attention" in err
+    code, out, err = joulemark(*words, "--strict")
+    assert (code, out) == (2, "")
+    assert "does not describe attention" in err
+    assert joulemark("profile", "lenet", "--strict")[0] == 0
+    code, _, err = joulemark("profile", "small_graphs:build_fourier", "--strict")
+    assert code == 2
+    assert "no rule for aten._fft" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model", "row"], "did you mean 'row-stationary'"),
+        (["--model", ""], "no energy model is called ''"),
+        (["--model", "datasheet,datasheet"], "name each model once"),
+        (["--model", "datasheet:rtx-2080"], "did you mean 'rtx-2080-ti'"),
+        (["--bits", "8"], "give the bits of weights and of activations"),
+        (["--bits", "0,8"], "1 to 32, as 8,8"),
+        (["--bits", "8,8,8"], "1 to 32, as 8,8"),
+        (["--shape", "3,x"], "give whole numbers of at least 1"),
+        (["--shape", "1,0,28"], "give whole numbers of at least 1"),
+        (["--shape", "3,28,28"], "does not run on inputs of shape"),
+        (["--batch", "0"], "--batch"),
+        (["--inputs", "0"], "--inputs"),
+        (["--compare", "lenett"], "did you mean 'lenet'"),
+        (["--html", "no/such/folder/p.html"], "cannot write"),
+    ],
+)
+def test_bad_input_is_one_sentence(joulemark, words, sentence):
+    code, out, err = joulemark("profile", "lenet", *words)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_an_open_onnx_file_asks_for_its_shape(joulemark, tmp_path):
+    path = relu(tmp_path / "a.onnx", ["n", 3, "h", "w"])
+    code, _, err = joulemark("profile", path)
+    assert code == 2
+    assert "give the shape of one input, as --shape 3,224,224" in err
+    code, out, _ = joulemark("profile", path, "--shape", "3,8,8", "--json")
+    assert code == 0
+    (model,) = json.loads(out)["models"]
+    assert model["joules"]["value"] is None  # nothing multiplies: unknown, not zero
+
+
+def test_ranks_in_tables_and_as_json(joulemark):
+    code, out, err = joulemark("agree", "lenet", "convnet", "--model", "datasheet")
+    assert code == 0
+    assert "lenet" in err  # what is being done
+    assert "convnet / lenet" in out
+    assert "-1.00" in out
+    code, out, _ = joulemark("agree", "lenet", "convnet", "--json")
+    pairs = {(one["first"], one["second"]): one for one in json.loads(out)["pairs"]}
+    assert pairs["macs_per_input", "datasheet"]["tau"] == 1.0
+    assert pairs["parameters", "macs_per_input"]["reversed"] == [["convnet", "lenet"]]
+
+
+@pytest.mark.parametrize("words", [["lenet"], ["lenet", "lenet"], ["lenet", "nothing"]])
+def test_what_has_no_order_is_one_sentence(joulemark, words):
+    code, out, err = joulemark("agree", *words)
+    assert (code, out) == (2, "")
+    assert "two nets or more" in err or "unknown net 'nothing'" in err
+
+
+def test_a_model_that_cannot_be_made_is_left_out_of_all(joulemark, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from joulemark.energy import model
+
+    broken = EntryPoint("broken", "no_such_module_anywhere:Model", model.GROUP)
+    monkeypatch.setattr(model, "entry_points", lambda *, group: (broken,))
+    code, _, err = joulemark("profile", "lenet", "--model", "all", "--json")
+    assert code == 0
+    assert "broken is left out" in err
+    code, _, err = joulemark("profile", "lenet", "--model", "broken")
+    assert code == 2
+    assert "--model broken cannot be used" in err
+
+
+def test_eight_columns_fit_a_narrow_terminal(joulemark, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    from rich.console import Console
+
+    from joulemark.cli import profiling
+
+    monkeypatch.setattr(profiling, "console", lambda: Console(width=40))
+    code, out, _ = joulemark("profile", "lenet", "--model", "row-stationary,microcontroller")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 40
+    for figure in ("431,080", "1.6 M", "classifier.hidden"):
+        assert figure in out
