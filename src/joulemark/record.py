@@ -127,12 +127,17 @@ class Workload(Record, frozen=True, kw_only=True):
 
 
 class LayerEnergy(Record, frozen=True, kw_only=True):
-    """Modelled joules per input of one operation, by component ("DRAM", "buffer", "MAC", ...)."""
+    """Modelled joules per input of one operation, by component ("DRAM", "buffer", "MAC", ...).
+
+    ``operands`` splits the components that move data by what is moved: "weights", "inputs" or "outputs" (partial sums
+    too) -> component -> joules. Unset where a model does not tell, and in records from before it was thought of.
+    """
 
     layer: str
     operator: str
     joules: dict[str, float]
     macs: float  # per input
+    operands: dict[str, dict[str, float]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class EnergyReport(Record, frozen=True, kw_only=True):

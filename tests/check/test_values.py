@@ -217,3 +217,21 @@ def test_a_free_setting_that_could_not_run_has_nothing_to_derive():
     )  # fmt: skip
     assert faults(blank) == []  # it failed after its windows: its group's order stays
     assert faults(msgspec.structs.replace(blank, order=(), order_seed=None, conditions=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("operands", "fault"),
+    [
+        ({"weights": {"DRAM": 1.5e-6}, "inputs": {"DRAM": 0.5e-6, "MAC": 1e-6}}, None),
+        ({"weights": {"DRAM": 1.5e-6}, "inputs": {"DRAM": 0.6e-6}}, "DRAM of 'conv1' is 2e-06 J, its operands are"),
+        ({"weights": {"DRAM": 2.5e-6}, "inputs": {"DRAM": -0.5e-6}}, "DRAM of 'conv1' is 2e-06 J, its operands are"),
+        ({"weights": {"cache": 0.1e-6}}, "cache of 'conv1' is None J, its operands are"),
+    ],
+)
+def test_operands_add_up_to_their_component(operands, fault):
+    report = TRIAL.models[0]
+    layer = msgspec.structs.replace(report.layers[0], joules={"MAC": 1e-6, "DRAM": 2e-6}, operands=operands)
+    total = msgspec.structs.replace(report.joules, value=3e-6)
+    found = faults(msgspec.structs.replace(report, layers=(layer,), joules=total))
+    assert [one for one in found if fault is None or fault not in one] == []
+    assert len(found) == (fault is not None)

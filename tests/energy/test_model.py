@@ -48,7 +48,7 @@ def test_every_model_of_ours_carries_the_name_it_is_found_by():
 
 def test_a_third_partys_model_is_found(installed):
     installed(("flat", "third_party:Flat"))
-    assert energy_model_names() == tuple(sorted(("flat", *(point.name for point in model.OURS))))
+    assert energy_model_names() == tuple(sorted({"flat", *(point.name for point in model.OURS)}))
     report = energy_model("flat").estimate(Workload(inputs=1, batch_size=1, operations=()))
     assert report.joules.value == 1.0
 

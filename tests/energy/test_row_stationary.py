@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulemark.energy.row_stationary import Array, Mapping, NoMapping, Shape, accesses, search
+from joulemark.energy.row_stationary import Array, Costs, Mapping, NoMapping, accesses, constraints, search, unmet
+from joulemark.energy.shapes import Shape
 
-COSTS = {"dram": 200.0, "buffer": 6.0, "array": 2.0, "register": 1.0}
+COSTS = {
+    level: Costs.same(cost) for level, cost in {"dram": 200.0, "buffer": 6.0, "array": 2.0, "register": 1.0}.items()
+}
+MIXED = {  # registers, buffer and DRAM that tell their words apart, as in Accelergy's table
+    "dram": Costs(weights=130.0, inputs=128.0, sums=64.0),
+    "buffer": Costs(weights=4.5, inputs=1.0, sums=4.0),
+    "array": Costs(weights=0.0, inputs=3.0, sums=0.5),
+    "register": Costs(weights=2.0, inputs=0.2, sums=0.25),
+}
 
 shapes = st.builds(
     Shape,
@@ -70,20 +79,23 @@ def energy(s: Shape, rows: int, array: Array, m, n, f, p, q, r, t) -> Fraction:
     n_i = s.groups * rows * s.channels * s.height * s.width
     n_o = s.groups * rows * s.filters * e * f_all
     big_m, c, size_r, size_s = s.filters, s.channels, s.kernel_height, s.kernel_width
-    dram = n_w * ceil(rows / n) * ceil(f_all / f) + n_i * ceil(big_m / m) * alpha_h / beta_h + n_o
-    buffer = n_i * ceil(big_m / (p * t)) * alpha_h / beta_h + 2 * n_o * (ceil(c / (q * r)) - 1)
+    dram = (n_w * ceil(rows / n) * ceil(f_all / f), n_i * ceil(big_m / m) * alpha_h / beta_h, n_o)
+    buffer = (0, n_i * ceil(big_m / (p * t)) * alpha_h / beta_h, 2 * n_o * (ceil(c / (q * r)) - 1))
     across = (
-        n_w * ceil(rows / n) * f_all
-        + n_i * ceil(big_m / p) * size_s * alpha_h
-        + 2 * n_o * (ceil(c / q) * size_s - ceil(c / (q * r)))
+        n_w * ceil(rows / n) * f_all,
+        n_i * ceil(big_m / p) * size_s * alpha_h,
+        2 * n_o * (ceil(c / q) * size_s - ceil(c / (q * r))),
     )
     register = (
-        n_w * rows * e * f_all
-        + n_i * big_m * size_r * size_s * alpha_v * alpha_h
-        + 2 * n_o * (c * size_r * size_s - ceil(c / q) * size_s)
+        n_w * rows * e * f_all,
+        n_i * big_m * size_r * size_s * alpha_v * alpha_h,
+        2 * n_o * (c * size_r * size_s - ceil(c / q) * size_s),
     )
-    return (
-        int(array.dram) * dram + int(array.buffer) * buffer + int(array.array) * across + int(array.register) * register
+    levels = ((array.dram, dram), (array.buffer, buffer), (array.array, across), (array.register, register))
+    return sum(
+        Fraction(cost) * words
+        for costs, moved in levels
+        for cost, words in zip((costs.weights, costs.inputs, costs.sums), moved, strict=True)
     )
 
 
@@ -126,10 +138,11 @@ BRUTE = [
 ]
 
 
+@pytest.mark.parametrize("costs", [COSTS, MIXED], ids=["same", "mixed"])
 @pytest.mark.parametrize(("shape", "rows", "sizes"), BRUTE)
-def test_no_integer_mapping_is_better(shape, rows, sizes):
+def test_no_integer_mapping_is_better(shape, rows, sizes, costs):
     elements, buffer_words, register_words = sizes
-    array = Array(elements=elements, buffer_words=buffer_words, register_words=register_words, **COSTS)
+    array = Array(elements=elements, buffer_words=buffer_words, register_words=register_words, **costs)
     m, n, f, c = shape.filters, rows, shape.width - shape.kernel_width + 1, shape.channels
     ranges = (range(1, most + 1) for most in (m, n, f, m, c, c, m))
     best = min(energy(shape, rows, array, *x) for x in product(*ranges) if fits(shape, array, *x))
@@ -152,9 +165,12 @@ def test_outputs_are_the_places_where_the_spread_taps_fit(shape):
 def test_the_mapping_fits_and_moves_what_must_move(shape, rows, array):
     try:
         mapping = search(shape, rows, array)
-    except NoMapping:  # then not even the smallest mapping fits
+    except NoMapping as reason:  # then not even the smallest mapping fits
         assert not fits(shape, array, 1, 1, 1, 1, 1, 1, 1)
+        assert str(reason) == "; ".join(unmet(shape, array))
         return
+    assert not unmet(shape, array)
+    assert all(one.needed <= one.available for one in constraints(shape, array, mapping))
     m, n, f, p, q, r, t = letters(mapping)
     assert min(m, n, f, p, q, r, t) >= 1
     assert n <= rows
@@ -193,12 +209,37 @@ def test_a_larger_buffer_does_help_where_it_must():
     assert spent[1] < spent[0] / 2
 
 
-def test_a_layer_that_does_not_fit_is_said_not_to():
-    array = Array(elements=4, buffer_words=1000, register_words=256, **COSTS)
-    with pytest.raises(NoMapping, match="does not fit"):
-        search(Shape(channels=1, filters=1, height=5, width=5, kernel_width=5), 1, array)
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        (Shape(channels=1, filters=1, height=5, width=5, kernel_width=5), r"5 elements \(S f r t\) and there are 4"),
+        (Shape(channels=1, filters=1, height=20, width=5, kernel_height=9), r"19 words of registers .* there are 16"),
+        # E + H w = 98 + 100 * 3
+        (Shape(channels=1, filters=1, height=100, width=9, kernel_height=3, kernel_width=3), r"398 words of buffer"),
+    ],
+)
+def test_a_layer_that_does_not_fit_names_the_constraint(shape, reason):
+    array = Array(elements=4, buffer_words=390, register_words=16, **COSTS)
+    with pytest.raises(NoMapping, match=reason) as error:
+        search(shape, 1, array)
+    assert ";" not in str(error.value)
 
 
-def test_costs_that_fall_with_distance_are_refused():
+def test_every_constraint_that_fails_is_named():
+    array = Array(elements=4, buffer_words=10, register_words=6, **COSTS)
+    found = unmet(Shape(channels=1, filters=1, height=9, width=9, kernel_height=5, kernel_width=5), array)
+    assert [" ".join(line.split()[5:8]) for line in found] == ["50 words of", "5 elements (S", "11 words of"]
+
+
+@pytest.mark.parametrize(
+    ("level", "costs"), [("array", Costs.same(0.5)), ("array", Costs(weights=2.0, inputs=2.0, sums=7.0))]
+)
+def test_sums_that_cost_less_further_away_are_refused(level, costs):
     with pytest.raises(ValueError, match="must not fall"):
-        Array(elements=4, buffer_words=1000, register_words=256, **{**COSTS, "array": 0.5})
+        Array(elements=4, buffer_words=1000, register_words=256, **{**COSTS, level: costs})
+
+
+def test_negative_costs_are_refused():
+    costs = {**COSTS, "dram": Costs(weights=-1.0, inputs=1.0, sums=1.0)}
+    with pytest.raises(ValueError, match="negative"):
+        Array(elements=4, buffer_words=1000, register_words=256, **costs)

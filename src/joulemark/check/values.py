@@ -28,6 +28,7 @@ from joulemark.record import (
     EnergyReport,
     FreeTrial,
     Kind,
+    LayerEnergy,
     Machine,
     Made,
     Making,
@@ -171,9 +172,20 @@ def _report(report: EnergyReport) -> Iterator[str]:
         yield f"coverage is {report.coverage:g}"
     if any(part < 0 for layer in report.layers for part in (layer.macs, *layer.joules.values())):
         yield "a layer has negative joules or MACs"
+    yield from (fault for layer in report.layers for fault in _operands(layer))
     total = math.fsum(part for layer in report.layers for part in layer.joules.values())
     if report.joules.value is not None and not same(report.joules.value, total):
         yield f"says {report.joules.value:g} J, its layers add up to {total:g} J"
+
+
+def _operands(layer: LayerEnergy) -> Iterator[str]:
+    if layer.operands is msgspec.UNSET:
+        return
+    components = dict.fromkeys(component for split in layer.operands.values() for component in split)
+    for component in components:
+        parts = [split.get(component, 0.0) for split in layer.operands.values()]
+        if min(parts) < 0 or not same(math.fsum(parts), layer.joules.get(component)):
+            yield f"{component} of {layer.layer!r} is {layer.joules.get(component)} J, its operands are {parts}"
 
 
 def _proxies(proxies: Mapping[str, float]) -> Iterator[str]:

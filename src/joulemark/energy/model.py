@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from joulemark.record import EnergyReport, Record, Workload, unknown_name
@@ -18,6 +19,9 @@ GROUP = "joulemark.energy_models"
 
 OURS = (
     EntryPoint("row-stationary", "joulemark.energy.accelerator:Accelerator", GROUP),
+    EntryPoint("row-stationary-horowitz", "joulemark.energy.accelerator:horowitz", GROUP),
+    EntryPoint("row-stationary-accelergy", "joulemark.energy.accelerator:accelergy", GROUP),
+    EntryPoint("systolic", "joulemark.energy.systolic:Systolic", GROUP),
     EntryPoint("datasheet", "joulemark.energy.datasheet:DataSheet", GROUP),
     EntryPoint("microcontroller", "joulemark.energy.microcontroller:Microcontroller", GROUP),
 )
@@ -88,12 +92,21 @@ def energy_model_names() -> tuple[str, ...]:
 def energy_model(name: str) -> EnergyModel:
     """Import and make the installed model of that name, or a variant of it ("datasheet:tesla-t4").
 
+    A name that ends in .toml is the path of a file that describes an accelerator.
+
     Raises ``ValueError`` for a name that no model or more than one model has, ``TypeError`` for an entry point that
     gives something else than a model.
 
     >>> energy_model("row-stationary").name
     'row-stationary'
     """
+    if name.endswith(".toml"):
+        from joulemark.energy.accelerator import from_file
+
+        own = from_file(Path(name))
+        if own.name in energy_model_names():
+            raise ValueError(f"{name} takes the name {own.name!r} of a model that is there: give it another")
+        return own
     name, colon, variant = name.partition(":")
     named = sorted({point.value: point for point in _points() if point.name == name}.items())
     if not named:

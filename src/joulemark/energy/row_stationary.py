@@ -20,86 +20,53 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemark.energy.shapes import Count, Shape
 from joulemark.record import Record
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Cost = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class NoMapping(ValueError):  # noqa: N818 - an answer ("this layer does not fit"), not a fault
     """The layer does not fit the hardware in any way."""
 
 
-class Shape(Record, frozen=True, kw_only=True):
-    """A convolution of one image; ``height`` and ``width`` are of the padded input, channels and filters per group."""
+class Costs(Record, frozen=True, kw_only=True):
+    """What moving one word past a level costs, by what the word is, in any one unit."""
 
-    groups: Count = 1
-    channels: Count
-    filters: Count
-    height: Count
-    width: Count
-    kernel_height: Count = 1
-    kernel_width: Count = 1
-    stride_height: Count = 1
-    stride_width: Count = 1
-    dilation_height: Count = 1
-    dilation_width: Count = 1
+    weights: Cost
+    inputs: Cost
+    sums: Cost
 
-    @property
-    def out_height(self) -> int:
-        """Output rows, E = (H - R + U) / U rounded down (R spread by the dilation)."""
-        return (self.height - self.dilation_height * (self.kernel_height - 1) - 1) // self.stride_height + 1
-
-    @property
-    def out_width(self) -> int:
-        """Output columns, F = (W - S + U) / U rounded down (S spread by the dilation)."""
-        return (self.width - self.dilation_width * (self.kernel_width - 1) - 1) // self.stride_width + 1
-
-    @property
-    def weights(self) -> int:
-        """Weights of all groups, G M C R S."""
-        return self.groups * self.filters * self.channels * self.kernel_height * self.kernel_width
-
-    @property
-    def inputs(self) -> int:
-        """Padded input elements of one image, G C H W."""
-        return self.groups * self.channels * self.height * self.width
-
-    @property
-    def outputs(self) -> int:
-        """Output elements of one image, G M E F."""
-        return self.groups * self.filters * self.out_height * self.out_width
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one image, padding included."""
-        return self.outputs * self.channels * self.kernel_height * self.kernel_width
-
-    def strip(self, columns: Any) -> Any:
-        """Input columns under ``columns`` output columns, w = U f + S - U (an int or an array of them)."""
-        return self.stride_width * (columns - 1) + self.dilation_width * (self.kernel_width - 1) + 1
+    @classmethod
+    def same(cls, cost: float) -> Costs:
+        """The same for every kind of word."""
+        return cls(weights=cost, inputs=cost, sums=cost)
 
 
 class Array(Record, frozen=True, kw_only=True):
-    """The hardware: sizes in words, costs per word in units of one multiply-accumulate."""
+    """The hardware: sizes in words and costs per word."""
 
     elements: Count
     buffer_words: Count
     register_words: Count
-    dram: float
-    buffer: float
-    array: float
-    register: float
+    dram: Costs
+    buffer: Costs
+    array: Costs
+    register: Costs
 
     def __post_init__(self) -> None:
-        """Refuse costs that fall with distance: the search leaves out mappings that they could make best."""
-        if not 0 <= self.register <= self.array <= self.buffer <= self.dram:
-            raise ValueError("costs must not fall from register over array and buffer to DRAM")
+        """Refuse costs with which the search could leave out the best mapping (see :func:`search`)."""
+        levels = (self.register, self.array, self.buffer, self.dram)
+        if min(cost for level in levels for cost in (level.weights, level.inputs, level.sums)) < 0:
+            raise ValueError("costs must not be negative")
+        if not self.register.sums <= self.array.sums <= self.buffer.sums:
+            raise ValueError("costs of partial sums must not fall from register over array to buffer")
 
 
 class Mapping(Record, frozen=True, kw_only=True):
@@ -114,6 +81,17 @@ class Mapping(Record, frozen=True, kw_only=True):
     filter_sets: int  # t
 
 
+SMALLEST = Mapping(stored_filters=1, stored_images=1, columns=1, filters=1, channels=1, channel_sets=1, filter_sets=1)
+
+
+class Constraint(NamedTuple):
+    """What a mapping needs of something, and how much of it there is."""
+
+    what: str
+    needed: int
+    available: int
+
+
 class Traffic(Record, frozen=True, kw_only=True):
     """Words that pass one level, by what they are; ``sums`` are partial sums, or in DRAM the finished outputs."""
 
@@ -126,6 +104,10 @@ class Traffic(Record, frozen=True, kw_only=True):
         """All words."""
         return self.weights + self.inputs + self.sums
 
+    def energy(self, costs: Costs) -> float:
+        """What moving all of them costs."""
+        return costs.weights * self.weights + costs.inputs * self.inputs + costs.sums * self.sums
+
 
 class Accesses(Record, frozen=True, kw_only=True):
     """Words moved at each level for all the rows of one batch."""
@@ -136,12 +118,12 @@ class Accesses(Record, frozen=True, kw_only=True):
     register: Traffic
 
     def energy(self, array: Array) -> float:
-        """Energy of the movement, in units of one multiply-accumulate (the multiply-accumulates not included)."""
+        """Energy of the movement in the unit of the costs; the multiply-accumulates are not included."""
         return (
-            array.dram * self.dram.total
-            + array.buffer * self.buffer.total
-            + array.array * self.array.total
-            + array.register * self.register.total
+            self.dram.energy(array.dram)
+            + self.buffer.energy(array.buffer)
+            + self.array.energy(array.array)
+            + self.register.energy(array.register)
         )
 
 
@@ -184,9 +166,11 @@ def search(shape: Shape, rows: int, array: Array) -> Mapping:
 
     Energy never rises with m or t, so both are as large as the rest allows; n and r matter only through ceil(N / n)
     and ceil(C / (q r)), so only the smallest value for each quotient is tried. What is left (f, n outside; p, q, r
-    inside) is tried completely, strips with the lowest bound first, until no bound is below the best mapping.
+    inside) is tried completely, strips with the lowest bound first, until no bound is below the best mapping. That r
+    and q never raise the energy rests on partial sums costing no less in the array than in registers, and no less in
+    the buffer than in the array.
 
-    Raises ``NoMapping`` if nothing fits.
+    Raises ``NoMapping``, which names the constraint, if nothing fits.
     """
     best, chosen = math.inf, None
     table = _inside(shape, array)
@@ -209,7 +193,7 @@ def search(shape: Shape, rows: int, array: Array) -> Mapping:
         if energy[least] < best:
             best, chosen = float(energy[least]), (images, columns, *(int(values[least]) for values in found))
     if chosen is None:
-        raise NoMapping(f"no row-stationary mapping: {shape} does not fit {array}")
+        raise NoMapping("; ".join(unmet(shape, array)))
     n, f, m, p, q, r, t = chosen
     return Mapping(stored_filters=m, stored_images=n, columns=f, filters=p, channels=q, channel_sets=r, filter_sets=t)
 
@@ -218,21 +202,54 @@ def _variable_energy(shape: Shape, rows: int, array: Array, **letters: Any) -> A
     """Energy without what no mapping changes: ``accesses`` and ``Accesses.energy`` in arrays, constants left out.
 
     ``letters`` are f, n, m, p, q and the products pt and qr, as ints or arrays that broadcast. The result never rises
-    with any but f, because costs do not fall with distance.
+    with any but f.
     """
     f, columns = letters["f"], shape.out_width
+    dram, buffer, across = array.dram, array.buffer, array.array
     batches = -(-rows // letters["n"])
     read = rows * shape.inputs / shape.width  # padded inputs a column
     swept = read * columns * shape.strip(f) / f
     sums = 2.0 * rows * shape.outputs
     filters, channels = shape.filters, shape.channels
     return (
-        shape.weights * batches * (array.dram * -(-columns // f) + array.array * columns)
-        + swept * (array.dram * -(-filters // letters["m"]) + array.buffer * -(-filters // letters["pt"]))
-        + read * columns * shape.kernel_width * array.array * -(-filters // letters["p"])
-        + sums * (array.buffer - array.array) * -(-channels // letters["qr"])
-        + sums * (array.array - array.register) * shape.kernel_width * -(-channels // letters["q"])
+        shape.weights * batches * (dram.weights * -(-columns // f) + across.weights * columns)
+        + swept * (dram.inputs * -(-filters // letters["m"]) + buffer.inputs * -(-filters // letters["pt"]))
+        + read * columns * shape.kernel_width * across.inputs * -(-filters // letters["p"])
+        + sums * (buffer.sums - across.sums) * -(-channels // letters["qr"])
+        + sums * (across.sums - array.register.sums) * shape.kernel_width * -(-channels // letters["q"])
     )
+
+
+def constraints(shape: Shape, array: Array, mapping: Mapping) -> tuple[Constraint, ...]:
+    """The five constraints with what ``mapping`` needs of each."""
+    m, n, f = mapping.stored_filters, mapping.stored_images, mapping.columns
+    p, q, r, t = mapping.filters, mapping.channels, mapping.channel_sets, mapping.filter_sets
+    strip = n * m * shape.out_height * f + n * q * r * shape.height * shape.strip(f)
+    column = (p * q + q) * shape.kernel_height + p
+    return (
+        Constraint("words of buffer (n m E f + n q r H w)", strip, array.buffer_words),
+        Constraint("elements (S f r t)", shape.kernel_width * f * r * t, array.elements),
+        Constraint("words of registers in an element (p q R + q R + p)", column, array.register_words),
+        Constraint("channels (q r)", q * r, shape.channels),
+        Constraint("filters in the buffer (p t)", p * t, m),
+    )
+
+
+def unmet(shape: Shape, array: Array) -> list[str]:
+    """What keeps the smallest mapping (all letters 1) of a layer off the hardware; empty if nothing does.
+
+    Every other mapping needs at least as much of everything, so a layer has a mapping exactly if this one fits.
+
+    >>> chip = Array(elements=168, buffer_words=55296, register_words=256, dram=Costs.same(200.0),
+    ...              buffer=Costs.same(6.0), array=Costs.same(2.0), register=Costs.same(1.0))
+    >>> unmet(Shape(channels=1, filters=1, height=400, width=400, kernel_height=150, kernel_width=3), chip)
+    ['even the smallest mapping needs 301 words of registers in an element (p q R + q R + p) and there are 256']
+    """
+    return [
+        f"even the smallest mapping needs {one.needed:,} {one.what} and there are {one.available:,}"
+        for one in constraints(shape, array, SMALLEST)
+        if one.needed > one.available
+    ]
 
 
 def _inside(shape: Shape, array: Array) -> NDArray[np.int64]:

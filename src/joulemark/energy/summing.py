@@ -1,0 +1,54 @@
+"""One report from the layers of a model of an accelerator: the sum, and what it covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Workload
+
+
+def check_inputs(workload: Workload) -> None:
+    """Raise ``ValueError`` for a workload that no joules per input can be given for."""
+    if workload.inputs < 1 or workload.batch_size < 1:
+        raise ValueError(f"need inputs and a batch size of at least 1: {workload.inputs}, {workload.batch_size}")
+
+
+def summed(
+    workload: Workload,
+    layers: Sequence[LayerEnergy],
+    *,
+    covered: int,
+    model: str,
+    title: str,
+    word_bits: int,
+    assumptions: Sequence[str],
+    notes: Sequence[str],
+    sources: Sequence[str],
+) -> EnergyReport:
+    """Sum the layers that a model describes; ``covered`` are their MACs over all inputs, the rest lowers the coverage.
+
+    ``notes`` say what had to be assumed for this very workload; they stand behind the model's own ``assumptions``.
+    """
+    macs = sum(operation.macs for operation in workload.operations)
+    coverage = covered / macs if macs else 0.0
+    widest = max((max(o.weight_bits, o.activation_bits) for o in workload.operations), default=0)
+    wide = (f"wider data is run as the accelerator's native {word_bits}-bit fixed point",) if widest > word_bits else ()
+    unknown = [f"unknown operator: {name}, {share:.2%} of outputs" for name, share in workload.unknown.items()]
+    joules = Quantity(
+        value=sum(sum(layer.joules.values()) for layer in layers) if layers else None,
+        unit="J/input",
+        kind=Kind.MODELLED,
+        method=f"{model} model, batch {workload.batch_size}",
+        scope=f"{title}: MACs and data of convolutions and linear layers",
+        source="; ".join(sources),
+        flags=("incomplete coverage",) if layers and coverage < 1 else (),
+        reason=None if layers else "the workload has no layer that the model describes",
+    )
+    return EnergyReport(
+        model=model,
+        joules=joules,
+        layers=tuple(layers),
+        coverage=coverage,
+        assumptions=(*assumptions, *wide, *notes, *unknown),
+        sources=tuple(sources),
+    )
