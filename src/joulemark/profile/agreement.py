@@ -164,7 +164,7 @@ def _values(found: RankAgreement, words: Mapping[str, str], kind: str) -> RowsOr
     table.add_column("net", no_wrap=True)
     figures = [figure for figure, its in found.kinds.items() if its == kind]
     for figure in figures:
-        table.add_column(words[figure].replace("-", "-\n"), justify="right", overflow="fold")
+        table.add_column(Text(words[figure].replace("-", "-\n")), justify="right", overflow="fold")
     for net in found.values[FIGURES[0]]:
         values = [found.values[figure][net] for figure in figures]
         cells = [
