@@ -377,6 +377,7 @@ def test_multi_head_attention_is_counted_by_its_parts():
     assert work.macs_per_input == projections + attention + feed_forward
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler is made of what torch deprecates
 def test_a_compiled_module_is_recorded_operator_by_operator():
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
     work = record(torch.compile(module), torch.randn(2, 4))

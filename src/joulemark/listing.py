@@ -88,10 +88,15 @@ def _scale(sensor: Source | PowerSensor, *, cited: bool) -> str:
 
 
 def models() -> Rows:
-    """Every energy model with its sources."""
-    from joulemark.energy.model import energy_model, energy_model_names
+    """Every energy model with its variants, asked for as ``name:variant``, and its sources."""
+    from joulemark.energy.model import Varied, energy_model, energy_model_names
 
-    return [{"model": name, "sources": "; ".join(energy_model(name).sources)} for name in energy_model_names()]
+    made = [(name, energy_model(name)) for name in energy_model_names()]
+    return [
+        {"model": name, "variants": ", ".join(one.variants) if isinstance(one, Varied) else "",
+         "sources": "; ".join(one.sources)}
+        for name, one in made
+    ]  # fmt: skip
 
 
 def backends() -> Rows:

@@ -119,10 +119,12 @@ def test_dram_words_per_mac_beside_the_eyeriss_chip(operations, batch_size, chip
     assert found["coded"] == pytest.approx(chip, rel=0.12)
 
 
-def test_alexnet_without_any_cached_mapping_is_quick():
+@pytest.mark.parametrize("net", [alexnet, squeezenet, vgg16_convolutions])
+def test_a_net_without_any_cached_mapping_is_quick(net):
+    operations = net()
     search.cache_clear()
     started = time.process_time()
-    units(alexnet())
+    units(operations)
     assert time.process_time() - started < 1.0  # of CPU: other jobs do not count
 
 

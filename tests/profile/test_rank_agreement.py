@@ -56,6 +56,13 @@ def test_a_data_sheet_orders_as_macs_do(found):
     assert (one.tau, one.reversed, one.nets) == (1.0, (), 4)
 
 
+def test_figures_of_one_order_are_one_group(found):
+    together = next(group for group in found.groups if "datasheet" in group)
+    assert together[:2] == ("macs_per_input", "datasheet")
+    assert ("backwards",) in found.groups  # it does not know every net
+    assert sorted(figure for group in found.groups for figure in group) == sorted(found.values)
+
+
 def test_opposite_orders_and_nets_that_a_model_does_not_know(found):
     one = pair(found, "macs_per_input", "backwards")
     assert (one.tau, one.nets) == (-1.0, 3)  # lenet is left out

@@ -90,9 +90,9 @@ def energy_model_names() -> tuple[str, ...]:
 
 
 def energy_model(name: str) -> EnergyModel:
-    """Import and make the installed model of that name, a variant of it, or what a TOML file of that path describes.
+    """Import and make the installed model of that name, or a variant of it ("datasheet:tesla-t4").
 
-    A variant is named behind a colon ("datasheet:tesla-t4"); the file describes an accelerator.
+    A name that ends in .toml is the path of a file that describes an accelerator.
 
     Raises ``ValueError`` for a name that no model or more than one model has, ``TypeError`` for an entry point that
     gives something else than a model.

@@ -48,6 +48,7 @@ class RankAgreement(Record, frozen=True, kw_only=True):
     kinds: dict[str, str]  # figure -> "proxy" or "modelled"
     values: dict[str, dict[str, float | None]]  # figure -> net -> value per input; None: unknown
     pairs: tuple[Pair, ...]
+    groups: tuple[tuple[str, ...], ...]  # figures that order all nets alike
     notes: tuple[str, ...]
 
 
@@ -71,11 +72,13 @@ def agree(
         opened.append((net := open_net(name, shape), _figures(net, models, batch_size)))
     figures = dict.fromkeys((*FIGURES, *(model.name for model in models)))
     values = {figure: {net.name: known[figure] for net, (known, _) in opened} for figure in figures}
+    pairs = tuple(_pair(one, other, values) for one, other in itertools.combinations(figures, 2))
     return RankAgreement(
         batch_size=batch_size,
         kinds={figure: "proxy" if figure in FIGURES else "modelled" for figure in figures},
         values=values,
-        pairs=tuple(_pair(one, other, values) for one, other in itertools.combinations(figures, 2)),
+        pairs=pairs,
+        groups=_groups(tuple(figures), pairs, len(names)),
         notes=_notes({net.name: told for net, (_, told) in opened}),
     )
 
@@ -115,6 +118,19 @@ def _pair(one: str, other: str, values: Mapping[str, Mapping[str, float | None]]
     )
 
 
+def _groups(figures: Sequence[str], pairs: Sequence[Pair], nets: int) -> tuple[tuple[str, ...], ...]:
+    """Figures of one order; a figure that does not know every net stands alone."""
+    alike = {(one.first, one.second) for one in pairs if one.tau == 1.0 and one.nets == nets}
+    groups: list[list[str]] = []
+    for figure in figures:
+        home = next((group for group in groups if (group[0], figure) in alike), None)
+        if home is None:
+            groups.append([figure])
+        else:
+            home.append(figure)
+    return tuple(map(tuple, groups))
+
+
 def _notes(told: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Each note once, with the nets that it is about."""
     about: dict[str, list[str]] = {}
@@ -127,11 +143,12 @@ def _notes(told: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 def as_renderables(found: RankAgreement) -> Iterator[Any]:
     """Every net's figures, then the pairs that disagree, and those that do not in one sentence."""
     words = {figure: PROXIES[figure][0] if kind == "proxy" else figure for figure, kind in found.kinds.items()}
-    yield _values(found, words)
+    for kind in ("proxy", "modelled"):
+        yield _values(found, words, kind)
+    for group in found.groups:
+        if len(group) > 1:
+            yield Text(f"The same order: {', '.join(words[figure] for figure in group)}.")
     yield _disagreeing(found, words)
-    same = [f"{words[one.first]} and {words[one.second]}" for one in found.pairs if one.tau == 1.0]
-    if same:
-        yield Text(f"The same order (tau 1): {'; '.join(same)}.")
     yield Text(
         "tau is Kendall's: 1 for the same order, -1 for the opposite. a / b: the first figure calls a cheaper, the"
         " second b. Modelled, not measured; proxies are not energy.",
@@ -141,34 +158,36 @@ def as_renderables(found: RankAgreement) -> Iterator[Any]:
         yield Text(f"Note: {note}.", style="dim")
 
 
-def _values(found: RankAgreement, words: Mapping[str, str]) -> RowsOrBlocks:
+def _values(found: RankAgreement, words: Mapping[str, str], kind: str) -> RowsOrBlocks:
+    """All figures of one kind, one row a net."""
     table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("net", no_wrap=True)
-    for figure, kind in found.kinds.items():
-        table.add_column(f"{words[figure]}\n{kind}", justify="right", overflow="fold")
+    figures = [figure for figure, its in found.kinds.items() if its == kind]
+    for figure in figures:
+        table.add_column(Text(words[figure].replace("-", "-\n")), justify="right", overflow="fold")
     for net in found.values[FIGURES[0]]:
+        values = [found.values[figure][net] for figure in figures]
         cells = [
-            "unknown" if (value := known[net]) is None else
-            short(value) if found.kinds[figure] == "proxy" else with_prefix(value, "J")
-            for figure, known in found.values.items()
-        ]  # fmt: skip
+            "unknown" if value is None else short(value) if kind == "proxy" else with_prefix(value, "J")
+            for value in values
+        ]
         table.add_row(*map(Text, [net, *cells]))
     return table
 
 
 def _disagreeing(found: RankAgreement, words: Mapping[str, str]) -> RowsOrBlocks:
-    """Pairs with a model in them that do not order alike, the worst first."""
+    """Pairs that do not order alike, the worst first; the first of a group stands for all of it."""
     table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("figures", overflow="fold")
     table.add_column("tau", justify="right", no_wrap=True)
     table.add_column("nets", justify="right", no_wrap=True)
     table.add_column("reversed", overflow="fold")
-    modelled = [one for one in found.pairs if "modelled" in (found.kinds[one.first], found.kinds[one.second])]
-    for one in sorted((one for one in modelled if one.tau is not None), key=lambda one: one.tau or 0.0):
-        if one.tau != 1.0:
-            shown = ", ".join(f"{a} / {b}" for a, b in one.reversed[:MOST_REVERSED])
-            more = len(one.reversed) - MOST_REVERSED
-            shown += f" and {more} more" if more > 0 else ""
-            pair = f"{words[one.first]} and {words[one.second]}"
-            table.add_row(*map(Text, (pair, f"{one.tau:.2f}", str(one.nets), shown)))
+    first = {group[0] for group in found.groups}
+    pairs = [one for one in found.pairs if {one.first, one.second} <= first and one.tau is not None]
+    for one in sorted(pairs, key=lambda one: one.tau or 0.0):
+        shown = ", ".join(f"{a} / {b}" for a, b in one.reversed[:MOST_REVERSED])
+        more = len(one.reversed) - MOST_REVERSED
+        shown += f" and {more} more" if more > 0 else ""
+        pair = f"{words[one.first]} and {words[one.second]}"
+        table.add_row(*map(Text, (pair, f"{one.tau:.2f}", str(one.nets), shown)))
     return table

@@ -71,7 +71,7 @@ def as_renderables(comparison: Comparison) -> Iterator[Any]:
     table.add_column("figure", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     for net in comparison.nets:
-        table.add_column(net.net, justify="right", overflow="fold")
+        table.add_column(Text(net.net), justify="right", overflow="fold")
     table.add_column("ratio", justify="right", no_wrap=True)
     for line in comparison.lines:
         table.add_row(*map(Text, cells(line)))
