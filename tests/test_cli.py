@@ -252,7 +252,13 @@ def test_doctor_says_what_can_be_measured():
 @pytest.mark.parametrize("there", [False, True])
 def test_strict_is_decided_by_whether_there_is_a_counter(monkeypatch, capsys, there):
     counter = SimpleNamespace(
-        name="made up", scope="toy package", path="wall/toy", update_seconds=1e-3, close=lambda: None
+        name="made up",
+        scope="toy package",
+        path="wall/toy",
+        update_seconds=1e-3,
+        gain_uncertainty=None,
+        citation="",
+        close=lambda: None,
     )
     probed = ([counter], []) if there else ([], [Unavailable("made up", "it is not there", "none")])
     for function in ("probe", "probe_counters"):
