@@ -76,9 +76,9 @@ def open_meters(
         for check in checks:
             held.callback(check.close)
         every = [*sources, *checks]
+        power = any(hasattr(one, "unit_watts") for one in every)
         sampler = None
-        if trace is not None or (every and (sampled or any(hasattr(one, "unit_watts") for one in every))):
-            power = any(hasattr(one, "unit_watts") for one in every)
+        if trace is not None or power or (every and sampled):
             sampler = _sampler(every, trace, None if power else counter_period_seconds, held)
         yield Meters(sources, unavailable, checks, sampler)
 
