@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from joulemark.benchmark.run import benchmark as benchmark
     from joulemark.energy.model import energy_model as energy_model
-    from joulemark.meters.window import measure as measure
+    from joulemark.meters.meters import measure as measure
     from joulemark.nets.net import Net as Net
     from joulemark.techniques.technique import Range as Range
     from joulemark.techniques.technique import TechniqueError as TechniqueError
@@ -28,7 +28,7 @@ _PUBLIC = {
     "Workbench": ("joulemark.techniques.technique", "Workbench"),
     "benchmark": ("joulemark.benchmark.run", "benchmark"),
     "energy_model": ("joulemark.energy.model", "energy_model"),
-    "measure": ("joulemark.meters.window", "measure"),
+    "measure": ("joulemark.meters.meters", "measure"),
     "technique": ("joulemark.techniques.technique", "technique"),
     "workload": ("joulemark.workload", "record"),
 }

@@ -16,10 +16,9 @@ import pytest
 import joulemark.meters.meters as meters_module
 from joulemark.meters.agreement import cross_checked
 from joulemark.meters.idle import Block, idle_of, net_of
-from joulemark.meters.meters import open_meters
+from joulemark.meters.meters import measure, open_meters
 from joulemark.meters.replay import replay
 from joulemark.meters.trace import SourceFacts, read_trace
-from joulemark.meters.window import measure
 from joulemark.record import Kind, Quantity
 
 JETSON = """

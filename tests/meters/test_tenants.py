@@ -13,10 +13,9 @@ import pytest
 from nvml_stub import Stub, build
 
 import joulemark.meters.meters as meters_module
-import joulemark.meters.tenants as tenants_module
 from joulemark.machine import Activity
+from joulemark.meters.meters import measure
 from joulemark.meters.tenants import Look, between, look
-from joulemark.meters.window import measure
 from joulemark.record import Reading
 
 HERTZ = os.sysconf("SC_CLK_TCK")
@@ -112,8 +111,8 @@ def test_the_flags_go_with_the_joules_of_the_librarys_own_measure(monkeypatch: p
     looks = [("idle", 0.0), ("busy", 0.0)]
     monkeypatch.setattr(meters_module, "probe", lambda: ([Steady()], []))
     monkeypatch.setattr(meters_module, "probe_checks", lambda paths: [])
-    monkeypatch.setattr(tenants_module, "look", lambda boards: looks.pop(0))
-    monkeypatch.setattr(tenants_module, "between", lambda *both: ("contended",) if not looks else ())
+    monkeypatch.setattr(meters_module, "look", lambda boards: looks.pop(0))
+    monkeypatch.setattr(meters_module, "between", lambda *both: ("contended",) if not looks else ())
     with measure() as window:
         pass
     assert "contended" in window.joules.flags

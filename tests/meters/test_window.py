@@ -14,8 +14,9 @@ import pytest
 
 import joulemark.meters.meters as meters_module
 import joulemark.meters.window as window_module
+from joulemark.meters.meters import measure
 from joulemark.meters.source import ReadError, Unavailable, timed
-from joulemark.meters.window import Window, measure
+from joulemark.meters.window import Window
 from joulemark.record import Kind, Reading
 
 SECOND = 1_000_000_000

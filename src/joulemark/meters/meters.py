@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemark.meters.idle import IDLE_BLOCKS, SHORTEST_BLOCK_SECONDS, Block
+from joulemark.meters.idle import IDLE_BLOCKS, SHORTEST_BLOCK_SECONDS, Block, idle_of
 from joulemark.meters.probe import probe, probe_checks
 from joulemark.meters.replay import SHORTEST_UPDATES
 from joulemark.meters.source import PowerSensor, Source, Unavailable
+from joulemark.meters.tenants import between, boards_of, look
 from joulemark.meters.window import Window
 
 if TYPE_CHECKING:
@@ -81,6 +82,34 @@ def open_meters(
         if trace is not None or power or (every and sampled):
             sampler = _sampler(every, trace, None if power else counter_period_seconds, held)
         yield Meters(sources, unavailable, checks, sampler)
+
+
+@contextmanager
+def measure(
+    sync: Callable[[], object] | None = None, *, idle_seconds: float = 0.0, trace: Path | None = None
+) -> Iterator[Window]:
+    """Measure a block over every energy sensor that this machine has, and close them afterwards.
+
+    A child process reads them all the time, so that a block may be longer than a turn of a counter and a reset cannot
+    pass unseen; starting it takes a tenth of a second, before the block. With ``idle_seconds``, the machine is measured
+    idle so long before and after it, too, and ``window.net_joules`` are the joules without that. ``trace`` names a file
+    for the raw readings (``joulemark replay``). Raises ``OSError`` if it cannot be written.
+
+    >>> with measure() as window:
+    ...     total = sum(range(1000))
+    >>> window.seconds.unit, window.joules.unit
+    ('s', 'J')
+    """
+    with open_meters(trace=trace, sampled=True) as meters:
+        before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
+        boards = boards_of(meters.sources)
+        seen = look(boards) if meters.sources else None
+        with meters.window(sync=sync) as window:
+            yield window
+        if seen is not None:
+            window.disturbed = between(seen, look(boards))
+        if before:
+            window.idle = idle_of(before, meters.idle(idle_seconds, "idle after"))
 
 
 def _sampler(

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from joulemark.meters.idle import idle_of, net_of
+from joulemark.meters.idle import net_of
 from joulemark.meters.replay import joules_of_all, ticks_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
 from joulemark.meters.source import PowerSensor, Source, Unavailable, read_or_why
@@ -189,37 +188,6 @@ class Window:
         if self._result is None:
             raise RuntimeError("the window has no result yet: read it after the `with` block")
         return self._result
-
-
-@contextmanager
-def measure(
-    sync: Callable[[], object] | None = None, *, idle_seconds: float = 0.0, trace: Path | None = None
-) -> Iterator[Window]:
-    """Measure a block over every energy sensor that this machine has, and close them afterwards.
-
-    A child process reads them all the time, so that a block may be longer than a turn of a counter and a reset cannot
-    pass unseen; starting it takes a tenth of a second, before the block. With ``idle_seconds``, the machine is measured
-    idle so long before and after it, too, and ``window.net_joules`` are the joules without that. ``trace`` names a file
-    for the raw readings (``joulemark replay``). Raises ``OSError`` if it cannot be written.
-
-    >>> with measure() as window:
-    ...     total = sum(range(1000))
-    >>> window.seconds.unit, window.joules.unit
-    ('s', 'J')
-    """
-    from joulemark.meters.meters import open_meters
-    from joulemark.meters.tenants import between, boards_of, look
-
-    with open_meters(trace=trace, sampled=True) as meters:
-        before = meters.idle(idle_seconds, "idle before") if idle_seconds > 0 else []
-        boards = boards_of(meters.sources)
-        seen = look(boards) if meters.sources else None
-        with meters.window(sync=sync) as window:
-            yield window
-        if seen is not None:
-            window.disturbed = between(seen, look(boards))
-        if before:
-            window.idle = idle_of(before, meters.idle(idle_seconds, "idle after"))
 
 
 def _read(source: Source | PowerSensor) -> Reading | Failed:
