@@ -143,6 +143,7 @@ def _notes(told: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 def as_renderables(found: RankAgreement) -> Iterator[Any]:
     """Every net's figures, then the pairs that disagree, and those that do not in one sentence."""
     words = {figure: PROXIES[figure][0] if kind == "proxy" else figure for figure, kind in found.kinds.items()}
+    yield Text(f"Per input at batch {found.batch_size}, random inputs.", style="dim")
     for kind in ("proxy", "modelled"):
         yield _values(found, words, kind)
     for group in found.groups:
