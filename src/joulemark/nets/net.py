@@ -50,6 +50,11 @@ ever imported: a net file from another machine cannot name code to run."""
 class _Undrawn(TorchDispatchMode):
     """Build a net whose weights are loaded or only counted: large nets spend a second on drawing random ones."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch asks this: to skip its compiler it would first import all of it, which takes a second."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
