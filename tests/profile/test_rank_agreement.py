@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from joulemark.energy.model import energy_model
-from joulemark.profile.agreement import FIGURES, NETS, agree
+from joulemark.energy.sensitivity import TABLES, survival
+from joulemark.profile.agreement import FIGURES, NETS, agree, as_renderables
 from joulemark.record import EnergyReport, Kind, Quantity
 from joulemark.stats import kendall_tau
 
@@ -90,3 +91,13 @@ def test_the_usual_nets_are_there():
     from joulemark.nets.net import builders
 
     assert set(NETS) <= set(builders())
+
+
+def test_whether_the_accelerators_order_survives_its_cost_tables_is_told_where_all_were_asked(found):
+    assert found.survival is None
+    every = agree(("lenet", "convnet"), [energy_model(name) for name in TABLES])
+    assert every.survival == survival(every.values)
+    assert every.survival.order == ("convnet", "lenet")
+    shown = [str(part) for part in as_renderables(every)]
+    assert f"Cost tables of the accelerator: {every.survival.sentence()}" in shown
+    assert not any("Cost tables" in str(part) for part in as_renderables(found))

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from joulemark.energy.model import EnergyModel
 from joulemark.energy.proxies import proxies
+from joulemark.energy.sensitivity import TABLES, Survival, survival
 from joulemark.profile.opening import Opened, open_net
 from joulemark.profile.profile import executed
 from joulemark.profile.terminal import PROXIES, short
@@ -49,6 +50,7 @@ class RankAgreement(Record, frozen=True, kw_only=True):
     values: dict[str, dict[str, float | None]]  # figure -> net -> value per input; None: unknown
     pairs: tuple[Pair, ...]
     groups: tuple[tuple[str, ...], ...]  # figures that order all nets alike
+    survival: Survival | None  # of the accelerator's order under its cost tables; None: not all of them were asked
     notes: tuple[str, ...]
 
 
@@ -78,6 +80,7 @@ def agree(
         kinds={figure: "proxy" if figure in FIGURES else "modelled" for figure in figures},
         values=values,
         pairs=pairs,
+        survival=survival(values) if set(TABLES) <= values.keys() else None,
         groups=_groups(tuple(figures), pairs, len(names)),
         notes=_notes({net.name: told for net, (_, told) in opened}),
     )
@@ -149,6 +152,8 @@ def as_renderables(found: RankAgreement) -> Iterator[Any]:
     for group in found.groups:
         if len(group) > 1:
             yield Text(f"The same order: {', '.join(words[figure] for figure in group)}.")
+    if found.survival is not None:
+        yield Text(f"Cost tables of the accelerator: {found.survival.sentence()}")
     yield _disagreeing(found, words)
     yield Text(
         "tau is Kendall's: 1 for the same order, -1 for the opposite. a / b: the first figure calls a cheaper, the"
