@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from joulemark.nets.dependencies import Member, channel_groups, keep
+from joulemark.nets.dependencies import Group, Member, channel_groups, channel_sums, keep, strongest
 from joulemark.nets.net import Net
 
 CIFAR = (3, 32, 32)
@@ -94,3 +94,33 @@ def test_masks_are_cut_with_their_weights():
 def test_cuts_that_do_not_fit_are_one_sentence(kept, words):
     with pytest.raises(ValueError, match=words):
         keep(Net.new("lenet", (1, 28, 28), seed=0), kept)
+
+
+def test_sums_over_channels_by_hand():
+    group = Group(
+        2,
+        (
+            Member("a", "outputs", (0, 1), (0, 1)),
+            Member("norm", "outputs", (0, 1), (0, 1)),
+            Member("b", "inputs", (0, 1, 2, 3), (0, 0, 1, 1)),  # flattened: two places a channel
+            Member("c", "inputs", (5, 2), (0, 1)),  # behind a concatenation
+        ),
+    )
+    values = {
+        "a.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
+        "a.bias": torch.tensor([10.0, 20.0]),
+        "norm.weight": torch.tensor([100.0, 200.0]),
+        "b.weight": torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 1.0]]),
+        "b.bias": torch.tensor([1e6, 1e6]),  # stays when an input goes
+        "c.weight": torch.arange(6.0).view(1, 6, 1, 1) * 1000,
+    }
+    assert channel_sums(group, values).tolist() == [3 + 10 + 100 + 3 + 5000, 7 + 20 + 200 + 8 + 2000]
+    assert channel_sums(group, {}).tolist() == [0.0, 0.0]
+
+
+def test_the_strongest_are_a_rank_over_all_groups_with_one_of_each():
+    scores = {"a": torch.tensor([5.0, 1.0, 4.0, 5.0]), "b": torch.tensor([0.3, 0.2, 0.3]), "c": torch.tensor([2.0])}
+    assert strongest(scores, 5) == {"a": [0, 2, 3], "b": [0], "c": [0]}
+    assert strongest(scores, 0) == {"a": [0], "b": [0], "c": [0]}
+    assert strongest(scores, 5, round_to=2) == {"a": [0, 1, 2, 3], "b": [0, 2], "c": [0]}
+    assert strongest(scores, 99) == {"a": [0, 1, 2, 3], "b": [0, 1, 2], "c": [0]}

@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from joulemark import testing
+from joulemark.nets.dependencies import channel_groups
 from joulemark.nets.folding import fold
+from joulemark.nets.lenet1989 import Squash, TwoModules
 from joulemark.nets.net import Net
 from joulemark.nets.resnet import Block
 from joulemark.techniques import optimal_brain_damage as obd
@@ -78,6 +81,7 @@ NETS = {
     ),
     "dilation": (nn.Conv2d(1, 2, 3, dilation=2), nn.Tanh(), nn.Flatten(), nn.Linear(32, 3)),
     "tanh and sigmoid": (nn.Flatten(), nn.Linear(64, 6), nn.Tanh(), nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3)),
+    "squash": (nn.Flatten(), nn.Linear(64, 6), Squash(), nn.Linear(6, 3)),
     "batch norm": (nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 3)),
     "average pool": (nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 3)),
     "average pool, overlapping and padded": (
@@ -380,3 +384,91 @@ def test_folding_batch_norm_changes_no_saliency():
         saliencies.append({n: v * weights[n].detach() ** 2 for n, v in h.items() if n.endswith("weight")})
     for name in saliencies[0]:
         torch.testing.assert_close(saliencies[0][name], saliencies[1][name], rtol=1e-3, atol=1e-9)
+
+
+def test_two_modules_have_the_curvature_of_the_dense_convolution_with_zeros():
+    torch.manual_seed(0)
+    sparse, dense = TwoModules(4, 6).double(), nn.Conv2d(4, 10, 5).double()
+    with torch.no_grad():
+        dense.weight.zero_()
+        dense.bias.copy_(torch.cat([sparse.single.bias, sparse.both.bias]))
+        for map_ in range(4):
+            dense.weight[map_, map_] = sparse.single.weight[map_, 0]
+        for map_ in range(6):
+            half = slice(0, 2) if map_ < 3 else slice(2, 4)
+            dense.weight[4 + map_, half] = sparse.both.weight[map_]
+    end = [nn.Flatten(), nn.Linear(40, 3).double()]
+    sample = [(torch.randn(3, 4, 6, 6).double(), torch.zeros(3, dtype=torch.int64))]
+    got = obd.second_derivatives(nn.Sequential(sparse, *end), sample)
+    want = obd.second_derivatives(nn.Sequential(dense, *end), sample)["0.weight"]
+    torch.testing.assert_close(got["0.single.weight"][:, 0], want[range(4), range(4)])
+    torch.testing.assert_close(got["0.both.weight"], torch.cat([want[4:7, :2], want[7:, 2:]]))
+
+
+def test_lenet_of_1989_is_pruned_by_all_its_parameters():
+    net = Net.new("lenet1989", (1, 28, 28), seed=0)
+    _, sample = small_lenet()
+    found = obd.saliencies(net.module(), sample)
+    assert {name: s.shape for name, s in found.items()} == {name: t.shape for name, t in net.state.items()}
+    assert sum(s.numel() for s in found.values()) == 2578
+
+
+def test_channels_is_a_technique():
+    testing.check_technique(obd.optimal_brain_damage, knobs={"structure": "channels", "sparsity": 0.5, "rounds": 2})
+
+
+def test_the_saliency_of_a_channel_is_the_sum_of_all_that_goes_with_it():
+    net, sample = small_lenet()
+    module = net.module()
+    s = obd.saliencies(module, sample)
+    hidden = module.classifier.hidden.weight.shape[1] // 5  # places of each of the 5 channels of stage2
+    first = s["stage1.conv.weight"].sum((1, 2, 3)) + s["stage1.conv.bias"] + s["stage2.conv.weight"].sum((0, 2, 3))
+    second = s["stage2.conv.weight"].sum((1, 2, 3)) + s["stage2.conv.bias"]
+    second += s["classifier.hidden.weight"].view(-1, 5, hidden).sum((0, 2))
+    third = s["classifier.hidden.weight"].sum(1) + s["classifier.hidden.bias"] + s["classifier.output.weight"].sum(0)
+    sums = torch.cat([first, second, third])
+    small, predicted = obd.prune_channels(net, sample, 20)
+    kept = sums >= sums.sort(descending=True).values[19]
+    sizes = [len(first), len(second), len(third)]
+    alive = [int(part.sum()) for part in kept.split(sizes)]
+    if min(alive):  # no group needs a channel for being its last
+        assert [group.channels for group in channel_groups(small)] == alive
+        assert predicted == pytest.approx(float(sums[~kept].sum()), rel=1e-5)
+    gone = [part.nonzero()[:, 0].tolist() for part in (~kept).split(sizes)]
+    left = [c for c in range(sizes[0]) if c not in gone[0]] or [int(first.argmax())]
+    assert torch.equal(small.state["stage1.conv.weight"], net.state["stage1.conv.weight"][left])
+
+
+def test_channels_that_nothing_reads_go_first_and_cost_nothing():
+    net, sample = small_lenet()
+    state = {name: tensor.clone() for name, tensor in net.state.items()}
+    state["classifier.output.weight"][:, ::2] = 0.0
+    dead = net.replace(state=state)
+    total = sum(group.channels for group in channel_groups(dead))
+    small, predicted = obd.prune_channels(dead, sample, total - 25)
+    assert predicted == 0.0
+    images = sample[0][0]
+    torch.testing.assert_close(small.module()(images), dead.module()(images), rtol=1e-4, atol=1e-5)
+    assert small.state["classifier.hidden.weight"].shape[0] == 25
+    assert small.masks == {}
+
+
+def test_rounds_of_channels_keep_a_geometric_share_of_what_there_was():
+    net, sample = small_lenet()
+    total = sum(group.channels for group in channel_groups(net))
+    bench = FakeBench(sample, 4)
+    small = obd.optimal_brain_damage(net, bench, sparsity=0.75, rounds=2, structure="channels")
+    assert sum(group.channels for group in channel_groups(small)) == round(0.25 * total)
+    assert bench.notes["rounds"][-1]["weights_kept"] == sum(
+        t.numel() for name, t in small.state.items() if name.endswith("weight")
+    )
+    assert all(r["predicted_increase"] > 0 for r in bench.notes["rounds"])
+    assert small.parameters() < net.parameters() / 3
+
+
+def test_a_net_without_channels_to_cut_is_refused():
+    net = Net.new("lenet1989", (1, 28, 28), seed=0)
+    if channel_groups(net):
+        pytest.fail("its channels are all tied by grouped convolutions")
+    with pytest.raises(TechniqueError, match="structure=channels, and this net has no channels"):
+        obd.prune_channels(net, [], 3)

@@ -83,6 +83,42 @@ def channel_groups(net: Net) -> list[Group]:
     return found
 
 
+def channel_sums(group: Group, values: Mapping[str, Tensor]) -> Tensor:
+    """For each channel of a group, (channels,), the sum of ``values`` over all parameters that go when it is cut.
+
+    ``values`` are shaped as the parameters and named as they are; what has no value counts as 0.
+    """
+    total = torch.zeros(group.channels)
+    for member in group.members:
+        axis = 0 if member.axis == "outputs" else 1
+        for name in ("weight", "bias") if member.axis == "outputs" else ("weight",):
+            value = values.get(f"{member.layer}.{name}")
+            if value is not None:
+                sums = value.movedim(axis, 0).reshape(value.shape[axis], -1).sum(1)[list(member.places)]
+                total.index_add_(0, torch.tensor(member.channels), sums)
+    return total
+
+
+def strongest(scores: Mapping[str, Tensor], count: int, *, round_to: int = 1) -> dict[str, list[int]]:
+    """The ``count`` channels with the greatest scores of all groups, for :func:`keep`; one at least of each group.
+
+    ``scores`` holds (channels,) a group. Each group then keeps its next best until it has a multiple of ``round_to``,
+    or all. Of equal channels the earlier one is kept.
+
+    >>> strongest({"a": torch.tensor([1.0, 9.0, 8.0]), "b": torch.tensor([0.1, 0.2])}, 3)
+    {'a': [1, 2], 'b': [1]}
+    """
+    best = {name: score.index_fill(0, score.argmax(), float("inf")) for name, score in scores.items()}
+    order = torch.cat(list(best.values())).argsort(descending=True, stable=True)[: max(count, len(best))]
+    places = torch.repeat_interleave(torch.tensor([len(score) for score in best.values()]))
+    numbers = places[order].bincount(minlength=len(best)).tolist()
+    kept = {}
+    for (name, score), number in zip(best.items(), numbers, strict=True):
+        wanted = min(-(-number // round_to) * round_to, len(score))
+        kept[name] = sorted(score.argsort(descending=True, stable=True)[:wanted].tolist())
+    return kept
+
+
 def keep(net: Net, kept: Mapping[str, Sequence[int]], groups: Sequence[Group] | None = None) -> Net:
     """``net`` with only these channels of the groups named; weights and masks are cut alike.
 

@@ -31,6 +31,7 @@ aten = torch.ops.aten
 
 BUILDERS: dict[str, str] = {
     "lenet": "joulemark.nets.lenet:lenet",
+    "lenet1989": "joulemark.nets.lenet1989:lenet1989",
     "convnet": "joulemark.nets.convnet:convnet",
     "alexnet": "joulemark.nets.alexnet:alexnet",
     "alexnet-grouped": "joulemark.nets.alexnet_grouped:alexnet_grouped",

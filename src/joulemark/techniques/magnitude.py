@@ -70,11 +70,16 @@ def magnitude(
     """
     pruned = prune(net, sparsity, scope=scope)
     bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in pruned.masks.items()})
-    if retraining == "fine-tune":
-        return bench.fit(pruned, epochs=bench.epochs)
+    return retrain(pruned, bench, rewind=rewind if retraining == "rewind" else None)
+
+
+def retrain(net: Net, bench: Workbench, *, rewind: float | None) -> Net:
+    """Train what is left for the epochs of the budget: fine-tuned, or the share ``rewind`` of the recipe repeated."""
+    if rewind is None:
+        return bench.fit(net, epochs=bench.epochs)
     recipe = bench.task.recipe
     optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    return bench.fit(pruned, epochs=bench.epochs, optimiser=optimiser, schedule=rewound(rewind))
+    return bench.fit(net, epochs=bench.epochs, optimiser=optimiser, schedule=rewound(rewind))
 
 
 def rewound(share: float, schedule: Schedule = cosine) -> Schedule:
@@ -101,15 +106,19 @@ def prune(net: Net, sparsity: float, *, scope: str = "global") -> Net:
     Of equal weights the later ones are kept, so that more sparsity always keeps a subset. Weights that are masked
     already count as pruned and stay so; at least one weight is kept.
     """
-    module = net.module(formats=False)
-    layers = (nn.modules.conv._ConvNd, nn.Linear)
-    found = {f"{path}.weight": layer for path, layer in module.named_modules() if isinstance(layer, layers)}
-    weights = {name: layer.weight.detach() for name, layer in found.items()}
+    weights = layer_weights(net)
     alive = {name: net.masks.get(name, torch.ones_like(w, dtype=torch.bool)) for name, w in weights.items()}
     sizes = {name: torch.where(alive[name], w.abs(), -1.0) for name, w in weights.items()}
     groups = [sizes] if scope == "global" else [{name: size} for name, size in sizes.items()]
     masks = {name: mask & alive[name] for group in groups for name, mask in largest(group, 1.0 - sparsity).items()}
     return net.replace(masks={**net.masks, **masks})
+
+
+def layer_weights(net: Net) -> dict[str, Tensor]:
+    """The weights of all convolutions and linear layers by name, in order: masked ones are zero."""
+    layers = (nn.modules.conv._ConvNd, nn.Linear)
+    found = net.module(formats=False).named_modules()
+    return {f"{path}.weight": layer.weight.detach() for path, layer in found if isinstance(layer, layers)}
 
 
 def largest(sizes: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

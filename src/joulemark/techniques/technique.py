@@ -256,11 +256,14 @@ TECHNIQUES: dict[str, str] = {
     "conditional-deep-learning": "joulemark.techniques.conditional_deep_learning",
     "deep-compression": "joulemark.techniques.deep_compression",
     "fire": "joulemark.techniques.fire",
+    "group-magnitude": "joulemark.techniques.group_magnitude",
     "int8": "joulemark.techniques.int8",
     "magnitude": "joulemark.techniques.magnitude",
     "optimal-brain-damage": "joulemark.techniques.optimal_brain_damage",
+    "random-pruning": "joulemark.techniques.random_pruning",
     "small-dense": "joulemark.techniques.small_dense",
     "structured-sparsity": "joulemark.techniques.structured_sparsity",
+    "two-four": "joulemark.techniques.two_four",
 }
 
 
