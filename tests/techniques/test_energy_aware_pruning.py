@@ -9,11 +9,13 @@ import torch
 
 from joulemark import testing
 from joulemark.energy.model import energy_model
+from joulemark.nets.dependencies import channel_groups
 from joulemark.record import LayerEnergy
 from joulemark.techniques import energy_aware_pruning as eap
 from joulemark.techniques import magnitude
+from joulemark.techniques.channelwise import magnitudes, taken_out
 from joulemark.techniques.layerwise import Layer, prunable
-from joulemark.techniques.reconstruction import RIDGE
+from joulemark.techniques.reconstruction import RIDGE, largest
 from joulemark.techniques.technique import TechniqueError
 
 IMAGES = 200
@@ -144,7 +146,7 @@ def test_zeros_stay_zero_in_training_and_pruned_weights_stay_pruned_in_the_next_
     for name, mask in net.masks.items():
         assert not net.state[name][~mask].any()
         assert torch.equal(net.state[name] != 0, mask)
-        assert int(mask.sum()) <= first[name]
+        assert int(mask.sum()) <= first[name.removesuffix(".weight")]
     again = eap.prune(net, own, 0.8 * joules(net), 64)
     for name, mask in again.masks.items():
         assert not (mask & ~net.masks[name]).any()
@@ -169,3 +171,45 @@ def test_before_retraining_it_is_nearer_to_the_dense_net_than_magnitude_pruning_
 def test_all_layers_but_no_masks_of_biases_or_norms_are_made():
     layers = prunable(testing.baseline().module(), testing.baseline())
     assert set(pruned(0.5).masks) <= {f"{path}.weight" for path in layers}
+
+
+def test_channels_too_are_a_technique():
+    testing.check_technique(
+        eap.energy_aware_pruning, knobs={"structure": "channels", "round_to": 2, "rounds": 2, "images": 64}
+    )
+
+
+@functools.cache
+def narrowed(share=0.5, round_to=1):
+    return eap.prune_channels(testing.baseline(), bench(), share * dense_joules(), IMAGES, round_to)
+
+
+@pytest.mark.parametrize("round_to", [1, 3])
+def test_channels_are_cut_for_real_to_the_target_in_round_numbers(round_to):
+    net = narrowed(round_to=round_to)
+    assert net.masks == {}
+    assert net.parameters() < 0.7 * testing.baseline().parameters()
+    assert joules(net) / dense_joules() == pytest.approx(0.5, abs=0.06 if round_to == 1 else 0.15)
+    before = {group.name: group.channels for group in channel_groups(testing.baseline())}
+    for group in channel_groups(net):
+        assert group.channels % round_to == 0 or group.channels == before[group.name]
+
+
+def test_without_retraining_it_is_nearer_to_the_dense_net_than_the_same_widths_cut_by_magnitude():
+    dense, mine = testing.baseline(), narrowed()
+    layers = prunable(dense.module(), dense)
+    widths = {group.name: group.channels for group in channel_groups(mine)}
+    groups = channel_groups(dense)
+    kept = {group.name: largest(magnitudes(group, layers), widths[group.name]) for group in groups}
+    other = taken_out(dense, groups, kept)
+    assert other.parameters() == mine.parameters()
+    images = torch.from_numpy(testing.generated()["validation"].images)
+    with torch.no_grad():
+        whole, one, two = (net.module()(images) for net in (dense, mine, other))
+    assert float((one - whole).square().mean()) < 0.5 * float((two - whole).square().mean())
+
+
+def test_a_net_without_channels_to_cut_is_refused(monkeypatch):
+    monkeypatch.setattr(eap, "channel_groups", lambda net: [])
+    with pytest.raises(TechniqueError, match="no channels of this net can be cut"):
+        narrowed.__wrapped__()

@@ -31,16 +31,18 @@ Reference:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
+from joulemark.nets.dependencies import Group, channel_groups
 from joulemark.nets.net import Net
 from joulemark.record import EnergyReport
+from joulemark.techniques.channelwise import Reader, chosen, input_channels, magnitudes, taken_out, without
 from joulemark.techniques.layerwise import Layer, prunable, watch
-from joulemark.techniques.reconstruction import Sums
+from joulemark.techniques.reconstruction import Sums, largest
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 
 BISECTIONS = 9
@@ -53,6 +55,8 @@ def energy_aware_pruning(
     bench: Workbench,
     *,
     energy_share: Annotated[float, Range(0.05, 0.95, log=True, gentle="high")] = 0.4,
+    structure: Literal["weights", "channels"] = "weights",
+    round_to: Annotated[int, Range(1, 64)] = 8,
     rounds: Annotated[int, Range(1, 50)] = 3,
     images: Annotated[int, Range(16, 10_000_000)] = 1000,
 ) -> Net:
@@ -69,6 +73,10 @@ def energy_aware_pruning(
     as a tolerated loss of accuracy allows). Here one price of energy rules all layers: a layer is cut until the next
     weights would save fewer joules for the relative error of its outputs than those of any other.
 
+    ``structure`` "channels" (ours) does the same with whole channels, cut for real by their groups
+    (:mod:`joulemark.nets.dependencies`): their magnitude is that of all weights that make or read them, the outputs are
+    those of the layers that read them, and a group keeps a multiple of ``round_to`` of them, or all.
+
     Batch norm is not folded: it is wanted in training. Errors are measured and weights are ranked as if it were, behind
     its scale; its mean (or else the bias of the layer) is set so that the mean of the outputs stays. The variance is
     left to the training. Raises :class:`TechniqueError` if the model sees no gain in zeros.
@@ -77,8 +85,11 @@ def energy_aware_pruning(
     report = []
     for done, epochs in enumerate(_epochs(bench.epochs, rounds)):
         target = first * energy_share ** ((done + 1) / rounds)
-        pruned = bench.remember(f"pruned in round {done}", partial(prune, net, bench, target, images))
-        kept = {name: int(mask.sum()) for name, mask in pruned.masks.items()}
+        one_round = partial(prune, net, bench, target, images)
+        if structure == "channels":
+            one_round = partial(prune_channels, net, bench, target, images, round_to)
+        pruned = bench.remember(f"pruned in round {done}", one_round)
+        kept = {path: int((layer.layer.weight != 0).sum()) for path, layer in prunable(pruned.module(), pruned).items()}
         report.append({"energy_share": _joules(bench.energy(pruned)) / first, "weights_kept_by_layer": kept})
         net = bench.fit(pruned, epochs=epochs) if epochs else pruned
     bench.note("rounds", report)
@@ -89,6 +100,69 @@ def prune(net: Net, bench: Workbench, target: float, images: int) -> Net:
     """``net`` pruned to ``target`` modelled joules per input, each layer rebuilt, most joules first; not retrained."""
     module = net.module(formats=False)
     layers = prunable(module, net)
+    sums, wanted = observed(module, layers, bench, images)
+    report = bench.energy(net)
+    counts = plan(net, bench, module, layers, sums, report, target)
+    masks = dict(net.masks)
+    for path in ordered(report, layers):
+        if counts[path] < int(layers[path].alive.sum()):
+            now = seen_now(module, {path: layers[path]}, wanted, bench, images)
+            masks[f"{path}.weight"] = layers[path].rebuild(now[path], counts[path])
+    return net.replace(masks=masks).with_state(module)
+
+
+def prune_channels(net: Net, bench: Workbench, target: float, images: int, round_to: int) -> Net:
+    """``net`` cut to ``target`` modelled joules per input, whole channels at a time; not retrained.
+
+    The order is that of the joules of all layers that make or read the channels of a group, most first; the layers that
+    read them are rebuilt. Raises :class:`TechniqueError` if the net has no channels that can be cut.
+    """
+    groups = channel_groups(net)
+    if not groups:
+        raise TechniqueError("energy-aware-pruning: structure=channels, and no channels of this net can be cut")
+    module = net.module(formats=False)
+    layers = prunable(module, net)
+    sums, wanted = observed(module, layers, bench, images)
+    joules = by_layer(bench.energy(net))
+    worth = {group.name: sum(joules.get(path, 0.0) for path in {m.layer for m in group.members}) for group in groups}
+    sizes = {group.name: magnitudes(group, layers) for group in groups}
+
+    def readers(group: Group, sums: Mapping[str, Sums]) -> list[Reader]:
+        return [
+            Reader(layers[path].moments(sums[path]), layers[path].weights, channel)
+            for path, channel in input_channels(group, layers).items()
+        ]
+
+    curves = {}
+    for group in groups:
+        seen = readers(group, sums)
+        counts = [group.channels, *range((group.channels - 1) // round_to * round_to, 0, -round_to)]
+        curves[group.name] = [
+            (count, sum(one.lost(largest(sizes[group.name], count)) for one in seen)) for count in counts
+        ]
+    prices = {group.name: worth[group.name] / group.channels / sum(joules.values()) for group in groups}
+
+    def cost(counts: Mapping[str, int]) -> float:
+        kept = {name: largest(sizes[name], count) for name, count in counts.items()}
+        return _joules(bench.energy(without(net, module, layers, sums, groups, kept)))
+
+    counts_kept = at_one_price(curves, prices, cost, target)
+    kept = {}
+    for group in sorted(groups, key=lambda group: -worth[group.name]):
+        if counts_kept[group.name] < group.channels:
+            reading = {path: layers[path] for path in input_channels(group, layers)}
+            now = seen_now(module, reading, wanted, bench, images)
+            ones = readers(group, now)
+            kept[group.name] = chosen(sizes[group.name], ones, counts_kept[group.name])
+            for one, (path, layer) in zip(ones, reading.items(), strict=True):
+                layer.refit(now[path], one.columns(kept[group.name]))
+    return taken_out(net.with_state(module), groups, kept)
+
+
+def observed(
+    module: nn.Module, layers: Mapping[str, Layer], bench: Workbench, images: int
+) -> tuple[dict[str, Sums], dict[str, list[Tensor]]]:
+    """Moments of all ``layers`` as they are, and their outputs, batch by batch, which pruning shall preserve."""
     sums: dict[str, Sums] = defaultdict(Sums)
     wanted: dict[str, list[Tensor]] = defaultdict(list)
 
@@ -98,19 +172,20 @@ def prune(net: Net, bench: Workbench, target: float, images: int) -> Net:
             wanted[path].append(y)
 
     watch(module, layers, _first(bench, images), bench.seed, see)
-    report = bench.energy(net)
-    counts = plan(net, bench, module, layers, sums, report, target)
-    masks = dict(net.masks)
-    for path in ordered(report, layers):
-        now, layer = Sums(), layers[path]
-        if counts[path] < int(layer.alive.sum()):
+    return sums, wanted
 
-            def again(path: str, batch: int, x: Tensor, _: Tensor, now: Sums = now) -> None:
-                now.add(x, wanted[path][batch])
 
-            watch(module, {path: layer}, _first(bench, images), bench.seed, again)
-            masks[f"{path}.weight"] = layer.rebuild(now, counts[path])
-    return net.replace(masks=masks).with_state(module)
+def seen_now(
+    module: nn.Module, layers: Mapping[str, Layer], wanted: Mapping[str, list[Tensor]], bench: Workbench, images: int
+) -> dict[str, Sums]:
+    """Moments of the inputs that ``layers`` get by now, with the outputs that are wanted of them."""
+    sums: dict[str, Sums] = defaultdict(Sums)
+
+    def see(path: str, batch: int, x: Tensor, _: Tensor) -> None:
+        sums[path].add(x, wanted[path][batch])
+
+    watch(module, layers, _first(bench, images), bench.seed, see)
+    return sums
 
 
 def ordered(report: EnergyReport, layers: Mapping[str, Layer]) -> list[str]:
@@ -150,22 +225,43 @@ def plan(
     }
     if not any(worth.values()):
         raise TechniqueError(f"energy-aware-pruning: the model {report.model} sees no gain in weights that are zero")
-    whole = _joules(report)
+    prices = {path: one / _joules(report) for path, one in worth.items()}
+    counts = at_one_price(
+        curves, prices, lambda counts: _joules(bench.energy(_cut(net, module, layers, sums, counts))), target
+    )
+    return {path: int(layer.alive.sum()) for path, layer in layers.items()} | counts
+
+
+def at_one_price(
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    worth: Mapping[str, float],
+    cost: Callable[[Mapping[str, int]], float],
+    target: float,
+) -> dict[str, int]:
+    """The counts that minimise error + price x worth x count in each of ``curves``; at that price they cost ``target``.
+
+    A curve holds (count, error); ``worth`` is what one of a count costs. Where even the highest price costs more than
+    ``target``, that one's counts are returned.
+
+    >>> curves = {"a": [(2, 0.0), (1, 0.1)], "b": [(2, 0.0), (1, 0.5)]}
+    >>> at_one_price(curves, {"a": 0.25, "b": 0.25}, lambda counts: sum(counts.values()) / 4, 0.8)
+    {'a': 1, 'b': 2}
+    """
 
     def at(price: float) -> dict[str, int]:
         return {
-            path: min(curve, key=lambda point: point[1] + price * worth[path] / whole * point[0])[0]
-            for path, curve in curves.items()
+            name: min(curve, key=lambda point: point[1] + price * worth[name] * point[0])[0]
+            for name, curve in curves.items()
         }
 
     low, high = -3.0, 3.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if _joules(bench.energy(_cut(net, module, layers, sums, at(10**middle)))) > target:
+        if cost(at(10**middle)) > target:
             low = middle
         else:
             high = middle
-    return {path: int(layer.alive.sum()) for path, layer in layers.items()} | at(10**high)
+    return at(10**high)
 
 
 def _cut(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from joulemark.nets.flow import foldable
 from joulemark.nets.net import Net
-from joulemark.techniques.reconstruction import Moments, Sums, largest, reconstruct, removed
+from joulemark.techniques.reconstruction import Moments, Sums, largest, reconstruct, refit, removed
 
 PLACES = 16
 """Output places of a convolution that are sampled in each image."""
@@ -56,7 +56,7 @@ class Layer:
 
     def grouped(self, tensor: Tensor) -> Tensor:
         """A tensor (filters, ...) as (groups, filters of a group, all the rest)."""
-        found = tensor.unflatten(0, (self.groups, -1))
+        found: Tensor = tensor.unflatten(0, (self.groups, -1))
         return found.flatten(2) if found.dim() > 2 else found
 
     @property
@@ -82,17 +82,23 @@ class Layer:
     def rebuild(self, sums: Sums, count: int) -> Tensor:
         """Keep ``count`` weights, those and their values by ``sums``; returns the mask, like the weight."""
         weights, kept = reconstruct(self.moments(sums), self.weights, self.grouped(self.alive), count)
-        self._put(weights, sums)
+        self.put(weights, sums)
         return kept.view_as(self.alive)
+
+    def refit(self, sums: Sums, columns: Tensor) -> None:
+        """Refit what is left of the weights, by ``sums``, when only the inputs ``columns`` (inputs,) are read."""
+        weights = self.weights
+        support = columns.expand(weights.shape) & (weights != 0)
+        self.put(refit(self.moments(sums), weights, support), sums)
 
     def cut(self, sums: Sums, count: int) -> Tensor:
         """Keep the ``count`` largest weights as they are; returns the mask, like the weight."""
         alive = self.grouped(self.alive)
         kept = largest(torch.where(alive, self.weights.abs(), -1.0), count) & alive
-        self._put(self.weights * kept, sums)
+        self.put(self.weights * kept, sums)
         return kept.view_as(self.alive)
 
-    def _put(self, weights: Tensor, sums: Sums) -> None:
+    def put(self, weights: Tensor, sums: Sums) -> None:
         """Write ``weights`` and let the outputs have the mean that they have in ``sums``."""
         weight = self.layer.weight
         with torch.no_grad():
