@@ -255,6 +255,7 @@ def technique(
 TECHNIQUES: dict[str, str] = {
     "conditional-deep-learning": "joulemark.techniques.conditional_deep_learning",
     "deep-compression": "joulemark.techniques.deep_compression",
+    "energy-aware-pruning": "joulemark.techniques.energy_aware_pruning",
     "fire": "joulemark.techniques.fire",
     "group-magnitude": "joulemark.techniques.group_magnitude",
     "int8": "joulemark.techniques.int8",
