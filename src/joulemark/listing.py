@@ -105,6 +105,6 @@ def nets() -> Rows:
     rows = []
     for name in sorted(builders()):
         shape = usual_input_shape(name)
-        parameters = Net.new(name, shape, seed=0).parameters() if shape else None
+        parameters = Net(builder=name, input_shape=shape).parameters() if shape else None
         rows.append({"net": name, "input": shape, "parameters": parameters})
     return rows

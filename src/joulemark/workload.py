@@ -37,8 +37,9 @@ ELEMENTWISE = frozenset(
     """add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu
     clamp clamp_ clamp_min leaky_relu native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm
     native_layer_norm native_group_norm _softmax _log_softmax max_pool2d_with_indices max_pool1d max_pool2d avg_pool2d
-    avg_pool1d avg_pool3d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge gt le lt
-    logical_and logical_not bitwise_and bitwise_not round sign abs neg exp log sqrt rsqrt pow constant_pad_nd cat""".split()  # noqa: SIM905
+    avg_pool1d avg_pool3d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge
+    gt le lt logical_and logical_not bitwise_and bitwise_not round sign abs neg exp log sqrt rsqrt pow
+    constant_pad_nd cat""".split()  # noqa: SIM905
 )
 POOLINGS = frozenset({"max_pool2d_with_indices", "max_pool2d", "avg_pool2d"})
 NAMES = {

@@ -11,6 +11,7 @@ import importlib
 import json
 import struct
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -19,23 +20,40 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from joulemark.nets.edits import replay
 from joulemark.nets.formats import Format, apply_formats
 from joulemark.nets.segments import Route, Segments
 from joulemark.record import Record, unknown_name
 
+aten = torch.ops.aten
+
 BUILDERS: dict[str, str] = {
     "lenet": "joulemark.nets.lenet:lenet",
     "convnet": "joulemark.nets.convnet:convnet",
     "alexnet": "joulemark.nets.alexnet:alexnet",
+    "alexnet-grouped": "joulemark.nets.alexnet_grouped:alexnet_grouped",
+    "alexnet-torchvision": "joulemark.nets.alexnet_torchvision:alexnet_torchvision",
+    "googlenet": "joulemark.nets.googlenet:googlenet",
     "vgg": "joulemark.nets.vgg:vgg",
+    "vgg16": "joulemark.nets.vgg16:vgg16",
     "resnet": "joulemark.nets.resnet:resnet",
     "resnet20": "joulemark.nets.resnet:resnet20",
+    "resnet50": "joulemark.nets.resnet50:resnet50",
     "squeezenet": "joulemark.nets.squeezenet:squeezenet",
 }
 """Builder name -> where it is. Only names listed here or by an installed package's ``joulemark.nets`` entry point are
 ever imported: a net file from another machine cannot name code to run."""
+
+
+class _Undrawn(TorchDispatchMode):
+    """Build a net whose weights are loaded or only counted: large nets spend a second on drawing random ones."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func in (aten.uniform_.default, aten.normal_.default) else func(*args, **(kwargs or {}))
 
 
 class Header(Record, frozen=True, kw_only=True):
@@ -86,7 +104,8 @@ class Net:
 
         Raises ``ValueError`` if ``module`` lacks some of them.
         """
-        names, found = self._structure().state_dict().keys(), module.state_dict()
+        with _Undrawn():
+            names, found = self._structure().state_dict().keys(), module.state_dict()
         if missing := sorted(names - found.keys()):
             raise ValueError(f"the module lacks {missing[0]!r} of the net: is it quantised, or another net's?")
         inside = tuple(f"{name}." for name in self.parts)
@@ -104,7 +123,8 @@ class Net:
         With ``formats=False`` the layers stay in float (to calibrate or train them). Raises ``ValueError`` if builder,
         edits and state do not fit together.
         """
-        module = self._structure()
+        with _Undrawn() if self.state else nullcontext():
+            module = self._structure()
         with torch.no_grad():
             parts = {name: part.module(formats=False).state_dict() for name, part in self.parts.items()}
             inside = {f"{name}.{key}": t for name, state in parts.items() for key, t in state.items()}
@@ -134,7 +154,8 @@ class Net:
 
     def parameters(self) -> int:
         """Number of parameters, those of all parts included."""
-        return sum(p.numel() for p in self._structure().parameters())
+        with _Undrawn():
+            return sum(p.numel() for p in self._structure().parameters())
 
     def nonzeros(self) -> int:
         """Number of parameters that are not exactly zero."""
