@@ -229,7 +229,7 @@ PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
 """Operators that multiply and accumulate; a kernel of ours adds its own entry here."""
 
 
-def _window(args: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
+def _window(args: tuple[Any, ...]) -> dict[str, Any]:
     """Kernel, stride and padding of a pooling: its second to fourth argument, one number standing for both sides."""
     kernel, stride, padding = (tuple(args[i]) * (2 // len(args[i])) if len(args) > i else () for i in (1, 2, 3))
     return {"kernel": kernel, "stride": stride or kernel, "padding": padding or (0, 0)}

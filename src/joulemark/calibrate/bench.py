@@ -50,6 +50,7 @@ class Device(Protocol):
     name: str
     precision: str
     free: tuple[str, ...]  # layer types that it fuses into the layer before
+    nothing: Layer | None  # a layer that does nothing, if a call costs something before any layer
     repeat: int  # calls between two looks at the clock: 1, unless calls are queued
 
     def layer(self, layer: Layer, copies: int) -> Runnable:
@@ -91,6 +92,10 @@ class Bench(Protocol):
         """Measure a whole net."""
         ...
 
+    def call_seconds(self) -> float:
+        """What a call costs before any layer runs."""
+        ...
+
 
 class MachineBench:
     """This machine: a device, its control layer and the energy counters."""
@@ -112,6 +117,10 @@ class MachineBench:
         with self.device.running():
             return self._measure(self.device.net(name, batch), 1, NET_SECONDS, LEAST_PASSES)
 
+    def call_seconds(self) -> float:
+        """What a call costs before any layer runs: the time of one that does nothing."""
+        return 0.0 if self.device.nothing is None else self.layer(self.device.nothing).seconds
+
     def _measure(self, subject: Runnable, warm: int, seconds: float, least: int) -> Timed:
         for _ in range(max(2, warm)):
             subject.prepare()
@@ -122,17 +131,22 @@ class MachineBench:
         with _no_collection():
             began = self.clock()
             while len(own) < least or self.clock() - began < seconds:
-                for runnable, taken in ((subject, own), (self.control, control)):
-                    runnable.prepare()
-                    self.device.sync()
-                    start = self.clock()
-                    for _ in range(self.device.repeat):
-                        runnable.call()
-                    self.device.sync()
-                    taken.append((self.clock() - start) / self.device.repeat)
+                own.append(self._timed(subject))
+                self._timed(self.control)
+                control.append(self._timed(self.control))
             watts = self._watts(subject, statistics.median(own))
         low, middle, high = (float(value) for value in np.quantile(own, (0.25, 0.5, 0.75)))
         return Timed(middle, low, high, len(own), statistics.median(control), watts)
+
+    def _timed(self, runnable: Runnable) -> float:
+        """Seconds of one call."""
+        runnable.prepare()
+        self.device.sync()
+        start = self.clock()
+        for _ in range(self.device.repeat):
+            runnable.call()
+        self.device.sync()
+        return (self.clock() - start) / self.device.repeat
 
     def _watts(self, subject: Runnable, seconds: float) -> float | None:
         """Mean power while the subject runs again and again; ``None`` without a counter."""

@@ -25,7 +25,8 @@ class OnnxDevice:
 
     name = "onnxruntime"
     precision = "fp32"
-    free = ("batch_norm", "relu")
+    free: tuple[str, ...] = ("batch_norm", "relu")
+    nothing: Layer | None = Layer(type="identity", batch=1, input=(1,), output=(1,))
     repeat = 1
 
     def __init__(self, threads: int) -> None:
@@ -90,10 +91,6 @@ class OnnxRun:
     def call(self) -> None:
         """One pass."""
         self.compiled.run(self.images)
-
-
-NOTHING = Layer(type="identity", batch=1, input=(1,), output=(1,))
-"""A graph that does nothing: what a call costs."""
 
 
 def _input_shapes(layer: Layer) -> list[tuple[int, ...]]:

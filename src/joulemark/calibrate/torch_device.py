@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ class TorchDevice:
 
     precision = "fp32"
     free: tuple[str, ...] = ()
+    nothing: Layer | None = None
 
     def __init__(self, threads: int, place: str = "cpu") -> None:
         if place == "cuda" and not torch.cuda.is_available():
@@ -120,7 +122,7 @@ def _called(layer: Layer, place: str) -> Callable[..., Tensor]:
 
 
 def _module(layer: Layer) -> nn.Module | None:
-    window = {"kernel_size": layer.kernel, "stride": layer.stride, "padding": layer.padding}
+    window: dict[str, Any] = {"kernel_size": layer.kernel, "stride": layer.stride, "padding": layer.padding}
     channels = layer.input[0]
     if layer.type == "conv":
         return nn.Conv2d(channels, layer.output[0], groups=layer.groups, dilation=layer.dilation, **window)

@@ -80,13 +80,22 @@ def profile(
     model: Annotated[str, typer.Option(help="Energy model.")] = "row-stationary",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Inputs in one batch.")] = 1,
     inputs: Annotated[int, typer.Option(min=1, max=100_000, help="Random inputs to run.")] = 16,
+    device: Annotated[
+        Path | None, typer.Option(help="Device profile of this machine (`joulemark calibrate`), instead of --model.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show a net layer by layer: shapes, MACs, bytes, modelled joules."""
     from joulemark.energy.model import energy_model
     from joulemark.profile import open_net, profile_net, short
 
-    report = profile_net(open_net(net), energy_model(model), batch_size=batch, inputs=inputs)
+    if device is None:
+        chosen = energy_model(model)
+    else:
+        from joulemark.energy.learned import device_model
+
+        chosen = device_model(device)
+    report = profile_net(open_net(net), chosen, batch_size=batch, inputs=inputs)
     if json:
         print_json(report)
         return
@@ -99,6 +108,8 @@ def profile(
         ]
     )  # fmt: skip
     print_lines(report.summary)
+    if device is not None:
+        print_lines([f"{report.assumptions[0]}."])
 
 
 @app.command()

@@ -48,7 +48,6 @@ class Judged(Record, frozen=True, kw_only=True):
     passes: Annotated[int, msgspec.Meta(ge=1)]
     control_seconds: Positive
     joules: Positive | None = None  # of one pass; None: no counter
-    alone_seconds: Positive | None = None  # its layers measured one by one, summed; None: not done at this batch size
     predicted_seconds: float | None = None  # None: before the fit
     predicted_joules: float | None = None
 
@@ -71,6 +70,7 @@ class DeviceProfile(Record, frozen=True, kw_only=True):
     rows: tuple[Row, ...] = ()
     fits: tuple[Fit, ...] = ()
     nets: tuple[Judged, ...] = ()
+    alone: tuple[Row, ...] = ()  # layers of the nets, measured one by one; no fit sees them
     conditions: tuple[Conditions, ...] = ()  # of the machine, one for each stage
 
     @property

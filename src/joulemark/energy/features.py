@@ -2,17 +2,18 @@
 
 Source: E. Cai, D.-C. Juan, D. Stamoulis, D. Marculescu, "NeuralPower: Predict and deploy energy-efficient convolutional
 neural networks", ACML 2017; the exact terms are those of the authors' ``model_training/poly_{conv,fc,pool}_training.m``
-(github.com/enyac-group/NeuralPower), the order of a layer's sizes that of its ``parser_raw_data.py``. With N rows, H W C
-sizes of the input, H' W' M of the output, R S height and width of the kernel:
+(github.com/enyac-group/NeuralPower), the order of a layer's sizes that of its ``parser_raw_data.py``. With N rows, H W
+C sizes of the input, H' W' M of the output, R S height and width of the kernel:
 
     type   x                          seconds                        watts                          special terms
     conv   N, H', W', S, C, M, H      all monomials of degree 1..3   x, log2 x and their products   8
     pool   N, H', W', C, R, H         all monomials of degree 1..3   x, log2 x and their products   3
     fc     N, M, H, W, C              all monomials of degree 1, 2   x, log2 x and their products   1 (seconds alone)
 
-The special terms are physical: operations, elements of output, filter and input. Real nets have operators that the paper
-ignores or fits by models of their own (it has one for concatenation, one for dropout). Those here are ours: seconds and
-watts of :data:`ELEMENTWISE` are linear in the elements that pass through, with a steeper slope once they leave a cache.
+The special terms are physical: operations, elements of output, filter and input. Real nets have operators that the
+paper ignores or fits by models of their own (it has one for concatenation, one for dropout). Those here are ours:
+seconds and watts of :data:`ELEMENTWISE` are linear in the elements that pass through, with a steeper slope once they
+leave a cache.
 """
 
 from __future__ import annotations
@@ -80,17 +81,17 @@ class Layer(Record, frozen=True, kw_only=True):
 def layer_of(operation: Operation, batch: int) -> Layer | None:
     """The layer that an operation is at ``batch`` rows; ``None`` for one that no fit describes.
 
-    Not described are transposed, 1-D and 3-D convolutions, convolutions of more than ``MOST_GROUPS`` groups and products
-    of activations with each other.
+    Not described are transposed, 1-D and 3-D convolutions, convolutions of more than ``MOST_GROUPS`` groups and
+    products of activations with each other.
     """
     kind = OPERATORS.get(operation.operator, operation.operator)
-    shapes = {"batch": batch, "input": operation.input_shape or (1,), "output": operation.output_shape or (1,)}
+    before, after = operation.input_shape or (1,), operation.output_shape or (1,)
     if kind == "conv":
         weight = operation.weight_shape
         if weight is None or len(weight) != 4 or operation.groups > MOST_GROUPS:
             return None
         return Layer(
-            type=kind, **shapes, kernel=(weight[2], weight[3]), stride=_pair(operation.stride, 1),
+            type=kind, batch=batch, input=before, output=after, kernel=(weight[2], weight[3]), stride=_pair(operation.stride, 1),
             padding=_pair(operation.padding, 0), dilation=_pair(operation.dilation, 1), groups=operation.groups,
         )  # fmt: skip
     if kind == "fc":
@@ -102,12 +103,12 @@ def layer_of(operation: Operation, batch: int) -> Layer | None:
     if kind == "pool" and len(operation.input_shape) == 3:
         stride = _pair(operation.stride, 1)
         return Layer(
-            type=kind, **shapes, kernel=_pair(operation.kernel, 1), stride=stride,
+            type=kind, batch=batch, input=before, output=after, kernel=_pair(operation.kernel, 1), stride=stride,
             padding=_pair(operation.padding, 0),
         )  # fmt: skip
     if operation.macs:
         return None
-    return Layer(type=kind if kind in ELEMENTWISE else "relu", **shapes)
+    return Layer(type=kind if kind in ELEMENTWISE else "relu", batch=batch, input=before, output=after)
 
 
 def features(layer: Layer, quantity: str) -> list[float]:

@@ -171,5 +171,3 @@ def _scale(x: Array) -> Array:
     scale: Array = np.sqrt(np.mean(x**2, axis=0))
     scale[scale == 0.0] = 1.0
     return scale
-
-

@@ -26,7 +26,7 @@ from joulemark.energy.fitting import Fit
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
 
 SOURCES = (
-    "method and features: E. Cai, D.-C. Juan, D. Stamoulis, D. Marculescu, NeuralPower, ACML 2017, and its released code",
+    "method and features: E. Cai et al., NeuralPower, ACML 2017, and its released code",
     "coefficients: fitted to layers measured on this machine by `joulemark calibrate`",
 )
 
@@ -134,7 +134,9 @@ class Learned:
     def told(self, seconds: float) -> str:
         """The predicted time in a sentence, with how far such predictions were off on nets never seen."""
         error = median_net_error(self.profile)
-        off = "its error on whole nets was not judged" if error is None else f"nets never seen: {error:.1%} off (median)"
+        off = (
+            "its error on whole nets was not judged" if error is None else f"nets never seen: {error:.1%} off (median)"
+        )
         return f"{seconds:.4g} s per input predicted for {self.profile.backend}, modelled, not measured; {off}"
 
 
