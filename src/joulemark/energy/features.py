@@ -91,8 +91,9 @@ def layer_of(operation: Operation, batch: int) -> Layer | None:
         if weight is None or len(weight) != 4 or operation.groups > MOST_GROUPS:
             return None
         return Layer(
-            type=kind, batch=batch, input=before, output=after, kernel=(weight[2], weight[3]), stride=_pair(operation.stride, 1),
-            padding=_pair(operation.padding, 0), dilation=_pair(operation.dilation, 1), groups=operation.groups,
+            type=kind, batch=batch, input=before, output=after, kernel=(weight[2], weight[3]),
+            stride=_pair(operation.stride, 1), padding=_pair(operation.padding, 0),
+            dilation=_pair(operation.dilation, 1), groups=operation.groups,
         )  # fmt: skip
     if kind == "fc":
         weight = operation.weight_shape
@@ -101,10 +102,9 @@ def layer_of(operation: Operation, batch: int) -> Layer | None:
         rows = prod(operation.input_shape) // weight[1]  # applied along an axis: as many rows
         return Layer(type=kind, batch=batch * rows, input=(weight[1],), output=(weight[0],))
     if kind == "pool" and len(operation.input_shape) == 3:
-        stride = _pair(operation.stride, 1)
         return Layer(
-            type=kind, batch=batch, input=before, output=after, kernel=_pair(operation.kernel, 1), stride=stride,
-            padding=_pair(operation.padding, 0),
+            type=kind, batch=batch, input=before, output=after, kernel=_pair(operation.kernel, 1),
+            stride=_pair(operation.stride, 1), padding=_pair(operation.padding, 0),
         )  # fmt: skip
     if operation.macs:
         return None

@@ -37,8 +37,10 @@ FEWEST_ELEMENTWISE = 6
 """Rows that the few features of an element-wise operator need."""
 
 PENALTIES = 40
-SMALLEST_PENALTY = 1e-5
-"""Penalties tried, from the one that leaves no term down to this share of it."""
+SMALLEST_PENALTY = 1e-4
+"""Penalties tried, from the one that leaves no term down to this share of it (as MATLAB's ``lasso``)."""
+
+MOST_ITERATIONS = 1000
 
 Array = NDArray[np.float64]
 
@@ -146,7 +148,7 @@ def _lasso_cv(x: Array, y: Array, weights: Array | None, seed: int, *, positive:
 
     folds = KFold(FOLDS, shuffle=True, random_state=seed)
     model = LassoCV(
-        eps=SMALLEST_PENALTY, alphas=PENALTIES, cv=folds, positive=positive, max_iter=2000, random_state=seed
+        eps=SMALLEST_PENALTY, alphas=PENALTIES, cv=folds, positive=positive, max_iter=MOST_ITERATIONS, random_state=seed
     )
     with warnings.catch_warnings():
         # The smallest penalties may stop early; the folds judge what was reached, and the kept terms are fitted again.
