@@ -1,4 +1,4 @@
-"""How a layer is timed, by a clock that says what time it is; and that both devices run the layers they are asked for."""
+"""How a layer is timed, by a clock that work moves; and that both devices run the layers they are asked for."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_without_one_power_is_missing_and_no_joule_is_shown(finished):
 
 
 def test_held_out_errors_stand_beside_the_papers_with_the_caveat(finished):
-    path, _, profile = finished
+    profile = finished[2]
     papers = {row["layer type"]: row["paper"] for row in fit_rows(profile)}
     assert (papers["conv"], papers["fc"], papers["pool"], papers["relu"]) == ("39.97 %", "41.92 %", "11.41 %", "")
     assert any("rows it was trained with; ours are on rows held out" in line for line in sentences(profile, [], "p"))

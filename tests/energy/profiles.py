@@ -19,7 +19,7 @@ def line(kind: str, quantity: str, intercept: float, *terms: tuple[int, float]) 
 
 
 def planted_profile(*, watts: bool = False, **changes) -> DeviceProfile:
-    """Fully connected: 1 ms + 1 us a row and output; ReLU: 2 us + 1 ns an element; 50 W and 20 W, if there are watts."""
+    """Fully connected: 1 ms + 1 us a row and output; ReLU: 2 us + 1 ns an element. With ``watts`` 50 W and 20 W."""
     fits = [line("fc", "seconds", 1e-3, (6, 1e-6)), line("relu", "seconds", 2e-6, (0, 1e-9))]
     if watts:
         fits += [line("fc", "watts", 50.0), line("relu", "watts", 20.0)]

@@ -83,7 +83,7 @@ def test_what_is_no_profile_is_refused(tmp_path, data):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match="cannot read the device profile .*none.json: No such file"):
+    with pytest.raises(ValueError, match=r"cannot read the device profile .*none\.json: No such file"):
         read_profile(tmp_path / "none.json")
 
 
@@ -91,7 +91,9 @@ def test_a_profile_of_another_machine_is_refused(path):
     profile = planted_profile()
     there = msgspec.structs.replace(profile.machine, hardware_class="arm-cortex-neon-4core")
     write_profile(path, msgspec.structs.replace(profile, machine=there))
-    with pytest.raises(ValueError, match="calibrated on arm-cortex-neon-4core, and this machine is .*: run `joulemark"):
+    with pytest.raises(
+        ValueError, match=r"calibrated on arm-cortex-neon-4core, and this machine is .*: run `joulemark"
+    ):
         own_profile(path)
 
 

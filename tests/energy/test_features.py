@@ -19,15 +19,10 @@ POOL = Layer(type="pool", batch=2, input=(6, 9, 8), output=(6, 4, 3), kernel=(3,
 
 def terms(x: list[float], degree: int) -> list[float]:
     """The nested loops of the released code."""
-    found = list(x)
-    for j in range(len(x)):
-        for k in range(j, len(x)):
-            found.append(x[j] * x[k])
+    places = range(len(x))
+    found = x + [x[j] * x[k] for j in places for k in places[j:]]
     if degree == 3:
-        for j in range(len(x)):
-            for k in range(j, len(x)):
-                for m in range(k, len(x)):
-                    found.append(x[j] * x[k] * x[m])
+        found += [x[j] * x[k] * x[m] for j in places for k in places[j:] for m in places[k:]]
     return found
 
 
