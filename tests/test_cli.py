@@ -36,7 +36,7 @@ def refused(*words: str, cwd: Path | None = None) -> str:
 
 
 VERBS = ["run", "free", "publish", "board", "compare", "report", "explain", "check"]
-VERBS += ["list", "doctor", "profile", "audit", "measure", "replay", "selftest-gpu"]
+VERBS += ["list", "doctor", "profile", "audit", "calibrate", "measure", "replay", "selftest-gpu"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -59,7 +59,7 @@ WORDS = {
     "doctor": ["--json"],
     "measure": ["--json", "true"],
 }
-"""All verbs but `free` and `audit`, which measure for long; what they print as JSON is tested with their rooms."""
+"""All verbs but `free`, `audit` and `calibrate`, which measure for long; their JSON is tested with their rooms."""
 
 
 @pytest.mark.parametrize("verb", WORDS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
-from joulemark.cli.app import Json, Refused, app, print_json, print_lines, print_table
+from joulemark.cli.app import Json, Refused, app, print_lines, print_table
 
 if TYPE_CHECKING:
     from joulemark.calibrate.bench import Device
@@ -53,13 +54,15 @@ def calibrate(
             bench = MachineBench(device, CONTROL, meters)
             fresh = _fresh(device, threads=threads, seed=seed, planned=rows)
             path = output or Path("calibration") / f"{fresh.machine.hardware_class}-{device.name}.json"
-            profile = calibrated(path, bench, fresh, minutes=minutes, nets=nets, listen=listen)
+            profile = calibrated(
+                path, bench, fresh, minutes=minutes, nets=nets, listen=listen, workload_of=net_workload
+            )
     except KeyboardInterrupt as stop:
         typer.echo("\njoulemark: stopped. What was measured is kept; the same command goes on from there.", err=True)
         raise typer.Exit(130) from stop
     sums = additivity(profile, {net: net_workload(net) for net in nets} if profile.fits else {})
     if json:
-        print_json(as_dict(profile, sums, str(path)))
+        typer.echo(msgspec.json.encode(as_dict(profile, sums, str(path))).decode())  # the last of the lines
         return
     if profile.fits:
         print_table(fit_rows(profile))
