@@ -31,7 +31,8 @@ RESERVE_SECONDS = 10.0
 
 STEP = "calibration"
 NET_WEIGHT = 8
-"""A net takes about as long as so many layers; only the time left depends on it."""
+ALONE_LAYERS = 35
+"""A net takes about as long as so many layers, and has so many different ones; only the time left depends on it."""
 
 
 class Step(NamedTuple):
@@ -59,23 +60,23 @@ def calibrate(
     be written.
     """
     profile = _begun(path, fresh, bench)
-    steps = list(_steps(bench, profile, nets, workload_of))
-    whole, done = sum(step.weight for step in steps), 0
-    began, before = clock(), activity()
-    for step in steps:
+    if profile.fits and not _unjudged(profile, nets):
+        return profile
+    whole = _weight(profile, nets)
+    began, before, done = clock(), activity(), 0
+    for step in _steps(bench, profile, nets, workload_of):
         if clock() - began > 60.0 * minutes - RESERVE_SECONDS:
             break
-        listen(_going(step.title, done / whole))
+        listen(_going(step.title, min(0.99, done / whole)))
         profile = step.take(profile)
         write_profile(path, profile)
         done += step.weight
-    if steps:
-        seen = conditions(before, activity())
-        profile = msgspec.structs.replace(profile, conditions=(*profile.conditions, seen))
-    if done == whole:
-        listen(_going("fitting", 1.0))
+    else:
+        listen(_going("fitting", 0.99))
         profile = fitted(profile, workload_of)
         listen(Event(what="finished", step=STEP, title="calibration", done=1, steps=1, seconds=clock() - began))
+    seen = conditions(before, activity())
+    profile = msgspec.structs.replace(profile, conditions=(*profile.conditions, seen))
     write_profile(path, profile)
     return profile
 
@@ -134,25 +135,35 @@ def _short(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
+def _unjudged(profile: DeviceProfile, nets: Sequence[str]) -> list[tuple[str, int]]:
+    """Nets and batch sizes that are still to be judged, in an order shuffled by the seed."""
+    pairs = [(net, batch) for net in nets for batch in judging.BATCHES]
+    there = {(one.net, one.batch) for one in profile.nets}
+    order = np.random.default_rng(profile.seed).permutation(len(pairs))
+    return [pairs[index] for index in order if pairs[index] not in there]
+
+
+def _weight(profile: DeviceProfile, nets: Sequence[str]) -> int:
+    """About how many layers' time is left, at least 1."""
+    alone = max(0, ALONE_LAYERS * len(nets) - len(profile.alone))
+    return max(1, profile.planned - len(profile.rows) + NET_WEIGHT * len(_unjudged(profile, nets)) + alone)
+
+
 def _steps(
     bench: Bench, profile: DeviceProfile, nets: Sequence[str], workload_of: Callable[[str], Workload]
 ) -> Iterator[Step]:
-    """What the profile lacks, in order; rows and nets that it holds already are not measured again."""
+    """What the profile lacks, in order; what it holds already is not measured again."""
     for index in range(len(profile.rows), profile.planned):
         one = layer(profile.seed, index)
         yield Step(f"layer {index + 1} of {profile.planned}: {one.type}", 1, _row_step(bench, one))
-    pairs = [(net, batch) for net in nets for batch in judging.BATCHES]
-    order = np.random.default_rng(profile.seed).permutation(len(pairs))
-    there = {(one.net, one.batch) for one in profile.nets}
-    for net, batch in (pairs[index] for index in order):
-        if (net, batch) not in there:
-            yield Step(f"{net}, batch {batch}", NET_WEIGHT, _net_step(bench, net, batch))
+    for net, batch in _unjudged(profile, nets):
+        yield Step(f"{net}, batch {batch}", NET_WEIGHT, _net_step(bench, net, batch))
     measured = {row.layer for row in profile.alone}
     for net in nets:
-        for one, _ in judging.layers_of(workload_of(net)):
-            if one is not None and one not in measured:
-                measured.add(one)
-                yield Step(f"{net}: a {one.type} alone", 1, _alone_step(bench, one))
+        for alone, _ in judging.layers_of(workload_of(net)):
+            if alone is not None and alone not in measured:
+                measured.add(alone)
+                yield Step(f"{net}: a {alone.type} alone", 1, _alone_step(bench, alone))
 
 
 def _row_step(bench: Bench, one: Layer) -> Callable[[DeviceProfile], DeviceProfile]:
