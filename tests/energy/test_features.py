@@ -114,7 +114,8 @@ def test_what_no_fit_describes_is_no_layer():
     line = operation("conv", (8, 8), (8, 8), weight_shape=(8, 8, 3), macs=1)
     up = operation("conv_transpose", (8, 8, 8), (8, 16, 16), weight_shape=(8, 8, 2, 2), macs=1)
     product = operation("matmul", (4, 4), (4, 4), macs=64)
-    assert [layer_of(one, 1) for one in (many, line, up, product)] == [None] * 4
+    pool = operation("max_pool", (2, 6, 6), (2, 3, 3), macs=0)  # of a window that nobody recorded
+    assert [layer_of(one, 1) for one in (many, line, up, product, pool)] == [None] * 5
 
 
 def test_an_unknown_type_has_no_features():

@@ -81,8 +81,8 @@ class Layer(Record, frozen=True, kw_only=True):
 def layer_of(operation: Operation, batch: int) -> Layer | None:
     """The layer that an operation is at ``batch`` rows; ``None`` for one that no fit describes.
 
-    Not described are transposed, 1-D and 3-D convolutions, convolutions of more than ``MOST_GROUPS`` groups and
-    products of activations with each other.
+    Not described are transposed, 1-D and 3-D convolutions, convolutions of more than ``MOST_GROUPS`` groups, products
+    of activations with each other, and poolings that are 1-D or whose window is not known.
     """
     kind = OPERATORS.get(operation.operator, operation.operator)
     before, after = operation.input_shape or (1,), operation.output_shape or (1,)
@@ -101,7 +101,9 @@ def layer_of(operation: Operation, batch: int) -> Layer | None:
             return None
         rows = prod(operation.input_shape) // weight[1]  # applied along an axis: as many rows
         return Layer(type=kind, batch=batch * rows, input=(weight[1],), output=(weight[0],))
-    if kind == "pool" and len(operation.input_shape) == 3:
+    if kind == "pool":
+        if len(operation.input_shape) != 3 or not operation.kernel:
+            return None
         return Layer(
             type=kind, batch=batch, input=before, output=after, kernel=_pair(operation.kernel, 1),
             stride=_pair(operation.stride, 1), padding=_pair(operation.padding, 0),
