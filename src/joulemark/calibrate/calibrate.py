@@ -25,7 +25,7 @@ from joulemark.energy.learned import Learned
 from joulemark.machine import activity, conditions
 from joulemark.record import Workload
 
-RESERVE_SECONDS = 10.0
+RESERVE_SECONDS = 40.0
 """A call stops so long before its time is over: the longest step and the fits fit in."""
 
 

@@ -23,7 +23,7 @@ def calibrate(
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads of the processor.")] = 1,
     rows: Annotated[int, typer.Option(min=300, max=20_000, help="Random layers to measure.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the layers and folds.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.2, max=600, help="Stop after so long; call again to go on.")] = 8.0,
+    minutes: Annotated[float, typer.Option(min=1.0, max=600, help="Stop after so long; call again to go on.")] = 8.0,
     judge: Annotated[bool, typer.Option(help="Judge the fits on whole nets that they have not seen.")] = True,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The profile; calibration/<hardware class>-<backend>.json.")
