@@ -47,6 +47,9 @@ def test_calibrate_then_profile(say, tmp_path):
     found = json.loads(said.splitlines()[-1])
     assert found["finished"]
     assert found["median_net_error"] < 0.01
+    before = read_profile(tmp_path / "device.json")
+    code, _, _ = say("calibrate", "--refit", "-o", path)
+    assert (code, read_profile(tmp_path / "device.json")) == (0, before)
 
 
 def test_a_profile_of_another_machine_is_one_sentence(say, tmp_path):

@@ -18,7 +18,7 @@ from joulemark.benchmark.run import Event
 from joulemark.calibrate import judging
 from joulemark.calibrate.bench import Bench, Timed
 from joulemark.calibrate.plan import layer
-from joulemark.energy.device import DeviceProfile, Judged, Row, read_profile, write_profile
+from joulemark.energy.device import DeviceProfile, Judged, Row, own_profile, read_profile, write_profile
 from joulemark.energy.features import TYPES, Layer
 from joulemark.energy.fitting import fit
 from joulemark.energy.learned import Learned
@@ -81,6 +81,13 @@ def calibrate(
     return profile
 
 
+def refit(path: Path, workload_of: Callable[[str], Workload] = judging.net_workload) -> DeviceProfile:
+    """Fit again what a finished profile measured, and write it; nothing is measured. ``ValueError`` for another file."""
+    profile = fitted(own_profile(path), workload_of)
+    write_profile(path, profile)
+    return profile
+
+
 def _going(title: str, share: float) -> Event:
     return Event(what="going", step=STEP, title=title, done=0, steps=1, share=share)
 
@@ -95,9 +102,9 @@ def fitted(profile: DeviceProfile, workload_of: Callable[[str], Workload] = judg
         layers = [row.layer for row in rows]
         seconds = [profile.steady(row.seconds, row.control_seconds) for row in rows]
         fits.append(fit(layers, seconds, "seconds", seed=profile.seed))
-        watts = [row.watts for row in rows if row.watts is not None]
-        if len(watts) == len(rows):
-            fits.append(fit(layers, watts, "watts", seed=profile.seed))
+        known = [(row.layer, row.watts) for row in rows if row.watts is not None]
+        if known:
+            fits.append(fit(*zip(*known, strict=True), "watts", seed=profile.seed))
     profile = msgspec.structs.replace(profile, fits=tuple(fits))
     model = Learned(profile)
     works = {name: workload_of(name) for name in dict.fromkeys(one.net for one in profile.nets)}

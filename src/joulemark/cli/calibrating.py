@@ -25,6 +25,9 @@ def calibrate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the layers and folds.")] = 0,
     minutes: Annotated[float, typer.Option(min=1.0, max=600, help="Stop after so long; call again to go on.")] = 8.0,
     judge: Annotated[bool, typer.Option(help="Judge the fits on whole nets that they have not seen.")] = True,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Measure nothing: fit again what the finished profile holds.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The profile; calibration/<hardware class>-<backend>.json.")
     ] = None,
@@ -41,6 +44,7 @@ def calibrate(
         raise Refused(unknown_name("backend", backend, PLACES))
     from joulemark.calibrate.bench import MachineBench
     from joulemark.calibrate.calibrate import calibrate as calibrated
+    from joulemark.calibrate.calibrate import refit as fitted_again
     from joulemark.calibrate.judging import NETS, net_workload
     from joulemark.calibrate.plan import CONTROL
     from joulemark.calibrate.telling import additivity, as_dict, fit_rows, net_rows, sentences
@@ -49,14 +53,17 @@ def calibrate(
 
     device = _device(backend, threads)
     nets = NETS if judge else ()
+    fresh = _fresh(device, threads=threads, seed=seed, planned=rows)
+    path = output or Path("calibration") / f"{fresh.machine.hardware_class}-{device.name}.json"
     try:
-        with open_meters() as meters, listening(json=json) as listen:
-            bench = MachineBench(device, CONTROL, meters)
-            fresh = _fresh(device, threads=threads, seed=seed, planned=rows)
-            path = output or Path("calibration") / f"{fresh.machine.hardware_class}-{device.name}.json"
-            profile = calibrated(
-                path, bench, fresh, minutes=minutes, nets=nets, listen=listen, workload_of=net_workload
-            )
+        if refit:
+            profile = fitted_again(path, net_workload)
+        else:
+            with open_meters() as meters, listening(json=json) as listen:
+                bench = MachineBench(device, CONTROL, meters)
+                profile = calibrated(
+                    path, bench, fresh, minutes=minutes, nets=nets, listen=listen, workload_of=net_workload
+                )
     except KeyboardInterrupt as stop:
         typer.echo("\njoulemark: stopped. What was measured is kept; the same command goes on from there.", err=True)
         raise typer.Exit(130) from stop
