@@ -82,7 +82,7 @@ def calibrate(
 
 
 def refit(path: Path, workload_of: Callable[[str], Workload] = judging.net_workload) -> DeviceProfile:
-    """Fit again what a finished profile measured, and write it; nothing is measured. ``ValueError`` for another file."""
+    """Fit again what a finished profile holds, and write it. ``ValueError`` for another file."""
     profile = fitted(own_profile(path), workload_of)
     write_profile(path, profile)
     return profile

@@ -1,11 +1,11 @@
 """The judgement: whole nets that no fit has seen, at several batch sizes, and their layers one by one.
 
-The nets are the issue of the paper's own test (VGG-16 and AlexNet were among its five) and of this project's zoo. None
-of their layers is among the rows, except by chance.
+The paper judged five nets, VGG-16 and AlexNet among them. No layer of a net is among the rows, except by chance.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import msgspec
@@ -23,6 +23,7 @@ ALONE_BATCH = 1
 """At this batch size the layers of a net are measured one by one, too."""
 
 
+@functools.cache
 def net_workload(name: str) -> Workload:
     """What one input makes a net of ours execute."""
     shape = usual_input_shape(name) or ()

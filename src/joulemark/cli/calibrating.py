@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,6 @@ def calibrate(
     from joulemark.calibrate.calibrate import refit as fitted_again
     from joulemark.calibrate.judging import NETS, net_workload
     from joulemark.calibrate.plan import CONTROL
-    from joulemark.calibrate.telling import additivity, as_dict, fit_rows, net_rows, sentences
     from joulemark.meters.meters import open_meters
     from joulemark.progress import listening
 
@@ -67,15 +67,23 @@ def calibrate(
     except KeyboardInterrupt as stop:
         typer.echo("\njoulemark: stopped. What was measured is kept; the same command goes on from there.", err=True)
         raise typer.Exit(130) from stop
+    _tell(profile, nets, str(path), json=json)
+
+
+def _tell(profile: DeviceProfile, nets: Sequence[str], path: str, *, json: bool) -> None:
+    """Print what was found, or what is left to do."""
+    from joulemark.calibrate.judging import net_workload
+    from joulemark.calibrate.telling import additivity, as_dict, fit_rows, net_rows, sentences
+
     sums = additivity(profile, {net: net_workload(net) for net in nets} if profile.fits else {})
     if json:
-        typer.echo(msgspec.json.encode(as_dict(profile, sums, str(path))).decode())  # the last of the lines
+        typer.echo(msgspec.json.encode(as_dict(profile, sums, path)).decode())  # the last of the lines
         return
     if profile.fits:
         print_table(fit_rows(profile))
     if profile.nets and profile.fits:
         print_table(net_rows(profile))
-    print_lines(sentences(profile, sums, str(path)))
+    print_lines(sentences(profile, sums, path))
 
 
 def _device(backend: str, threads: int) -> Device:
