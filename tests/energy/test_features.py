@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemark.energy.features import ELEMENTWISE, Layer, _monomials, features, layer_of
+from joulemark.energy.features import ELEMENTWISE, Layer, _monomials, features, layer_of, one_group, own_terms
 from joulemark.record import Operation
 
 # 2 rows of 3 x 8 x 10, four 5 x 3 filters without padding: 4 x 4 x 8.
@@ -75,10 +75,19 @@ def test_macs_and_weights():
     assert Layer(type="conv", batch=1, input=(8, 4, 4), output=(8, 4, 4), groups=4).macs == 8 * 16 * 2
 
 
-def test_a_group_has_the_features_of_a_smaller_convolution():
+def test_a_group_is_a_smaller_convolution():
     grouped = Layer(type="conv", batch=1, input=(8, 4, 4), output=(6, 4, 4), groups=2)
     half = Layer(type="conv", batch=1, input=(4, 4, 4), output=(3, 4, 4))
-    assert features(grouped, "seconds") == features(half, "seconds")
+    assert one_group(grouped) == half
+    assert one_group(half) is half
+
+
+def test_terms_of_ours_by_hand():
+    assert own_terms(CONV) == [0.0, 0.0, 0.0, 0.0]
+    pointwise = Layer(type="conv", batch=2, input=(8, 300, 300), output=(64, 300, 300))
+    output, operations, before = 2 * 64 * 300**2, 2 * 8 * 64 * 300**2, 2 * 8 * 300**2
+    assert own_terms(pointwise) == [float(output), float(operations), float(output), float(before)]  # 46 MB
+    assert own_terms(POOL) == [0.0]
 
 
 @pytest.mark.parametrize("kind", ELEMENTWISE)

@@ -21,6 +21,8 @@ from __future__ import annotations
 import itertools
 from math import log2, prod
 
+import msgspec
+
 from joulemark.record import Operation, Record
 
 PAPER = ("conv", "fc", "pool")
@@ -42,6 +44,10 @@ OPERATORS = {
 KNOTS = (1 << 17, 1 << 20, 1 << 23)
 """Elements (half a megabyte, 4, 32 as float32: usual sizes of a core's and of a chip's cache) where the slope of
 :func:`_elementwise` may grow; ours."""
+
+MAPPED_BYTES = 32 << 20
+"""An allocation above this is mapped anew every time by glibc's malloc (mallopt(3), M_MMAP_THRESHOLD): every page of it
+is first touched, and zeroed by the kernel, while the layer runs."""
 
 MOST_GROUPS = 4
 """A convolution of so many groups is still predicted as that many layers side by side; more are not covered."""
@@ -76,6 +82,18 @@ class Layer(Record, frozen=True, kw_only=True):
     def moved(self) -> int:
         """Elements of the larger of input and output, whole batch."""
         return self.batch * max(prod(self.input), prod(self.output))
+
+
+def one_group(layer: Layer) -> Layer:
+    """One of the convolutions that a grouped one stands for; any other layer as it is.
+
+    >>> one_group(Layer(type="conv", batch=1, input=(8, 4, 4), output=(6, 4, 4), groups=2)).output
+    (3, 4, 4)
+    """
+    if layer.groups == 1:
+        return layer
+    (c, *before), (m, *after), groups = layer.input, layer.output, layer.groups
+    return msgspec.structs.replace(layer, input=(c // groups, *before), output=(m // groups, *after), groups=1)
 
 
 def layer_of(operation: Operation, batch: int) -> Layer | None:
@@ -136,10 +154,25 @@ def features(layer: Layer, quantity: str) -> list[float]:
     return [*_monomials(x, 2 if layer.type == "fc" else 3), *special]
 
 
+def own_terms(layer: Layer) -> list[float]:
+    """Terms of ours for seconds, which the paper has not: what a processor does that a polynomial of sizes cannot say.
+
+    Output elements if the output takes more than :data:`MAPPED_BYTES`; for a 1 x 1 convolution, which runtimes compute
+    by another kernel, its operations, output and input again.
+
+    >>> own_terms(Layer(type="conv", batch=2, input=(3, 4, 4), output=(5, 4, 4)))
+    [0.0, 480.0, 160.0, 96.0]
+    """
+    output = layer.batch * prod(layer.output)
+    mapped = float(output if 4 * output > MAPPED_BYTES else 0)
+    if layer.type != "conv":
+        return [mapped]
+    pointwise = layer.kernel == (1, 1)
+    return [mapped, *(float(pointwise * one) for one in (layer.macs, output, layer.batch * prod(layer.input)))]
+
+
 def _conv(layer: Layer) -> tuple[list[float], list[float]]:
-    """A convolution; one of g groups stands for one of its groups (:mod:`joulemark.energy.learned` adds them up)."""
     n, (c, h, w), (m, out_h, out_w), (r, s) = layer.batch, layer.input, layer.output, layer.kernel
-    c, m = c // layer.groups, m // layer.groups
     taps = r * s * c
     special = (
         out_h * out_w * m * taps, n * out_h * out_w * m * taps, n * out_h * out_w * taps, n * out_h * out_w * m,

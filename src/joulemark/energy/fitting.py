@@ -3,11 +3,12 @@
 NeuralPower fits seconds by a plain Lasso: squared errors in milliseconds, signs free, the penalty of the least
 cross-validated error (:func:`_plain`). Layers span five decades of time, so the largest decide such a fit alone, and
 where layers differ from those measured it can predict less than nothing; the released code then takes 0.105 ms. What a
-profile uses (:func:`fit`, ours) keeps features, Lasso and folds, and changes three things:
+profile uses (:func:`fit`, ours) keeps features, Lasso and folds, and changes four things:
 
 * errors are relative: row i weighs 1 / t_i^2, so that the error summed is that of the RMSPE which is reported;
 * coefficients are not negative, since more work takes no less time;
-* the terms that the Lasso kept are fitted again without its penalty, which would shrink each of them.
+* the terms that the Lasso kept are fitted again without its penalty, which would shrink each of them;
+* a few terms are added that no polynomial of sizes can express (:func:`joulemark.energy.features.own_terms`).
 
 Watts span a factor of a few and do fall with size here and there: they are fitted as in the paper. All features are
 scaled to a mean square of 1 beforehand (MATLAB's ``lasso`` standardises, scikit-learn's does not). The element-wise
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.energy.features import PAPER, Layer, features
+from joulemark.energy.features import PAPER, Layer, features, own_terms
 from joulemark.record import Record
 
 FOLDS = 10
@@ -60,7 +61,7 @@ class Fit(Record, frozen=True, kw_only=True):
 
     def predict(self, layer: Layer) -> float:
         """Seconds or watts of a layer, never below 0."""
-        row = features(layer, self.quantity)
+        row = _terms(layer, self.quantity)
         return max(0.0, self.intercept + math.fsum(value * row[place] for place, value in self.coefficients))
 
 
@@ -78,12 +79,13 @@ def fit(layers: Sequence[Layer], values: Sequence[float], quantity: str, *, seed
     fewest = FEWEST if kind in PAPER else FEWEST_ELEMENTWISE
     if len(layers) < fewest:
         raise ValueError(f"{len(layers)} measured layers of type {kind} are too few for a fit: it needs {fewest}")
-    x, y = np.array([features(layer, quantity) for layer in layers]), np.array(values, dtype=float)
+    x, y = np.array([_terms(layer, quantity) for layer in layers]), np.array(values, dtype=float)
     lasso = kind in PAPER
     how: Solver = (_plain if quantity == "watts" else _relative) if lasso else _least_squares
     intercept, coefficients = how(x, y, seed)
     judged = _held_out(x, y, how, seed) if judge else None
-    paper = _held_out(x, y, _plain, seed) if judge and lasso and how is not _plain else None
+    plain = np.array([features(layer, quantity) for layer in layers])  # without terms of ours
+    paper = _held_out(plain, y, _plain, seed) if judge and lasso and how is not _plain else None
     return Fit(
         type=kind,
         quantity=quantity,
@@ -104,6 +106,12 @@ def rmspe(predicted: Array, measured: Array) -> float:
     0.1
     """
     return float(np.sqrt(np.mean((predicted / measured - 1.0) ** 2)))
+
+
+def _terms(layer: Layer, quantity: str) -> list[float]:
+    """The features of a fit: the paper's, and for seconds those of ours behind them."""
+    own = own_terms(layer) if quantity == "seconds" else []
+    return [*features(layer, quantity), *own]
 
 
 Solver = Callable[[Array, Array, int], tuple[float, Array]]

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from joulemark.energy.device import DeviceProfile, Judged, own_profile
-from joulemark.energy.features import Layer, layer_of
+from joulemark.energy.features import Layer, layer_of, one_group
 from joulemark.energy.fitting import Fit
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
 
@@ -57,12 +57,14 @@ class Learned:
         if layer.type in self.profile.free:
             return 0.0
         fit = self._fits.get((layer.type, "seconds"))
-        return None if fit is None else max(0.0, layer.groups * fit.predict(layer) - self.profile.call_seconds)
+        return (
+            None if fit is None else max(0.0, layer.groups * fit.predict(one_group(layer)) - self.profile.call_seconds)
+        )
 
     def watts_of(self, layer: Layer) -> float | None:
         """Watts while a layer runs; ``None`` where none were fitted."""
         fit: Fit | None = self._fits.get((layer.type, "watts"))
-        return None if fit is None else fit.predict(layer)
+        return None if fit is None else fit.predict(one_group(layer))
 
     def estimate(self, workload: Workload) -> EnergyReport:
         """Seconds per input and, if watts were fitted, joules per input; what has no fit lowers the coverage.
