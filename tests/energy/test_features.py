@@ -88,6 +88,8 @@ def test_terms_of_ours_by_hand():
     output, operations, before = 2 * 64 * 300**2, 2 * 8 * 64 * 300**2, 2 * 8 * 300**2
     assert own_terms(pointwise) == [float(output), float(operations), float(output), float(before)]  # 46 MB
     assert own_terms(POOL) == [0.0]
+    assert own_terms(FC) == [0.0, 77.0]
+    assert own_terms(Layer(type="fc", batch=1, input=(7,), output=(11,))) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", ELEMENTWISE)

@@ -1,8 +1,9 @@
 """Which layers are measured: random ones, drawn as people build nets, the same for the same seed.
 
 The ranges are ours (NeuralPower's generator draws uniformly from ranges of its own). Sizes are drawn evenly in their
-logarithm, channels are three at an image and multiples of eight elsewhere, kernels and strides as often as the nets of
-the literature use them, and a layer is drawn again if it is too small, too slow or too large to be measured in passing.
+logarithm; channels are three at an image and multiples of eight elsewhere, more of them where the image is smaller;
+kernels and strides are as frequent as in nets. A layer is drawn again if it is too small, too slow or too large to be
+measured in passing.
 Row i depends on the seed and i alone, so that a stopped calibration goes on with the same layers, and types take turns,
 so that drift meets all of them alike.
 """
@@ -26,10 +27,16 @@ TURNS = (
 BATCHES = (1, 1, 1, 2, 4, 8, 16)
 MOST_MACS = 2e9
 """Of one call: about 30 ms on one core of today."""
-MOST_ELEMENTS = 1 << 24
-"""Of input and output together: 64 MB."""
+MOST_ELEMENTS = {"pool": 1 << 22, "avg_pool3d": 1 << 21, "pow": 1 << 22}
+"""Of input and output together; 2^24, 64 MB, of a type that is not here. These are slow for their size."""
 MOST_WEIGHTS = 1 << 25
 """Of a fully connected layer: 128 MB. The largest of a known net (VGG16's first) has three times as many."""
+
+CHANNELS_TIMES_SIDE = (400, 16_000)
+"""Nets keep this product about the same while the image shrinks: 512 in ResNet-20, 3,584 to 14,336 in ResNet-50."""
+MOST_CHANNELS = 2048
+WILD = 0.15
+"""Share of the convolutions that keep to no such rule."""
 
 CONTROL = Layer(type="conv", batch=1, input=(64, 28, 28), output=(64, 28, 28), kernel=(3, 3), padding=(1, 1))
 """The layer whose calls stand between those of every other: 28.9 million MACs, far from the ends of every range."""
@@ -55,14 +62,22 @@ def layer(seed: int, index: int) -> Layer:
 def _measurable(one: Layer) -> bool:
     elements = one.batch * (int(np.prod(one.input)) + int(np.prod(one.output)))
     least = 1e4 if one.type == "fc" else 1e5
-    return elements <= MOST_ELEMENTS and (not one.weights or least <= one.macs <= MOST_MACS)
+    return elements <= MOST_ELEMENTS.get(one.type, 1 << 24) and (not one.weights or least <= one.macs <= MOST_MACS)
 
 
 def _conv(rng: np.random.Generator) -> Layer | None:
     kernel = int(rng.choice([1, 3, 5, 7, 11], p=[0.40, 0.42, 0.08, 0.06, 0.04]))
     first = rng.random() < (0.5 if kernel > 5 else 0.08)  # of a net: large kernels stand there
-    channels, filters = 3 if first else _channels(rng, 8, 2048), _channels(rng, 8, 2048)
     size = _even(rng, 64, 230) if first else _even(rng, 4, 128)
+    if first:
+        channels, filters = 3, _channels(rng, 16, 128)
+    elif rng.random() < WILD:
+        channels, filters = _channels(rng, 8, 2048), _channels(rng, 8, 2048)
+    else:
+        channels = _eights(_even(rng, *CHANNELS_TIMES_SIDE) / size)
+        filters = _eights(channels * float(np.exp(rng.uniform(np.log(1 / 16), np.log(4)))))
+    if max(channels, filters) > MOST_CHANNELS:
+        return None
     stride = int(rng.choice([2, 4])) if kernel > 5 else int(rng.choice([1, 2], p=[0.85, 0.15]))
     padding = 0 if rng.random() < 0.15 else kernel // 2
     out = (size + 2 * padding - kernel) // stride + 1
@@ -86,7 +101,10 @@ def _pool(rng: np.random.Generator) -> Layer | None:
     kernel = int(rng.choice([2, 3], p=[0.3, 0.7]))
     stride = 1 if kernel == 3 and rng.random() < 0.4 else 2
     padding = 1 if stride == 1 else 0
-    channels, size = _channels(rng, 8, 1024), _even(rng, 6, 224)
+    size = _even(rng, 6, 160)
+    channels = _eights(_even(rng, *CHANNELS_TIMES_SIDE) / size)
+    if channels > MOST_CHANNELS:
+        return None
     out = (size + 2 * padding - kernel) // stride + 1
     return Layer(
         type="pool", batch=int(rng.choice(BATCHES)), input=(channels, size, size), output=(channels, out, out),
@@ -96,7 +114,7 @@ def _pool(rng: np.random.Generator) -> Layer | None:
 
 def _elementwise(rng: np.random.Generator, kind: str) -> Layer | None:
     batch, channels, size = int(rng.choice(BATCHES)), _channels(rng, 8, 2048), _even(rng, 1, 160)
-    if batch * channels * size**2 > MOST_ELEMENTS // 2:
+    if batch * channels * size**2 > 1 << 23:
         return None
     shape: tuple[int, ...] = (channels, size, size)
     if kind == "softmax":
@@ -118,4 +136,9 @@ def _even(rng: np.random.Generator, low: int, high: int) -> int:
 
 def _channels(rng: np.random.Generator, low: int, high: int) -> int:
     """A multiple of eight, even in its logarithm."""
-    return 8 * max(1, round(_even(rng, low, high) / 8))
+    return _eights(_even(rng, low, high))
+
+
+def _eights(number: float) -> int:
+    """The nearest multiple of eight, at least one."""
+    return 8 * max(1, round(number / 8))
