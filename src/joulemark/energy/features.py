@@ -157,8 +157,8 @@ def features(layer: Layer, quantity: str) -> list[float]:
 def own_terms(layer: Layer) -> list[float]:
     """Terms of ours for seconds, which the paper has not: what a processor does that a polynomial of sizes cannot say.
 
-    Output elements if the output takes more than :data:`MAPPED_BYTES`. Then what runtimes compute by another kernel: for
-    a 1 x 1 convolution its operations, output and input again, for a fully connected layer of more than one row (matrix
+    Output elements if the output takes more than :data:`MAPPED_BYTES`. Then what runtimes compute by another kernel: of
+    a 1 x 1 convolution its operations, output and input again, of a fully connected layer of more than one row (matrix
     times matrix, not vector) its weights again.
 
     >>> own_terms(Layer(type="conv", batch=2, input=(3, 4, 4), output=(5, 4, 4)))
