@@ -10,11 +10,12 @@ so that drift meets all of them alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from joulemark.energy.features import Layer
+from joulemark.energy.features import MAPPED_BYTES, Layer
 
 TURNS = (
     "conv", "fc", "conv", "pool", "conv", "relu", "conv", "conv", "add", "conv", "fc", "conv", "batch_norm", "conv",
@@ -24,11 +25,12 @@ TURNS = (
 )  # fmt: skip
 """Types in their turn: of fifty layers 27 convolutions, 5 fully connected, 5 poolings, 13 of the element-wise types."""
 
-BATCHES = (1, 1, 1, 2, 4, 8, 16)
-MOST_MACS = 2e9
-"""Of one call: about 30 ms on one core of today."""
+BATCHES = (1, 1, 2, 4, 8, 16)
+LEAST_MACS = {"conv": 5e5, "fc": 1e4}
+MOST_MACS = 8e9
+"""Of one call: about 80 ms on one core of today."""
 MOST_ELEMENTS = {"pool": 1 << 22, "avg_pool3d": 1 << 21, "pow": 1 << 22}
-"""Of input and output together; 2^24, 64 MB, of a type that is not here. These are slow for their size."""
+"""Of input and output together; 2^25, 128 MB, of a type that is not here. These are slow for their size."""
 MOST_WEIGHTS = 1 << 25
 """Of a fully connected layer: 128 MB. The largest of a known net (VGG16's first) has three times as many."""
 
@@ -37,6 +39,9 @@ CHANNELS_TIMES_SIDE = (400, 16_000)
 MOST_CHANNELS = 2048
 WILD = 0.15
 """Share of the convolutions that keep to no such rule."""
+
+GROWING, LARGE = ("conv", "relu", "add", "batch_norm", "cat"), 0.15
+"""This share of the layers of these types has an output so large that its memory is mapped anew at every call."""
 
 CONTROL = Layer(type="conv", batch=1, input=(64, 28, 28), output=(64, 28, 28), kernel=(3, 3), padding=(1, 1))
 """The layer whose calls stand between those of every other: 28.9 million MACs, far from the ends of every range."""
@@ -53,22 +58,28 @@ def layer(seed: int, index: int) -> Layer:
     draw: Callable[[np.random.Generator], Layer | None] = {"conv": _conv, "fc": _fc, "pool": _pool}.get(
         kind, lambda rng: _elementwise(rng, kind)
     )
+    large = kind in GROWING and rng.random() < LARGE
     while True:
         drawn = draw(rng)
-        if drawn is not None and _measurable(drawn):
+        if drawn is not None and _measurable(drawn) and (not large or _mapped(drawn)):
             return drawn
 
 
+def _mapped(one: Layer) -> bool:
+    return 4 * one.batch * math.prod(one.output) > MAPPED_BYTES
+
+
 def _measurable(one: Layer) -> bool:
-    elements = one.batch * (int(np.prod(one.input)) + int(np.prod(one.output)))
-    least = 1e4 if one.type == "fc" else 1e5
-    return elements <= MOST_ELEMENTS.get(one.type, 1 << 24) and (not one.weights or least <= one.macs <= MOST_MACS)
+    elements = one.batch * (math.prod(one.input) + math.prod(one.output))
+    return elements <= MOST_ELEMENTS.get(one.type, 1 << 25) and (
+        not one.weights or LEAST_MACS[one.type] <= one.macs <= MOST_MACS
+    )
 
 
 def _conv(rng: np.random.Generator) -> Layer | None:
     kernel = int(rng.choice([1, 3, 5, 7, 11], p=[0.40, 0.42, 0.08, 0.06, 0.04]))
     first = rng.random() < (0.5 if kernel > 5 else 0.08)  # of a net: large kernels stand there
-    size = _even(rng, 64, 230) if first else _even(rng, 4, 128)
+    size = _even(rng, 64, 230) if first else _even(rng, 4, 224)
     if first:
         channels, filters = 3, _channels(rng, 16, 128)
     elif rng.random() < WILD:
@@ -113,8 +124,9 @@ def _pool(rng: np.random.Generator) -> Layer | None:
 
 
 def _elementwise(rng: np.random.Generator, kind: str) -> Layer | None:
-    batch, channels, size = int(rng.choice(BATCHES)), _channels(rng, 8, 2048), _even(rng, 1, 160)
-    if batch * channels * size**2 > 1 << 23:
+    batch, size = int(rng.choice(BATCHES)), _even(rng, 4, 224)
+    channels = _eights(_even(rng, *CHANNELS_TIMES_SIDE) / size)
+    if channels > MOST_CHANNELS or batch * channels * size**2 > 1 << 24:
         return None
     shape: tuple[int, ...] = (channels, size, size)
     if kind == "softmax":
