@@ -78,7 +78,7 @@ def _measurable(one: Layer) -> bool:
 
 def _conv(rng: np.random.Generator) -> Layer | None:
     kernel = int(rng.choice([1, 3, 5, 7, 11], p=[0.40, 0.42, 0.08, 0.06, 0.04]))
-    first = rng.random() < (0.5 if kernel > 5 else 0.08)  # of a net: large kernels stand there
+    first = rng.random() < (0.5 if kernel > 5 else 0.12 if kernel > 1 else 0.0)  # of a net: large kernels stand there
     size = _even(rng, 64, 230) if first else _even(rng, 4, 224)
     if first:
         channels, filters = 3, _channels(rng, 16, 128)
