@@ -156,6 +156,18 @@ def test_both_give_the_same_pooling_average_and_power():
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=kind)
 
 
+def test_a_pooling_never_meets_the_same_values_twice_in_a_row():
+    pool = TorchDevice(1).layer(small("pool"), 1)
+    seen = []
+    with torch.inference_mode():
+        for _ in range(3):
+            pool.prepare()
+            seen.append(pool.inputs[0].clone())
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    assert min(float(values.min()) for values in seen) >= 0.0
+
+
 def test_a_type_that_nobody_knows_cannot_be_run_alone():
     one = Layer(type="cell", batch=1, input=(1,), output=(1,))
     for device in (TorchDevice(1), OnnxDevice(1)):

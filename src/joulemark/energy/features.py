@@ -157,21 +157,22 @@ def features(layer: Layer, quantity: str) -> list[float]:
 def own_terms(layer: Layer) -> list[float]:
     """Terms of ours for seconds, which the paper has not: what a processor does that a polynomial of sizes cannot say.
 
-    Output elements if the output takes more than :data:`MAPPED_BYTES`. Then what runtimes compute by another kernel: of
+    Elements of output and input, each if it takes more than :data:`MAPPED_BYTES` (runtimes copy an input into a layout
+    of their own, which is mapped anew as well). Then what runtimes compute by another kernel: of
     a 1 x 1 convolution its operations, output and input again, of a fully connected layer of more than one row (matrix
     times matrix, not vector) its weights again.
 
     >>> own_terms(Layer(type="conv", batch=2, input=(3, 4, 4), output=(5, 4, 4)))
-    [0.0, 480.0, 160.0, 96.0]
+    [0.0, 0.0, 480.0, 160.0, 96.0]
     """
-    output = layer.batch * prod(layer.output)
-    mapped = float(output if 4 * output > MAPPED_BYTES else 0)
+    before, output = (layer.batch * prod(shape) for shape in (layer.input, layer.output))
+    mapped = [float(one if 4 * one > MAPPED_BYTES else 0) for one in (output, before)]
     if layer.type == "fc":
-        return [mapped, float(layer.weights if layer.batch > 1 else 0)]
+        return [*mapped, float(layer.weights if layer.batch > 1 else 0)]
     if layer.type != "conv":
-        return [mapped]
+        return mapped
     pointwise = layer.kernel == (1, 1)
-    return [mapped, *(float(pointwise * one) for one in (layer.macs, output, layer.batch * prod(layer.input)))]
+    return [*mapped, *(float(pointwise * one) for one in (layer.macs, output, before))]
 
 
 def _conv(layer: Layer) -> tuple[list[float], list[float]]:
