@@ -168,6 +168,13 @@ def test_a_pooling_never_meets_the_same_values_twice_in_a_row():
     assert min(float(values.min()) for values in seen) >= 0.0
 
 
+def test_an_average_in_places_runs_on_both():
+    one = Layer(type="mean", batch=2, input=(8, 6, 6), output=(8, 3, 3))
+    with torch.inference_mode():
+        assert _called(one, "cpu")(*_inputs(one, "cpu")).shape == (2, 8, 3, 3)
+    OnnxDevice(1).layer(one, 1).call()
+
+
 def test_a_type_that_nobody_knows_cannot_be_run_alone():
     one = Layer(type="cell", batch=1, input=(1,), output=(1,))
     for device in (TorchDevice(1), OnnxDevice(1)):

@@ -178,7 +178,14 @@ def _row_step(bench: Bench, one: Layer) -> Callable[[DeviceProfile], DeviceProfi
 
 
 def _alone_step(bench: Bench, one: Layer) -> Callable[[DeviceProfile], DeviceProfile]:
-    return lambda profile: msgspec.structs.replace(profile, alone=(*profile.alone, _row(one, bench.layer(one))))
+    def take(profile: DeviceProfile) -> DeviceProfile:
+        try:
+            timed = bench.layer(one)
+        except (ValueError, RuntimeError):  # one that cannot be run alone is missing from the sum, and counted as such
+            return profile
+        return msgspec.structs.replace(profile, alone=(*profile.alone, _row(one, timed)))
+
+    return take
 
 
 def _net_step(bench: Bench, net: str, batch: int) -> Callable[[DeviceProfile], DeviceProfile]:

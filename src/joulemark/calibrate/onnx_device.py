@@ -153,6 +153,9 @@ def _plain_node(layer: Layer, names: list[str]) -> tuple[onnx.NodeProto, dict[st
         return helper.make_node(simple[kind], names, ["y"]), {}
     if kind in ("cat", "softmax"):
         return helper.make_node("Concat" if kind == "cat" else "Softmax", names, ["y"], axis=1), {}
+    if kind == "mean" and np.prod(layer.output[1:]) > 1:  # in places, as AlexNet's before its classifier
+        window = [before // after for before, after in zip(layer.input[1:], layer.output[1:], strict=True)]
+        return helper.make_node("AveragePool", names, ["y"], kernel_shape=window, strides=window), {}
     if kind == "mean":
         axes = {"axes": np.array([-2, -1] if len(layer.input) == 3 else [-1], np.int64)}
         return helper.make_node("ReduceMean", [*names, *axes], ["y"], keepdims=1), axes

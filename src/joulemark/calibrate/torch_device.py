@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -132,10 +133,11 @@ def _called(layer: Layer, place: str) -> Callable[..., Tensor]:
     if made is not None:
         return made.eval().to(place)
     last = (2, 3) if len(layer.input) == 3 else (-1,)
+    sides = tuple(layer.output[1:])
     functions: dict[str, Callable[..., Tensor]] = {
         "add": torch.add,
         "cat": lambda *parts: torch.cat(parts, 1),
-        "mean": lambda x: x.mean(last, keepdim=True),
+        "mean": lambda x: x.mean(last, keepdim=True) if _to_one(layer) else nn.functional.adaptive_avg_pool2d(x, sides),
         "pow": lambda x: x.pow(0.75),
         "pad": lambda x: nn.functional.pad(x, _padding(layer)),
         "avg_pool3d": lambda x: nn.functional.avg_pool3d(x, (layer.input[-3] - layer.output[-3] + 1, 1, 1), stride=1),
@@ -143,6 +145,11 @@ def _called(layer: Layer, place: str) -> Callable[..., Tensor]:
     if layer.type not in functions:
         raise ValueError(f"a layer of type {layer.type!r} cannot be run alone")
     return functions[layer.type]
+
+
+def _to_one(layer: Layer) -> bool:
+    """Whether an average leaves one value of each channel."""
+    return math.prod(layer.output[1:]) == 1
 
 
 def _module(layer: Layer) -> nn.Module | None:
