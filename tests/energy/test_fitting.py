@@ -79,7 +79,7 @@ def test_relative_errors_beat_the_papers_plain_lasso_over_many_decades():
     layers = of_type("pool", 60)
     exact = np.array(planted(layers, "seconds", 5e-6, {84: 2e-9}))
     found = fit(layers, list(exact * rng.lognormal(0.0, 0.05, len(exact))), "seconds", seed=0)
-    assert found.rmspe < 0.2 < found.paper_rmspe
+    assert 2 * found.rmspe < found.paper_rmspe
 
 
 def test_the_same_seed_gives_the_same_fit():
@@ -103,7 +103,7 @@ def test_element_wise_fits_are_least_squares_of_relative_errors():
 def test_too_few_rows_are_refused():
     with pytest.raises(ValueError, match=f"29 measured layers of type conv are too few.*{FEWEST}"):
         fit(of_type("conv", 29), [1.0] * 29, "seconds", seed=0)
-    with pytest.raises(ValueError, match="0 measured layers"):
+    with pytest.raises(ValueError, match="0 measured layers of type no are too few.*6"):
         fit([], [], "seconds", seed=0)
 
 

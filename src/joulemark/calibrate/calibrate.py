@@ -20,7 +20,7 @@ from joulemark.calibrate.bench import Bench, Timed
 from joulemark.calibrate.plan import layer
 from joulemark.energy.device import DeviceProfile, Judged, Row, own_profile, read_profile, write_profile
 from joulemark.energy.features import TYPES, Layer
-from joulemark.energy.fitting import fit
+from joulemark.energy.fitting import fewest, fit
 from joulemark.energy.learned import Learned
 from joulemark.machine import activity, conditions
 from joulemark.record import Workload
@@ -103,8 +103,9 @@ def fitted(profile: DeviceProfile, workload_of: Callable[[str], Workload] = judg
         seconds = [profile.steady(row.seconds, row.control_seconds) for row in rows]
         fits.append(fit(layers, seconds, "seconds", seed=profile.seed))
         known = [(row.layer, row.watts) for row in rows if row.watts is not None]
-        if known:
-            fits.append(fit(*zip(*known, strict=True), "watts", seed=profile.seed))
+        if len(known) >= fewest(kind):
+            measured, watts = [one for one, _ in known], [value for _, value in known]
+            fits.append(fit(measured, watts, "watts", seed=profile.seed))
     profile = msgspec.structs.replace(profile, fits=tuple(fits))
     model = Learned(profile)
     works = {name: workload_of(name) for name in dict.fromkeys(one.net for one in profile.nets)}

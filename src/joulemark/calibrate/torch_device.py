@@ -133,7 +133,7 @@ def _called(layer: Layer, place: str) -> Callable[..., Tensor]:
     if made is not None:
         return made.eval().to(place)
     last = (2, 3) if len(layer.input) == 3 else (-1,)
-    sides = tuple(layer.output[1:])
+    sides = (layer.output[-2], layer.output[-1]) if len(layer.output) == 3 else (1, 1)
     functions: dict[str, Callable[..., Tensor]] = {
         "add": torch.add,
         "cat": lambda *parts: torch.cat(parts, 1),

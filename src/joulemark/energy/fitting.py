@@ -76,9 +76,8 @@ def fit(layers: Sequence[Layer], values: Sequence[float], quantity: str, *, seed
     '2e-06'
     """
     kind = layers[0].type if layers else "no"
-    fewest = FEWEST if kind in PAPER else FEWEST_ELEMENTWISE
-    if len(layers) < fewest:
-        raise ValueError(f"{len(layers)} measured layers of type {kind} are too few for a fit: it needs {fewest}")
+    if len(layers) < fewest(kind):
+        raise ValueError(f"{len(layers)} measured layers of type {kind} are too few for a fit: it needs {fewest(kind)}")
     x, y = np.array([_terms(layer, quantity) for layer in layers]), np.array(values, dtype=float)
     lasso = kind in PAPER
     how: Solver = (_plain if quantity == "watts" else _relative) if lasso else _least_squares
@@ -97,6 +96,15 @@ def fit(layers: Sequence[Layer], values: Sequence[float], quantity: str, *, seed
         median_error=None if judged is None else float(np.median(np.abs(judged / y - 1.0))),
         paper_rmspe=None if paper is None else rmspe(paper, y),
     )
+
+
+def fewest(kind: str) -> int:
+    """Rows that a fit of a layer type needs.
+
+    >>> fewest("conv"), fewest("relu")
+    (30, 6)
+    """
+    return FEWEST if kind in PAPER else FEWEST_ELEMENTWISE
 
 
 def rmspe(predicted: Array, measured: Array) -> float:
