@@ -103,7 +103,7 @@ def test_element_wise_fits_are_least_squares_of_relative_errors():
 def test_too_few_rows_are_refused():
     with pytest.raises(ValueError, match=f"29 measured layers of type conv are too few.*{FEWEST}"):
         fit(of_type("conv", 29), [1.0] * 29, "seconds", seed=0)
-    with pytest.raises(ValueError, match="0 measured layers of type no are too few.*6"):
+    with pytest.raises(ValueError, match=r"0 measured layers of type no are too few.*6"):
         fit([], [], "seconds", seed=0)
 
 
