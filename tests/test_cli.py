@@ -36,7 +36,7 @@ def refused(*words: str, cwd: Path | None = None) -> str:
 
 
 VERBS = ["run", "free", "publish", "board", "compare", "report", "explain", "check"]
-VERBS += ["list", "doctor", "profile", "agree", "audit", "measure", "replay", "selftest-gpu"]
+VERBS += ["list", "doctor", "profile", "agree", "audit", "calibrate", "measure", "replay", "selftest-gpu"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -60,7 +60,7 @@ WORDS = {
     "doctor": ["--json"],
     "measure": ["--json", "true"],
 }
-"""All verbs but `free` and `audit`, which measure for long; what they print as JSON is tested with their rooms."""
+"""All verbs but `free`, `audit` and `calibrate`, which measure for long; their JSON is tested with their rooms."""
 
 
 @pytest.mark.parametrize("verb", WORDS)

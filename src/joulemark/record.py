@@ -96,6 +96,7 @@ class Operation(Record, frozen=True, kw_only=True):
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    kernel: tuple[int, ...] = ()  # window of a pooling; that of a convolution is in its weight's shape
     rows: int  # rows executed, over all calls
     calls: int
     macs: int  # executed MACs, over all rows
@@ -138,6 +139,7 @@ class LayerEnergy(Record, frozen=True, kw_only=True):
     joules: dict[str, float]
     macs: float  # per input
     operands: dict[str, dict[str, float]] | msgspec.UnsetType = msgspec.UNSET
+    seconds: float | msgspec.UnsetType = msgspec.UNSET  # modelled, per input; unset: the model gives no times
 
 
 class EnergyReport(Record, frozen=True, kw_only=True):
@@ -149,6 +151,7 @@ class EnergyReport(Record, frozen=True, kw_only=True):
     coverage: float  # share of executed MACs that the model describes
     assumptions: tuple[str, ...]
     sources: tuple[str, ...]
+    seconds: Quantity | None = None  # per input, whole net; None: the model gives no times
 
 
 class Score(Record, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ FREE = frozenset(
     """view _unsafe_view reshape flatten t transpose permute unsqueeze squeeze expand slice select detach alias
     as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full full_like
     zeros zeros_like new_zeros new_full ones ones_like new_ones scalar_tensor contiguous dropout native_dropout
-    index_select index index_put_ cat stack arange quantize_dequantize""".split()  # noqa: SIM905
+    index_select index index_put_ stack arange quantize_dequantize""".split()  # noqa: SIM905
 )
 ELEMENTWISE = frozenset(
     """add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu
@@ -41,8 +41,9 @@ ELEMENTWISE = frozenset(
     native_layer_norm native_group_norm _softmax _log_softmax max_pool2d_with_indices max_pool1d max_pool2d avg_pool2d
     avg_pool1d avg_pool3d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge
     gt le lt logical_and logical_not bitwise_and bitwise_not round sign abs neg exp log sqrt rsqrt pow
-    constant_pad_nd""".split()  # noqa: SIM905
+    constant_pad_nd cat""".split()  # noqa: SIM905
 )
+POOLINGS = frozenset({"max_pool2d_with_indices", "max_pool2d", "avg_pool2d"})
 NAMES = {
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"), "batch_norm"),
     **{f"{name}_": name for name in ("add", "relu", "hardtanh", "hardswish")},
@@ -158,14 +159,15 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        if func not in PRODUCTS and name not in FREE and name not in ELEMENTWISE:
+        free = name in FREE or (name == "cat" and args[1:] in ((), (0,)))  # rows that met again are no layer
+        if func not in PRODUCTS and not free and name not in ELEMENTWISE:
             with self:  # a composite operator is counted by what it is made of
                 result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
                     return result
         result = func(*args, **kwargs)
         self.liveness.step(name, (args, kwargs), result)
-        if name in FREE:
+        if free:
             return result
         output = result[0] if isinstance(result, tuple | list) else result
         if not isinstance(output, Tensor):
@@ -175,7 +177,7 @@ class _Recorder(TorchDispatchMode):
             PRODUCTS[func](self, args, output)
         elif name in ELEMENTWISE:
             source = next((value for value in args if isinstance(value, Tensor)), output)
-            self.tally(NAMES.get(name, name), source, output)
+            self.tally(NAMES.get(name, name), source, output, **(_window(args) if name in POOLINGS else {}))
         else:
             self.unknown[str(func)] += output.numel()
         return result
@@ -257,6 +259,12 @@ PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
     aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
 }
 """Operators that multiply and accumulate; a kernel of ours adds its own entry here."""
+
+
+def _window(args: tuple[Any, ...]) -> dict[str, Any]:
+    """Kernel, stride and padding of a pooling: its second to fourth argument, one number standing for both sides."""
+    kernel, stride, padding = (tuple(args[i]) * (2 // len(args[i])) if len(args) > i else () for i in (1, 2, 3))
+    return {"kernel": kernel, "stride": stride or kernel, "padding": padding or (0, 0)}
 
 
 def _density(tensor: Tensor) -> float:

@@ -35,6 +35,9 @@ def profile(
     ] = None,
     bits: Annotated[str | None, typer.Option(help="Assume these bits of weights and activations: 8,8.")] = None,
     shape: Shape = None,
+    device: Annotated[
+        Path | None, typer.Option(help="Device profile of this machine (`joulemark calibrate`), instead of --model.")
+    ] = None,
     compare: Annotated[str | None, typer.Option(help="Another net, to put beside the first.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the profile as a page, too.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="List operators without MACs one by one.")] = False,
@@ -48,7 +51,13 @@ def profile(
     from joulemark.profile.profile import profile_net
     from joulemark.profile.terminal import as_renderables
 
-    models, row, widths = named_models(model), parse_shape(shape), _bits(bits)
+    row, widths = parse_shape(shape), _bits(bits)
+    if device is None:
+        models = named_models(model)
+    else:
+        from joulemark.energy.learned import device_model
+
+        models = [device_model(device)]
     profiles = tuple(
         profile_net(open_net(name, row), models, batch_size=batch, inputs=inputs, bits=widths)
         for name in (net, compare)
@@ -70,6 +79,8 @@ def profile(
     if comparison is not None:
         for part in comparison_renderables(comparison):
             screen.print(part)
+    if device is not None:
+        print_lines([f"{one.net}: {one.models[0].assumptions[0]}." for one in profiles])
     if html is not None:
         print_lines([f"Wrote {html}."])
 

@@ -10,7 +10,7 @@ import torch
 from joulemark.energy.model import Compared, EnergyModel
 from joulemark.energy.proxies import moved_bytes, proxies
 from joulemark.profile.opening import Opened
-from joulemark.record import EnergyReport, Operation, Quantity, Record, Workload
+from joulemark.record import EnergyReport, LayerEnergy, Operation, Quantity, Record, Workload
 
 INPUTS = 1
 """Random inputs of a net whose rows all take one way: nothing but the share of zeros differs between them."""
@@ -32,6 +32,7 @@ class Layer(Record, frozen=True, kw_only=True):
     macs: float
     bytes: float  # input, output and weights once a call, at their bits
     joules: dict[str, dict[str, float]]  # model -> component; a model that does not describe the operator is missing
+    seconds: dict[str, float] = {}  # model -> seconds, of models that give times
 
 
 class Beside(Record, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class Modelled(Record, frozen=True, kw_only=True):
     published: tuple[Beside, ...]
     assumptions: tuple[str, ...]
     sources: tuple[str, ...]
+    seconds: Quantity | None = None  # per input; None: the model gives no times
 
 
 class Profile(Record, frozen=True, kw_only=True):
@@ -92,7 +94,8 @@ def profile_net(
         workload = with_bits(workload, bits)
         notes.append(f"Bits are assumed: {bits[0]} for weights, {bits[1]} for activations; nobody quantised the net.")
     reports = [model.estimate(workload) for model in models]
-    joules = [by_operation(report, workload) for report in reports]
+    found = [by_operation(report, workload) for report in reports]
+    joules = [[{} if one is None else one.joules for one in described] for described in found]
     described = [_modelled(net, model, report, workload, parts)
                  for model, report, parts in zip(models, reports, joules, strict=True)]  # fmt: skip
     return Profile(
@@ -103,7 +106,7 @@ def profile_net(
         bits=bits,
         dynamic=net.dynamic,
         layers=tuple(
-            _layer(operation, workload.inputs, {m.name: p[at] for m, p in zip(models, joules, strict=True) if p[at]})
+            _layer(operation, workload.inputs, {m.name: f[at] for m, f in zip(models, found, strict=True)})
             for at, operation in enumerate(workload.operations)
         ),
         proxies=proxies(workload, parameters=net.parameters, nonzeros=net.nonzeros),
@@ -176,16 +179,16 @@ def with_bits(workload: Workload, bits: tuple[int, int]) -> Workload:
     )
 
 
-def by_operation(report: EnergyReport, workload: Workload) -> list[dict[str, float]]:
-    """Joules by component of each operation; empty where the model does not describe it.
+def by_operation(report: EnergyReport, workload: Workload) -> list[LayerEnergy | None]:
+    """What the model says of each operation; ``None`` where it does not describe it.
 
     A layer may run an operator in several shapes; its figures come in the order of the workload.
     """
-    waiting: dict[tuple[str, str], list[dict[str, float]]] = {}
+    waiting: dict[tuple[str, str], list[LayerEnergy]] = {}
     for one in report.layers:
-        waiting.setdefault((one.layer, one.operator), []).append(one.joules)
+        waiting.setdefault((one.layer, one.operator), []).append(one)
     found = [waiting.get((one.layer, one.operator)) for one in workload.operations]
-    return [queue.pop(0) if queue else {} for queue in found]
+    return [queue.pop(0) if queue else None for queue in found]
 
 
 def _modelled(
@@ -197,7 +200,7 @@ def _modelled(
     for operation, joules in zip(workload.operations, parts, strict=True):
         for part, value in joules.items():
             components[part] = components.get(part, 0.0) + value
-        if operation.macs and not joules and report.coverage < 1:
+        if operation.macs and not joules and report.coverage < 1 and report.seconds is None:
             missing[operation.operator] = missing.get(operation.operator, 0.0) + operation.macs / macs
     known = report.joules.value
     published = model.published if isinstance(model, Compared) and known is not None else ()
@@ -214,10 +217,12 @@ def _modelled(
         ),
         assumptions=report.assumptions,
         sources=report.sources,
+        seconds=report.seconds,
     )
 
 
-def _layer(operation: Operation, inputs: int, joules: dict[str, dict[str, float]]) -> Layer:
+def _layer(operation: Operation, inputs: int, found: dict[str, LayerEnergy | None]) -> Layer:
+    known = {model: one for model, one in found.items() if one is not None}
     return Layer(
         layer=operation.layer or "(the net itself)",
         operator=operation.operator,
@@ -227,7 +232,8 @@ def _layer(operation: Operation, inputs: int, joules: dict[str, dict[str, float]
         rows=operation.rows / inputs,
         macs=operation.macs / inputs,
         bytes=moved_bytes(operation) / inputs,
-        joules=joules,
+        joules={model: one.joules for model, one in known.items() if one.joules},
+        seconds={model: one.seconds for model, one in known.items() if isinstance(one.seconds, float)},
     )
 
 

@@ -72,17 +72,20 @@ def layer_table(profile: Profile, rows: Sequence[Layer]) -> RowsOrBlocks:
 
 
 def picture(model: Modelled, rows: Sequence[Layer]) -> RowsOrBlocks:
-    """MACs, joules, share and stacked bar of each layer that the model describes."""
+    """MACs, joules, share and stacked bar of each layer that the model describes; seconds if it gives those alone."""
+    times = model.seconds is not None and not model.components
+    unit, head = ("s", "modelled s") if times else ("J", "modelled J")
     table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False, title=escape(model.model), title_justify="left")
-    for head in ("layer", "MACs", "modelled J", "share", ""):
-        number = head in ("MACs", "modelled J", "share")
-        table.add_column(head, overflow="fold", no_wrap=head != "layer", justify="right" if number else "left")
-    known = [(one, joules_of(one, model.model)) for one in rows]
+    for name in ("layer", "MACs", head, "share", ""):
+        number = name in ("MACs", head, "share")
+        table.add_column(name, overflow="fold", no_wrap=name != "layer", justify="right" if number else "left")
+    known = [(one, one.seconds.get(model.model) if times else joules_of(one, model.model)) for one in rows]
     largest, total = max((value or 0.0 for _, value in known), default=0.0), sum(value or 0.0 for _, value in known)
     for one, value in known:
         if value is not None:
-            drawn = bar(one.joules[model.model], tuple(model.components), largest)
-            table.add_row(*map(Text, [one.layer, short(one.macs), with_prefix(value, "J"), part(value, total), drawn]))
+            parts = {"seconds": value} if times else one.joules[model.model]
+            drawn = bar(parts, ("seconds",) if times else tuple(model.components), largest)
+            table.add_row(*map(Text, [one.layer, short(one.macs), with_prefix(value, unit), part(value, total), drawn]))
     return table
 
 
@@ -178,7 +181,8 @@ def model_cells(one: Modelled, *, partial: bool) -> tuple[str, ...]:
     if "does not fit" in flags:
         flags += [note for note in one.assumptions if note.startswith("does not fit: ")]
         flags.remove("does not fit")
-    note = "; ".join([*flags, *([joules.reason] if joules.reason else [])])
+    times = [] if one.seconds is None else [f"{with_prefix(one.seconds.value, 's')} per input"]
+    note = "; ".join([*times, *flags, *([joules.reason] if joules.reason else [])])
     return (
         one.model,
         with_prefix(joules.value, "J"),

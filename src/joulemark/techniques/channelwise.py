@@ -64,7 +64,7 @@ def magnitudes(group: Group, layers: Mapping[str, Layer]) -> Tensor:
 
 
 def chosen(sizes: Tensor, readers: Sequence[Reader], count: int) -> Tensor:
-    """Mask (channels,) of the ``count`` channels to keep: what :func:`restored` finds, or the largest if those err less.
+    """Mask (channels,) of the ``count`` channels to keep: those of :func:`restored`, or the largest if they err less.
 
     Errors are those of the refitted readers.
     """

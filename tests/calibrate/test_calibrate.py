@@ -1,0 +1,167 @@
+"""A calibration on a bench that answers at once: what it finds, and that nothing measured is lost or measured twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from fake_bench import PLANNED, FakeBench, run, tiny_net
+
+from joulemark.calibrate.judging import BATCHES
+from joulemark.calibrate.telling import additivity, fit_rows, net_rows, sentences
+from joulemark.energy import fitting
+from joulemark.energy.device import own_profile, read_profile
+from joulemark.energy.learned import median_net_error
+
+STEPS = PLANNED + 2 * len(BATCHES) + 4  # rows, two nets, their two layers each
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_fits():
+    """Few folds and penalties: times here have no noise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "FOLDS", 3)
+        patch.setattr(fitting, "PENALTIES", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "profile.json"
+    bench = FakeBench()
+    return path, bench, run(path, bench)
+
+
+def test_planted_times_are_predicted_on_nets_never_seen(finished):
+    path, bench, profile = finished
+    assert len(profile.rows) == PLANNED
+    assert len(bench.measured) == STEPS
+    assert {one.type for one in profile.fits} == {row.layer.type for row in profile.rows}
+    assert median_net_error(profile) < 0.01
+    assert own_profile(path) == read_profile(path)
+
+
+def test_a_finished_one_measures_nothing_again(finished):
+    path, _, profile = finished
+    before = path.read_bytes()
+    idle = FakeBench()
+    again = run(path, idle)
+    assert idle.measured == []
+    assert again.fits == profile.fits
+    assert path.read_bytes() == before
+
+
+def test_killed_it_goes_on_and_loses_at_most_the_step_in_hand(finished, tmp_path):
+    _, _, whole = finished
+    path = tmp_path / "profile.json"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from fake_bench import FakeBench, run; from pathlib import Path;"
+        "run(Path(sys.argv[2]), FakeBench(die_at=int(sys.argv[3])))"
+    )
+    for killed_at in (5, PLANNED - 5 + 3):  # among the rows, then among the nets
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(Path(__file__).parent), str(path), str(killed_at)], capture_output=True
+        )
+        assert done.returncode == -9, done.stderr
+        kept = read_profile(path)
+        assert len(kept.rows) + len(kept.nets) + len(kept.alone) >= killed_at
+        with pytest.raises(ValueError, match="unfinished"):
+            own_profile(path)
+    rest = FakeBench()
+    profile = run(path, rest)
+    assert len(rest.measured) == STEPS - 5 - (PLANNED - 5 + 3)
+    assert (profile.rows, profile.fits, profile.nets) == (whole.rows, whole.fits, whole.nets)
+
+
+def test_a_call_stops_between_steps_when_its_time_is_over(tmp_path):
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0  # every look at the clock takes a second
+        return now[0]
+
+    path = tmp_path / "profile.json"
+    bench = FakeBench()
+    profile = run(path, bench, clock=clock)  # five minutes, less the reserve
+    assert 100 < len(profile.rows) <= 260
+    assert profile.fits == ()
+    assert f"{len(profile.rows)} of {PLANNED} layers" in sentences(profile, [], str(path))[0]
+    more = FakeBench()
+    assert run(path, more).fits
+    assert len(bench.measured) + len(more.measured) == STEPS
+
+
+def test_progress_ends_at_the_whole(tmp_path):
+    events = []
+    run(tmp_path / "profile.json", FakeBench(), nets=(), listen=events.append)
+    shares = [event.share for event in events if event.what == "going"]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 0.99)
+    assert (events[-1].what, events[-1].done, events[-1].steps) == ("finished", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"backend": "onnxruntime"}, "begun with backend eager, and this would be onnxruntime"),
+        ({"threads": 2}, "begun with threads 1, and this would be 2"),
+        ({"seed": 1}, "begun with seed 0"),
+        ({"planned": 400}, "begun with planned 320"),
+        ({"versions": {"torch": "1.0"}}, "begun with versions"),
+    ],
+)
+def test_a_profile_begun_otherwise_is_not_mixed_up(finished, changes, sentence):
+    path, _, _ = finished
+    with pytest.raises(ValueError, match=sentence):
+        run(path, FakeBench(), **changes)
+
+
+def test_another_machines_profile_is_not_gone_on_with(finished, tmp_path):
+    from joulemark.energy.device import write_profile
+
+    profile = finished[2]
+    machine = msgspec.structs.replace(profile.machine, hardware_class="other")
+    write_profile(tmp_path / "p.json", msgspec.structs.replace(profile, machine=machine))
+    with pytest.raises(ValueError, match="begun with machine other"):
+        run(tmp_path / "p.json", FakeBench())
+
+
+def test_the_sum_of_layers_is_held_against_the_whole(tmp_path):
+    profile = run(tmp_path / "p.json", FakeBench(slow=0.8), nets=("16",), free=("relu",))
+    (one,) = additivity(profile, {"16": tiny_net("16")})
+    assert one.ratio == pytest.approx(1 / 0.8)
+    assert one.missing == 0
+    conv, relu = (row.seconds for row in profile.alone)
+    assert one.fused_ratio == pytest.approx(conv / (conv + relu) / 0.8)
+
+
+def test_with_a_counter_watts_are_fitted_and_joules_judged(tmp_path):
+    profile = run(tmp_path / "p.json", FakeBench(watts=50.0), nets=("16",))
+    assert profile.has_watts
+    assert median_net_error(profile, "joules") < 0.02
+    assert "measured J" in net_rows(profile)[0]
+    assert any("Their joules are" in line for line in sentences(profile, [], "p"))
+
+
+def test_without_one_power_is_missing_and_no_joule_is_shown(finished):
+    path, _, profile = finished
+    told = sentences(profile, [], str(path))
+    assert any(line.startswith("Power is missing") for line in told)
+    assert not any("J" in name.split() for row in net_rows(profile) for name in row)
+    assert not any("joules are" in line for line in told)
+
+
+def test_held_out_errors_stand_beside_the_papers_with_the_caveat(finished):
+    profile = finished[2]
+    papers = {row["layer type"]: row["paper"] for row in fit_rows(profile)}
+    assert (papers["conv"], papers["fc"], papers["pool"], papers["relu"]) == ("39.97 %", "41.92 %", "11.41 %", "")
+    assert any("rows it was trained with; ours are on rows held out" in line for line in sentences(profile, [], "p"))
+    assert any("11.76 %" in line for line in sentences(profile, [], "p"))
+
+
+def test_a_missed_target_is_said(tmp_path):
+    profile = run(tmp_path / "p.json", FakeBench(slow=0.5), nets=("16",))
+    assert any("under 10%, missed" in line for line in sentences(profile, [], "p"))
