@@ -40,7 +40,8 @@ def as_renderables(profile: Profile, *, everything: bool = False) -> Iterator[An
         if model.components:
             yield Text(f"{legend(tuple(model.components))}\n", style="dim")
     yield model_table(profile)
-    yield Text("Modelled, not measured, and not this machine.\n", style="dim")
+    here = any(model.seconds is not None for model in profile.models)  # calibrated on this machine
+    yield Text(f"Modelled, not measured{'' if here else ', and not this machine'}.\n", style="dim")
     yield proxy_table(profile)
     yield Text("Proxies stand in for energy; none becomes it by a factor.", style="dim")
     for line in beside(profile.models):
