@@ -1,8 +1,11 @@
 """Profiles against counts by hand: batches, bits, rows that leave, several models, what is left out."""
 
+import io
+
 import msgspec
 import pytest
 import torch
+from rich.console import Console
 from small_graphs import SHAPE, build
 
 from joulemark.backends.onnx import export
@@ -12,7 +15,8 @@ from joulemark.nets.net import Net
 from joulemark.profile.comparison import compare
 from joulemark.profile.opening import open_net
 from joulemark.profile.profile import Profile, executed, in_batches, profile_net, with_bits
-from joulemark.profile.terminal import BAR, bar, split
+from joulemark.profile.terminal import BAR, as_renderables, bar, split
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity
 from joulemark.workload import record
 
 MODELS = tuple(energy_model(name) for name in ("row-stationary", "datasheet", "microcontroller"))
@@ -46,7 +50,7 @@ def test_a_layer_that_runs_in_two_shapes_keeps_its_own_joules():
     from joulemark.profile.profile import by_operation
 
     parts = by_operation(report, work)
-    assert [one for one in parts if one] == [one.joules for one in report.layers]
+    assert [one for one in parts if one is not None] == list(report.layers)
     assert report.layers[0].joules != report.layers[1].joules
 
 
@@ -169,3 +173,29 @@ def test_a_stacked_bar_is_as_long_as_its_sum():
     assert len(bar(parts, ("a", "b", "c"), 3.0)) == BAR
     assert len(bar(parts, ("a", "b", "c"), 6.0)) == BAR // 2
     assert bar({}, ("a",), 1.0) == bar(parts, ("a",), 0.0) == ""
+
+
+def test_a_model_of_times_alone_is_drawn_in_seconds():
+    class Clockwork:
+        name, sources = "clockwork", ("invented for this test",)
+
+        def estimate(self, workload):
+            layers = tuple(
+                LayerEnergy(layer=one.layer, operator=one.operator, joules={}, macs=one.macs, seconds=2e-6)
+                for one in workload.operations
+            )
+            unknown = Quantity(value=None, unit="J/input", kind=Kind.MODELLED, method="m", scope="s", source="t",
+                               reason="no power")  # fmt: skip
+            seconds = msgspec.structs.replace(unknown, value=2e-6 * len(layers), unit="s/input", reason=None)
+            return EnergyReport(model=self.name, joules=unknown, layers=layers, coverage=1.0, assumptions=(),
+                                sources=self.sources, seconds=seconds)  # fmt: skip
+
+    profile = profile_net(open_net("lenet"), [Clockwork()])
+    assert all(layer.seconds == {"clockwork": 2e-6} and not layer.joules for layer in profile.layers)
+    assert profile.warnings == ()
+    screen = Console(width=160, record=True, file=io.StringIO())
+    for one in as_renderables(profile):
+        screen.print(one)
+    shown = screen.export_text()
+    assert "modelled s" in shown and "2.00 µs" in shown
+    assert "per input; no power" in shown
