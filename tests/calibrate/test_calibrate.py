@@ -165,3 +165,4 @@ def test_held_out_errors_stand_beside_the_papers_with_the_caveat(finished):
 def test_a_missed_target_is_said(tmp_path):
     profile = run(tmp_path / "p.json", FakeBench(slow=0.5), nets=("16",))
     assert any("under 10%, missed" in line for line in sentences(profile, [], "p"))
+    assert any("By batch size 1: 100" in line and "4: 100" in line for line in sentences(profile, [], "p"))

@@ -124,6 +124,8 @@ def sentences(profile: DeviceProfile, sums: list[Additivity], path: str) -> list
             f"paper: {PAPER_RUNTIME_ERROR} % on its own machine; our target for eager PyTorch: under {TARGET:.0%}"
             f"{', missed' if seconds >= TARGET and profile.backend == 'eager' else ''})."
         )
+        by_batch = ", ".join(f"{batch}: {error:.1%}" for batch, error in _by_batch(profile).items())
+        lines.append(f"By batch size {by_batch}; the worst is {max(abs(e) for e in _errors(profile)):.1%} off.")
     if joules is not None:
         lines.append(
             f"Their joules are {joules:.1%} off (median; the paper: {100 - PAPER_ENERGY_ACCURACY:.2f} %, where errors "
@@ -134,6 +136,18 @@ def sentences(profile: DeviceProfile, sums: list[Additivity], path: str) -> list
     lines += _sums(profile, sums)
     lines += [CAVEAT, f"Control layer: {_drift(profile)}.", f"The profile is {path}."]
     return lines
+
+
+def _errors(profile: DeviceProfile, batch: int | None = None) -> list[float]:
+    """Relative errors of the seconds of the judged nets, at one batch size or at all."""
+    there = [one for one in profile.nets if batch in (None, one.batch)]
+    return [error for one in there if (error := net_error(profile, one)) is not None]
+
+
+def _by_batch(profile: DeviceProfile) -> dict[int, float]:
+    """Median of the errors, sign dropped, of each batch size."""
+    sizes = sorted({one.batch for one in profile.nets if one.predicted_seconds is not None})
+    return {batch: statistics.median(map(abs, _errors(profile, batch))) for batch in sizes}
 
 
 def _sums(profile: DeviceProfile, sums: list[Additivity]) -> list[str]:

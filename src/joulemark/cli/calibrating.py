@@ -36,7 +36,7 @@ def calibrate(
 ) -> None:
     """Fit the learned energy model to this machine: measure random layers, then judge the fits on whole nets.
 
-    Five minutes, and as long again for the judgement; it wants a quiet machine (`joulemark doctor`). Stopped at any
+    Five minutes, and three to four for the judgement; it wants a quiet machine (`joulemark doctor`). Stopped at any
     moment, even by kill -9, the same command goes on where it was. `joulemark profile NET --device PROFILE` uses it.
     """
     if backend not in PLACES:
