@@ -213,3 +213,16 @@ def test_a_net_without_channels_to_cut_is_refused(monkeypatch):
     monkeypatch.setattr(eap, "channel_groups", lambda net: [])
     with pytest.raises(TechniqueError, match="no channels of this net can be cut"):
         narrowed.__wrapped__()
+
+
+@pytest.mark.parametrize(("model", "structure"), [("systolic", "weights"), ("datasheet", "channels")])
+def test_any_energy_model_guides(model, structure):
+    """Also one that sees nothing in zeros, if channels are cut for real."""
+    other = testing.workbench(f"memory://{model}")
+    other.model = energy_model(model)
+    before = other.energy(testing.baseline()).joules.value
+    if structure == "weights":
+        net = eap.prune(testing.baseline(), other, 0.7 * before, IMAGES)
+    else:
+        net = eap.prune_channels(testing.baseline(), other, 0.7 * before, IMAGES, 1)
+    assert other.energy(net).joules.value / before == pytest.approx(0.7, abs=0.1)

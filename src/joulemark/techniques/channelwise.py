@@ -51,6 +51,14 @@ def input_channels(group: Group, layers: Mapping[str, Layer]) -> dict[str, Tenso
     return found
 
 
+def readers(group: Group, layers: Mapping[str, Layer], sums: Mapping[str, Sums]) -> list[Reader]:
+    """The layers that read ``group``, in the order of :func:`input_channels`, as ``sums`` saw them."""
+    return [
+        Reader(layers[path].moments(sums[path]), layers[path].weights, channel)
+        for path, channel in input_channels(group, layers).items()
+    ]
+
+
 def magnitudes(group: Group, layers: Mapping[str, Layer]) -> Tensor:
     """Sum of squares (channels,) of all weights that make or read a channel, as they are behind batch norm."""
     total = torch.zeros(group.channels, dtype=torch.float64)
@@ -63,17 +71,17 @@ def magnitudes(group: Group, layers: Mapping[str, Layer]) -> Tensor:
     return total
 
 
-def chosen(sizes: Tensor, readers: Sequence[Reader], count: int) -> Tensor:
-    """Mask (channels,) of the ``count`` channels to keep: those of :func:`restored`, or the largest if they err less.
+def chosen(sizes: Tensor, reading: Sequence[Reader], count: int) -> Tensor:
+    """Mask (channels,) of the ``count`` channels to keep: what :func:`restored` finds, or the largest.
 
-    Errors are those of the refitted readers.
+    Whichever makes the smaller error when the readers are refitted.
     """
     few = largest(sizes, round(MAGNITUDE_SHARE * count))
-    ways = [restored(readers, few, count - int(few.sum())), largest(sizes, count)]
+    ways = [restored(reading, few, count - int(few.sum())), largest(sizes, count)]
 
     def wrong(kept: Tensor) -> float:
         total = 0.0
-        for one in readers:
+        for one in reading:
             support = one.columns(kept).expand(one.weights.shape) & (one.weights != 0)
             power = float(one.moments.square.sum())
             total += float(error(one.moments, refit(one.moments, one.weights, support)).sum()) / (power or 1.0)
@@ -82,27 +90,27 @@ def chosen(sizes: Tensor, readers: Sequence[Reader], count: int) -> Tensor:
     return min(ways, key=wrong)
 
 
-def restored(readers: Sequence[Reader], kept: Tensor, count: int) -> Tensor:
+def restored(reading: Sequence[Reader], kept: Tensor, count: int) -> Tensor:
     """``kept`` (channels,) with ``count`` more channels, each the one that reduces the readers' relative errors most.
 
     A channel comes back at its trained weights w_c, which changes the error by -(2 w_c r_c - w_c mean(x_c x_c^T) w_c).
     """
     kept = kept.clone()
-    inside = [one.channel >= 0 for one in readers]
-    powers = [float(one.moments.square.sum()) or 1.0 for one in readers]
-    residuals = [one.moments.cross[0] - (one.weights[0] * one.columns(kept)) @ one.moments.gram[0] for one in readers]
+    inside = [one.channel >= 0 for one in reading]
+    powers = [float(one.moments.square.sum()) or 1.0 for one in reading]
+    residuals = [one.moments.cross[0] - (one.weights[0] * one.columns(kept)) @ one.moments.gram[0] for one in reading]
     own = []  # w_c mean(x_c x_c^T) w_c of each channel
-    for one in readers:
+    for one in reading:
         alike = one.channel[:, None] == one.channel
         own.append(((one.weights[0] @ (one.moments.gram[0] * alike)) * one.weights[0]).sum(0))
     for _ in range(count):
         gain = torch.zeros(len(kept), dtype=torch.float64)
-        for one, where, power, residual, square in zip(readers, inside, powers, residuals, own, strict=True):
+        for one, where, power, residual, square in zip(reading, inside, powers, residuals, own, strict=True):
             by_input = (2.0 * one.weights[0] * residual).sum(0) - square
             gain.index_add_(0, one.channel[where], by_input[where] / power)
         best = int(gain.masked_fill(kept, -torch.inf).argmax())
         kept[best] = True
-        for one, residual in zip(readers, residuals, strict=True):
+        for one, residual in zip(reading, residuals, strict=True):
             back = one.channel == best
             residual -= one.weights[0][:, back] @ one.moments.gram[0][back]
     return kept

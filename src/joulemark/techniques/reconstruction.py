@@ -22,7 +22,10 @@ RIDGE = 1e-4
 """Of the mean squared input: what pulls refitted weights towards the trained ones, so that what the sampled inputs do
 not determine stays as it was."""
 MAGNITUDE_SHARE = 0.2
-"""Of the weights that a layer keeps: so many are the largest, the rest is given back by the error of the outputs."""
+"""Of the weights that a layer keeps: so many are the largest, the rest is given back by the error of the outputs.
+
+The paper's share is not known here. Measured here: trained ResNet-20 for CIFAR-10 cut to 0.43 of its modelled energy,
+not retrained, 4,000 validation images: 47.5 % right at a share of 0.8, 49.9 % at 0.5, 52.4 % at 0.2."""
 AT_ONCE = 8
 """In each greedy step one filter in so many gets a weight back; filters do not disturb each other."""
 CHUNK = 1 << 24
