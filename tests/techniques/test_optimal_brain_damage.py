@@ -70,6 +70,18 @@ def test_one_linear_layer_has_the_exact_diagonal_of_the_hessian():
     torch.testing.assert_close(got["0.bias"], bb.diagonal())
 
 
+def test_under_squared_error_the_curvature_of_a_linear_layer_is_that_of_least_squares():
+    net = double(nn.Linear(5, 4))
+    x, d = torch.randn(7, 5).double(), torch.randn(7, 4).double()
+
+    def loss(weight):
+        return (nn.functional.linear(x, weight, net[0].bias.detach()) - d).square().sum(1).mean()
+
+    hessian = torch.autograd.functional.hessian(loss, net[0].weight.detach()).reshape(20, 20)
+    got = obd.second_derivatives(net, [(x, d)], lambda y: torch.full_like(y, 2.0))["0.weight"]
+    torch.testing.assert_close(got.flatten(), hessian.diagonal())
+
+
 NETS = {
     "conv, relu, max pool": (
         nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 4), nn.ReLU(), nn.Linear(4, 3),

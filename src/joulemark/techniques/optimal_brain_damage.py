@@ -128,19 +128,32 @@ def prune_channels(net: Net, sample: Batches, count: int) -> tuple[Net, float]:
     return keep(net, kept, groups), predicted
 
 
-def saliencies(module: nn.Module, sample: Batches) -> dict[str, Tensor]:
+def gauss_newton(logits: Tensor) -> Tensor:
+    """Second derivative of the soft-max cross-entropy by each logit, of whatever label: p (1 - p)."""
+    p = logits.softmax(1)
+    return p * (1.0 - p)
+
+
+def saliencies(
+    module: nn.Module, sample: Batches, at_outputs: Callable[[Tensor], Tensor] = gauss_newton
+) -> dict[str, Tensor]:
     """The saliencies h u^2 / 2 of the weights and biases of conv and linear layers, by name."""
     parameters = dict(module.named_parameters())
-    return {name: 0.5 * h * parameters[name].detach() ** 2 for name, h in second_derivatives(module, sample).items()}
+    found = second_derivatives(module, sample, at_outputs)
+    return {name: 0.5 * h * parameters[name].detach() ** 2 for name, h in found.items()}
 
 
-def second_derivatives(module: nn.Module, batches: Batches) -> dict[str, Tensor]:
-    """Diagonal second derivatives of the mean cross-entropy with respect to the weights of conv and linear layers.
+def second_derivatives(
+    module: nn.Module, batches: Batches, at_outputs: Callable[[Tensor], Tensor] = gauss_newton
+) -> dict[str, Tensor]:
+    """Diagonal second derivatives of the mean error with respect to the weights of conv and linear layers.
 
     One backward pass, in the Levenberg-Marquardt form that drops f'' (LeCun et al. 1989, section 2.2), so h >= 0:
 
         d2E/dw_ij^2 = sum over uses of (d2E/da_i^2) x_j^2,   d2E/dx_j^2 = sum_i w_ij^2 d2E/da_i^2,
         d2E/da_i^2 = f'(a_i)^2 d2E/dx_i^2,   at the logits (soft-max cross-entropy, Gauss-Newton) p (1 - p).
+
+    ``at_outputs`` gives them at the outputs for another error than cross-entropy: 2 for squared error.
 
     It is an ordinary backward pass in which every linear map is squared. Batch norm in evaluation mode is a fixed
     scale. Where a value goes two ways (a residual) the two are taken as independent, as the paper takes all units that
@@ -153,8 +166,7 @@ def second_derivatives(module: nn.Module, batches: Batches) -> dict[str, Tensor]
         for batch, _ in batches:
             logits = module(batch)
             _refuse_unknown(logits)
-            p = logits.detach().softmax(1)
-            found = torch.autograd.grad(logits, list(weights.values()), grad_outputs=p * (1.0 - p))
+            found = torch.autograd.grad(logits, list(weights.values()), grad_outputs=at_outputs(logits.detach()))
             images += len(batch)
             for name, h in zip(weights, found, strict=True):
                 total[name] = total.get(name, 0.0) + h
