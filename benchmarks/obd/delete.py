@@ -163,6 +163,12 @@ def better(run: dict) -> tuple[int, int]:
     return sum(s["error"] < m["error"] for s, m in pairs), len(pairs)
 
 
+def accurate(run: dict) -> int:
+    """At how many of the same shares test accuracy is no less by saliency than by magnitude."""
+    pairs = list(zip(run["saliency"], run["magnitude"], strict=True))[1:]
+    return sum(s["accuracy_percent"] >= m["accuracy_percent"] for s, m in pairs)
+
+
 def main() -> None:
     """Run all and write."""
     torch.set_num_threads(1)
@@ -207,16 +213,18 @@ def verdicts(results: list[dict]) -> list[str]:
     for net in results:
         counts = [better(run) for run in net["runs"]]
         wins, tried = (sum(column) for column in zip(*counts, strict=True))
+        level = sum(map(accurate, net["runs"]))
         verdict = "beats" if wins == tried else "mostly beats" if wins > 0.75 * tried else "does not beat"
         reach = ", ".join(
             f"{100 * held(r['saliency']):.0f} against {100 * held(r['magnitude']):.0f} %" for r in net["runs"]
         )
         said += [f"**{net['title']}: saliency {verdict} magnitude**: less error at {wins} of {tried} shares,",
-                 f"and deleted within {DECIBELS:g} dB {reach}.", ""]  # fmt: skip
+                 f"test accuracy not less at {level}; deleted within {DECIBELS:g} dB {reach}.", ""]  # fmt: skip
     return [
         *said, "The paper, for its 2,578 parameters under squared error: predicted and actual agree for up to about",
         "800 deleted, 30 %; saliency causes a significantly smaller increase than magnitude; deletion by lot is off",
-        "its scale (seen: section 2.3).",
+        "its scale (seen: section 2.3). What its second derivatives leave out, [shared.md](shared.md) measures: the",
+        "uses of a shared weight together.",
     ]  # fmt: skip
 
 
