@@ -40,7 +40,12 @@ from joulemark.energy.shapes import Shape, layer_shape
 from joulemark.record import Operation, Workload
 
 HERE = Path(__file__).parent
-NETS = {"alexnet": operations.alexnet, "squeezenet": operations.squeezenet, "vgg16": operations.vgg16_convolutions}
+NETS = {
+    "alexnet": operations.alexnet,
+    "squeezenet": operations.squeezenet,
+    "vgg16": operations.vgg16_convolutions,
+    "resnet50": operations.resnet50,
+}
 CHIP = Accelerator().description
 
 

@@ -307,6 +307,7 @@ def _own_surroundings() -> Iterator[None]:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the caller may stand where the second run will
             yield
     finally:
         torch.set_num_threads(threads)

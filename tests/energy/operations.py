@@ -72,3 +72,23 @@ def vgg16_convolutions():
             channels = filters
         size //= 2
     return tuple(layers)
+
+
+def resnet50():
+    """ResNet-50 (He 2016) on 224 x 224, with the stride of a stage in its first 3 x 3 convolution (v1.5)."""
+    layers, channels, size = (
+        [conv("conv1", 3, 224, 64, 7, stride=2, padding=3)],
+        64,
+        56,
+    )  # a pooling comes before layer1
+    for stage, (width, count) in enumerate([(64, 3), (128, 4), (256, 6), (512, 3)], start=1):
+        for block in range(count):
+            stride = 2 if stage > 1 and block == 0 else 1
+            name = f"layer{stage}.{block}"
+            layers.append(conv(f"{name}.conv1", channels, size, width, 1))
+            layers.append(conv(f"{name}.conv2", width, size, width, 3, stride=stride, padding=1))
+            layers.append(conv(f"{name}.conv3", width, size // stride, 4 * width, 1))
+            if block == 0:
+                layers.append(conv(f"{name}.shortcut", channels, size, 4 * width, 1, stride=stride))
+            channels, size = 4 * width, size // stride
+    return (*layers, linear("fc", 2048, 1000))

@@ -6,7 +6,7 @@ import time
 import msgspec
 import numpy as np
 import pytest
-from operations import alexnet, conv, linear, squeezenet, vgg16_convolutions
+from operations import alexnet, conv, linear, resnet50, squeezenet, vgg16_convolutions
 
 from joulemark.energy.accelerator import Accelerator, accelergy, horowitz
 from joulemark.energy.hardware import Description, stored_words
@@ -325,3 +325,8 @@ def test_another_description_makes_another_model():
     assert near.model == "near-memory"
     # At batch 1 a linear layer cannot reuse anything, so only the price of the same words changes.
     assert near.layers[0].joules["DRAM"] == pytest.approx(far.layers[0].joules["DRAM"] / 10)
+
+
+def test_the_layers_of_resnet50_are_those_of_the_builder():
+    assert sum(operation.macs for operation in resnet50()) == 4_089_184_256  # `joulemark profile resnet50`
+    assert len(resnet50()) == 54
