@@ -9,6 +9,7 @@ from rich.console import Console
 from small_graphs import SHAPE, build
 
 from joulemark.backends.onnx import export
+from joulemark.energy.accelerator import Accelerator
 from joulemark.energy.model import energy_model
 from joulemark.energy.proxies import proxies
 from joulemark.nets.net import Net
@@ -199,3 +200,11 @@ def test_a_model_of_times_alone_is_drawn_in_seconds():
     shown = screen.export_text()
     assert "modelled s" in shown and "2.00 µs" in shown
     assert "per input; no power" in shown
+
+
+def test_a_layer_that_fits_no_mapping_is_a_warning_that_names_the_constraint():
+    eyeriss = Accelerator().description
+    tiny = Accelerator(msgspec.structs.replace(eyeriss, name="tiny", register_words=8))
+    warnings = profile_net(open_net("lenet"), [tiny]).warnings
+    assert any(one.startswith("tiny does not describe conv, ") for one in warnings)
+    assert any("needs 11 words of registers in an element (p q R + q R + p) and there are 8" in one for one in warnings)

@@ -16,6 +16,8 @@ INPUTS = 1
 """Random inputs of a net whose rows all take one way: nothing but the share of zeros differs between them."""
 DYNAMIC_INPUTS = 64
 """Random inputs of a net whose rows take different ways: how many reach a layer is an average over them."""
+NO_MAPPING = "does not fit the accelerator in any mapping"
+"""How an accelerator's report begins to say why a layer is left out."""
 LARGEST_IMAGES = 2**31
 """Bytes of inputs beyond which a shape or a batch is a slip."""
 
@@ -243,11 +245,12 @@ def _warnings(workload: Workload, models: Sequence[Modelled]) -> list[str]:
         f"no rule for {name}, {share:.1%} of all output elements: the multiplications in it, if any, are in no figure"
         for name, share in workload.unknown.items()
     ]
-    return left_out + [
-        f"{one.model} does not describe {name}, {share:.1%} of the MACs"
-        for one in models
-        for name, share in one.missing.items()
-    ]
+    for one in models:
+        left_out += [
+            f"{one.model} does not describe {name}, {share:.1%} of the MACs" for name, share in one.missing.items()
+        ]
+        left_out += [f"{one.model}: {words}" for words in one.assumptions if words.startswith(NO_MAPPING)]
+    return left_out
 
 
 def _shape(shape: tuple[int, ...]) -> str:
