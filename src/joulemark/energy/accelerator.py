@@ -26,9 +26,9 @@ from pathlib import Path
 import msgspec
 
 from joulemark.energy.hardware import Description, stored_words
-from joulemark.energy.row_stationary import Costs, Mapping, NoMapping, accesses, search
+from joulemark.energy.row_stationary import Costs, Mapping, accesses, search
 from joulemark.energy.shapes import Shape, layer_shape
-from joulemark.energy.summing import check_inputs, summed
+from joulemark.energy.summing import described, summed
 from joulemark.record import EnergyReport, LayerEnergy, Operation, Workload
 
 OPERANDS = {"weights": "weights", "inputs": "inputs", "outputs": "sums"}
@@ -91,35 +91,18 @@ class Accelerator:
 
         Raises ``ValueError`` for a workload without inputs and for a layer whose shapes contradict each other.
         """
-        check_inputs(workload)
-        layers: list[LayerEnergy] = []
-        notes: list[str] = []
-        covered = 0
-        for operation in workload.operations:
-            shape = layer_shape(operation)
-            if shape is None:
-                if operation.macs:
-                    notes.append(f"not described: {operation.operator} of {operation.layer!r}, {operation.macs} MACs")
-                continue
-            try:
-                layer, note = self._layer(operation, shape, workload)
-            except NoMapping as reason:
-                notes.append(
-                    f"does not fit the accelerator in any mapping: {operation.layer!r}, {operation.macs} MACs: {reason}"
-                )
-                continue
-            layers.append(layer)
-            notes += note
-            covered += operation.macs
+        found = described(
+            workload,
+            lambda operation, shape: self._layer(operation, shape, workload),
+            where="the accelerator in any mapping",
+        )
         return summed(
             workload,
-            layers,
-            covered=covered,
+            found,
             model=self.name,
             title=self.description.title,
             word_bits=self.description.word_bits,
             assumptions=(*ASSUMPTIONS, *self.description.assumptions),
-            notes=notes,
             sources=self.sources,
         )
 

@@ -2,9 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Workload
+from joulemark.energy.row_stationary import NoMapping
+from joulemark.energy.shapes import Shape, layer_shape
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
+
+
+class Described(NamedTuple):
+    """The layers that a model describes, their MACs over all inputs, and what is to be said of the others."""
+
+    layers: list[LayerEnergy]
+    covered: int
+    notes: list[str]
+
+
+def described(
+    workload: Workload, layer: Callable[[Operation, Shape], tuple[LayerEnergy, Sequence[str]]], *, where: str
+) -> Described:
+    """Ask ``layer`` for every convolution and linear layer; one that raises ``NoMapping`` does not fit ``where``.
+
+    Raises ``ValueError`` for a workload without inputs and for a layer whose shapes contradict each other.
+    """
+    check_inputs(workload)
+    found = Described([], 0, [])
+    covered = 0
+    for operation in workload.operations:
+        shape = layer_shape(operation)
+        if shape is None:
+            if operation.macs:
+                found.notes.append(f"not described: {operation.operator} of {operation.layer!r}, {operation.macs} MACs")
+            continue
+        try:
+            energy, notes = layer(operation, shape)
+        except NoMapping as reason:
+            found.notes.append(f"does not fit {where}: {operation.layer!r}, {operation.macs} MACs: {reason}")
+            continue
+        found.layers.append(energy)
+        found.notes.extend(notes)
+        covered += operation.macs
+    return found._replace(covered=covered)
 
 
 def check_inputs(workload: Workload) -> None:
@@ -15,20 +53,19 @@ def check_inputs(workload: Workload) -> None:
 
 def summed(
     workload: Workload,
-    layers: Sequence[LayerEnergy],
+    found: Described,
     *,
-    covered: int,
     model: str,
     title: str,
     word_bits: int,
     assumptions: Sequence[str],
-    notes: Sequence[str],
     sources: Sequence[str],
 ) -> EnergyReport:
-    """Sum the layers that a model describes; ``covered`` are their MACs over all inputs, the rest lowers the coverage.
+    """Sum the layers that a model describes; the MACs of the others lower the coverage.
 
-    ``notes`` say what had to be assumed for this very workload; they stand behind the model's own ``assumptions``.
+    Its notes say what had to be assumed for this very workload; they stand behind the model's own ``assumptions``.
     """
+    layers, covered, notes = found
     macs = sum(operation.macs for operation in workload.operations)
     coverage = covered / macs if macs else 0.0
     widest = max((max(o.weight_bits, o.activation_bits) for o in workload.operations), default=0)

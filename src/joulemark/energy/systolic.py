@@ -30,8 +30,8 @@ import numpy as np
 
 from joulemark.energy.hardware import Cost
 from joulemark.energy.row_stationary import NoMapping
-from joulemark.energy.shapes import Count, Shape, layer_shape
-from joulemark.energy.summing import check_inputs, summed
+from joulemark.energy.shapes import Count, Shape
+from joulemark.energy.summing import described, summed
 from joulemark.record import EnergyReport, LayerEnergy, Operation, Record, Workload
 
 ASSUMPTIONS = (
@@ -185,31 +185,18 @@ class Systolic:
 
         Raises ``ValueError`` for a workload without inputs and for a layer whose shapes contradict each other.
         """
-        check_inputs(workload)
-        layers: list[LayerEnergy] = []
-        notes: list[str] = []
-        covered = 0
-        for operation in workload.operations:
-            shape = layer_shape(operation)
-            if shape is None:
-                if operation.macs:
-                    notes.append(f"not described: {operation.operator} of {operation.layer!r}, {operation.macs} MACs")
-                continue
-            try:
-                layers.append(self._layer(operation, shape, workload.inputs))
-            except NoMapping as reason:
-                notes.append(f"does not fit the array: {operation.layer!r}, {operation.macs} MACs: {reason}")
-                continue
-            covered += operation.macs
+        found = described(
+            workload,
+            lambda operation, shape: (self._layer(operation, shape, workload.inputs), ()),
+            where="the array",
+        )
         return summed(
             workload,
-            layers,
-            covered=covered,
+            found,
             model=self.name,
             title=self.hardware.title,
             word_bits=self.hardware.word_bits,
             assumptions=ASSUMPTIONS,
-            notes=notes,
             sources=self.sources,
         )
 

@@ -16,7 +16,7 @@ INPUTS = 1
 """Random inputs of a net whose rows all take one way: nothing but the share of zeros differs between them."""
 DYNAMIC_INPUTS = 64
 """Random inputs of a net whose rows take different ways: how many reach a layer is an average over them."""
-NO_MAPPING = "does not fit the accelerator in any mapping"
+NO_MAPPING = "does not fit the "
 """How an accelerator's report begins to say why a layer is left out."""
 LARGEST_IMAGES = 2**31
 """Bytes of inputs beyond which a shape or a batch is a slip."""
