@@ -133,3 +133,20 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """Whole numbers of at least 1, separated by commas.
+
+    >>> parse_shape("3,224,224")
+    (3, 224, 224)
+    """
+    if text is None:
+        return None
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = (0,)
+    if min(sizes) < 1:
+        raise Refused(f"--shape {text}: give whole numbers of at least 1, as 3,224,224")
+    return sizes

@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from joulemark.cli.app import Json, Refused, app, console, print_json, print_lines, print_table, write_output
+from joulemark.cli.app import (
+    Json,
+    Refused,
+    app,
+    console,
+    parse_shape,
+    print_json,
+    print_lines,
+    print_table,
+    write_output,
+)
 from joulemark.cli.selftesting import selftest_doctor
 
 LISTS = ("techniques", "suites", "meters", "models", "backends", "nets")
@@ -106,10 +116,7 @@ def audit(
     from joulemark.audit.terminal import as_renderables
 
     how = Preprocessing(scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std), bgr=bgr)
-    sizes = _numbers("--shape", shape)
-    if sizes is not None and not all(size.is_integer() and size >= 1 for size in sizes):
-        raise Refused(f"--shape {shape}: give whole numbers of at least 1, as 3,224,224")
-    row = None if sizes is None else tuple(int(size) for size in sizes)
+    row = parse_shape(shape)
     try:
         found = audited(
             net, images, how=how, shape=row, minutes=minutes, tell=lambda line: typer.echo(f"  {line}", err=True)

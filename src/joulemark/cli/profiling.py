@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from joulemark.cli.app import Json, Refused, app, console, print_json, print_lines, write_output
+from joulemark.cli.app import Json, Refused, app, console, parse_shape, print_json, print_lines, write_output
 
 Batch = Annotated[int | None, typer.Option(min=1, max=4096, help="Inputs in one batch; 1 if not given.")]
 Shape = Annotated[
@@ -135,23 +135,6 @@ def named_models(text: str) -> list[Any]:
         except (TypeError, ImportError) as error:
             raise Refused(f"--model {name} cannot be used: {error}") from error
     return made
-
-
-def parse_shape(text: str | None) -> tuple[int, ...] | None:
-    """Whole numbers of at least 1, separated by commas.
-
-    >>> parse_shape("3,224,224")
-    (3, 224, 224)
-    """
-    if text is None:
-        return None
-    try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = (0,)
-    if min(sizes) < 1:
-        raise Refused(f"--shape {text}: give whole numbers of at least 1, as 3,224,224")
-    return sizes
 
 
 def _bits(text: str | None) -> tuple[int, int] | None:

@@ -23,6 +23,7 @@ import msgspec
 from joulemark.energy.device import DeviceProfile, Judged, own_profile
 from joulemark.energy.features import Layer, layer_of, one_group
 from joulemark.energy.fitting import Fit
+from joulemark.energy.summing import check_inputs
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
 
 SOURCES = (
@@ -72,8 +73,7 @@ class Learned:
         A layer is predicted at the mean rows of its calls, rounded to at least one, and scaled to the rows that it had.
         Raises ``ValueError`` for a workload without inputs.
         """
-        if workload.inputs < 1 or workload.batch_size < 1:
-            raise ValueError(f"need inputs and a batch size of at least 1: {workload.inputs}, {workload.batch_size}")
+        check_inputs(workload)
         layers, notes, covered = [], [], 0
         for operation in workload.operations:
             found = self._layer(operation, workload.inputs)

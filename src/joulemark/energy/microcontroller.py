@@ -24,6 +24,7 @@ import msgspec
 
 from joulemark.energy.proxies import proxies
 from joulemark.energy.sourced import Constant, told
+from joulemark.energy.summing import check_inputs
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Record, Workload
 
 BYTE, WIDE, FLOAT = 8, 16, 32
@@ -132,7 +133,7 @@ class Microcontroller:
 
     def demand(self, workload: Workload) -> Demand:
         """Cycles, accesses and memory per input. ``ValueError`` for a workload without inputs."""
-        _check(workload)
+        check_inputs(workload)
         cycles = sum(sum(self._cycles(one, workload, _best).values()) for one in workload.operations)
         narrow = _narrowed(workload)
         sizes = proxies(narrow, parameters=0, nonzeros=0)
@@ -242,11 +243,6 @@ def _least(constant: Constant) -> float:
 
 def _most(constant: Constant) -> float:
     return constant.most
-
-
-def _check(workload: Workload) -> None:
-    if workload.inputs < 1 or workload.batch_size < 1:
-        raise ValueError(f"need inputs and a batch size of at least 1: {workload.inputs}, {workload.batch_size}")
 
 
 def _narrowed(workload: Workload) -> Workload:

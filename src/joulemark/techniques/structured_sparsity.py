@@ -168,7 +168,7 @@ def freeze(net: Net, groups: str) -> Net:
         name = f"{path}.weight"
         mask = torch.ones_like(alive)
         for kind in kinds:
-            mask &= alive.any(GROUPS[kind][0], keepdim=True) if kind == "shapes" else _any(alive, GROUPS[kind])
+            mask &= alive.any(GROUPS[kind], keepdim=True)
         masks[name] = masks.get(name, torch.ones_like(mask)) & mask
     if "filters" in kinds:
         for member, dead in _dead_outputs(module, channel_groups(net)):
@@ -272,9 +272,3 @@ def _dead_outputs(module: nn.Module, groups: Sequence[Group]) -> Iterator[tuple[
 
 def _convolutions(module: nn.Module) -> dict[str, nn.Conv2d]:
     return {path: layer for path, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
-
-
-def _any(alive: Tensor, axes: Sequence[int]) -> Tensor:
-    for axis in axes:
-        alive = alive.any(axis, keepdim=True)
-    return alive
