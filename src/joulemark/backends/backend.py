@@ -22,6 +22,7 @@ Images = NDArray[np.float32]
 BACKENDS = {
     "onnxruntime": "joulemark.backends.onnx:OnnxRuntime",
     "eager": "joulemark.backends.eager:Eager",
+    "sparse": "joulemark.backends.sparse:Sparse",
 }
 
 

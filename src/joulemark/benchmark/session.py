@@ -92,10 +92,14 @@ class Session:
         return content_key(self.digest("joulemark.training", *self._asked), self._runtimes("numpy", "torch"))
 
     def making_code(self, chain: Sequence[Technique]) -> str:
-        """Digest of the code that makes a net by these techniques, and the versions of what it runs on."""
+        """Digest of the code that makes a net by these techniques, and the versions of what it runs on.
+
+        A workbench has the suite's first backend and first energy model, and no other.
+        """
         techniques = [one.function.__module__ for one in chain]
+        guides = [type(one[0]).__module__ for one in (self.backends, self.models)]
         return content_key(
-            self.digest("joulemark.benchmark.workbench", *techniques, *self._asked, *self._judges),
+            self.digest("joulemark.benchmark.workbench", *techniques, *self._asked, *guides),
             self._constants,
             self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
         )

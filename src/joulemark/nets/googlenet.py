@@ -65,16 +65,17 @@ POOLED = ("3b", "4e")
 class Inception(nn.Module):
     """1 x 1, 3 x 3, 5 x 5 and pooling side by side, each behind or before a 1 x 1 convolution that keeps it small.
 
-    Maps (rows, ``inputs``, h, w) to (rows, one + three + five + pool, h, w).
+    Maps (rows, ``inputs``, h, w) to (rows, one + three + five + pool, h, w). ``norm`` puts a batch norm behind every
+    convolution, in place of its bias.
     """
 
-    def __init__(self, inputs: int, sizes: Sizes) -> None:
+    def __init__(self, inputs: int, sizes: Sizes, *, norm: bool = False) -> None:
         super().__init__()
-        self.branch1 = _convolutions(inputs, one=(sizes.one, 1))
-        self.branch3 = _convolutions(inputs, reduce=(sizes.reduce3, 1), three=(sizes.three, 3))
-        self.branch5 = _convolutions(inputs, reduce=(sizes.reduce5, 1), five=(sizes.five, 5))
+        self.branch1 = _convolutions(inputs, norm, one=(sizes.one, 1))
+        self.branch3 = _convolutions(inputs, norm, reduce=(sizes.reduce3, 1), three=(sizes.three, 3))
+        self.branch5 = _convolutions(inputs, norm, reduce=(sizes.reduce5, 1), five=(sizes.five, 5))
         self.pool = nn.MaxPool2d(3, stride=1, padding=1)
-        self.project = _convolutions(inputs, one=(sizes.pool, 1))
+        self.project = _convolutions(inputs, norm, one=(sizes.pool, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's output."""
@@ -119,11 +120,13 @@ def googlenet(*, width: float = 1.0, classes: int = 1000) -> nn.Sequential:
     return nn.Sequential(children)
 
 
-def _convolutions(inputs: int, **layers: tuple[int, int]) -> nn.Sequential:
+def _convolutions(inputs: int, norm: bool, **layers: tuple[int, int]) -> nn.Sequential:
     """Convolutions of (filters, kernel) by name, one after the other, each with its ReLU."""
     children: OrderedDict[str, nn.Module] = OrderedDict()
     for name, (filters, kernel) in layers.items():
-        children[name] = nn.Conv2d(inputs, filters, kernel, padding=kernel // 2)
+        children[name] = nn.Conv2d(inputs, filters, kernel, padding=kernel // 2, bias=not norm)
+        if norm:
+            children[f"norm_{name}"] = nn.BatchNorm2d(filters)
         children[f"relu_{name}"] = nn.ReLU()
         inputs = filters
     return nn.Sequential(children)

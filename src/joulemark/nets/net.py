@@ -37,6 +37,7 @@ BUILDERS: dict[str, str] = {
     "alexnet-grouped": "joulemark.nets.alexnet_grouped:alexnet_grouped",
     "alexnet-torchvision": "joulemark.nets.alexnet_torchvision:alexnet_torchvision",
     "googlenet": "joulemark.nets.googlenet:googlenet",
+    "inception": "joulemark.nets.inception:inception",
     "vgg": "joulemark.nets.vgg:vgg",
     "vgg16": "joulemark.nets.vgg16:vgg16",
     "resnet": "joulemark.nets.resnet:resnet",
