@@ -9,6 +9,7 @@ from torch import nn
 from joulemark import testing
 from joulemark.nets.dependencies import channel_groups
 from joulemark.nets.edits import replay
+from joulemark.nets.folding import fold
 from joulemark.nets.lowered import LoweredConv2d
 from joulemark.nets.net import Net
 from joulemark.techniques.structured_sparsity import (
@@ -17,6 +18,7 @@ from joulemark.techniques.structured_sparsity import (
     _penalty,
     _Rate,
     freeze,
+    lengths,
     remove,
     residual_blocks,
     rounded,
@@ -156,9 +158,73 @@ def test_dead_blocks_are_bypassed():
 def test_the_whole_block_is_one_group_of_depth():
     net = Net.new("resnet", CIFAR, seed=0, depth=8)
     module = net.module(formats=False)
-    (weights, norm), *others = list(_penalty(net, "depth")(module))
-    assert (len(weights), len(others)) == (2, 2)
-    assert float(norm.detach()) == pytest.approx(float(torch.cat([w.detach().flatten() for w in weights]).norm()))
+    (members, axes), *others = list(_penalty(net, "depth")(module))
+    assert (len(members), len(others)) == (2, 2)
+    whole = torch.cat([one.weight.detach().flatten() for one in members]).norm()
+    assert float(lengths(members, axes).detach()) == pytest.approx(
+        float(whole), rel=1e-4
+    )  # a new batch norm scales by 1
+
+
+def test_behind_batch_norm_the_length_is_that_of_the_folded_filter():
+    """Twice the weights and twice the deviation: the same net, and the same lengths."""
+    net = Net.new("alexnet", CIFAR, seed=0, width=0.2)
+    module = net.module(formats=False)
+    random = torch.Generator().manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.weight.data.uniform_(0.5, 2.0, generator=random)
+            layer.running_var.uniform_(0.5, 2.0, generator=random)
+    folded = fold(net.with_state(module)).module()
+    terms = list(_penalty(net, "filters")(module))
+    paths = [path for path, layer in folded.named_modules() if isinstance(layer, nn.Conv2d)]
+    assert len(terms) == len(paths)
+    for (members, axes), path in zip(terms, paths, strict=True):
+        expected = folded.get_submodule(path).weight.detach().flatten(1).norm(dim=1)
+        assert torch.allclose(lengths(members, axes).detach().flatten(), expected, rtol=1e-4)
+
+
+def test_the_subgradient_reaches_the_scale_of_batch_norm():
+    """For one filter d‖s W‖/dγ = ‖W‖ / deviation, as long as γ is positive."""
+    net = Net.new("alexnet", CIFAR, seed=0, width=0.2)
+    module = net.module(formats=False)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    Lasso(_penalty(net, "filters"), 0.5, proximal=False, rate=_Rate(sgd(0.1))).after_backward(module)
+    convolution, norm = module.stage1.conv1, module.stage1.bn1
+    expected = 0.5 * convolution.weight.detach().flatten(1).norm(dim=1) / (norm.running_var + norm.eps).sqrt()
+    assert torch.allclose(norm.weight.grad, expected, rtol=1e-5)
+
+
+def test_the_proximal_step_shrinks_the_filter_behind_its_batch_norm():
+    """Batch norm would divide it out of the weights: the factor goes to its scale, and a dead filter's weights go."""
+    net = Net.new("alexnet", CIFAR, seed=0, width=0.2)
+    module = net.module(formats=False)
+    rate = _Rate(sgd(0.1, momentum=0.0))
+    rate(module)
+    convolution, norm = module.stage1.conv1, module.stage1.bn1
+    with torch.no_grad():
+        norm.weight[0] = 1e-3
+    before, weights = norm.weight.detach().clone(), convolution.weight.detach().clone()
+    length = weights.flatten(1).norm(dim=1) * before / (norm.running_var + norm.eps).sqrt()
+    Lasso(_penalty(net, "filters"), 2.0, proximal=True, rate=rate).after_step(module)
+    assert torch.allclose(norm.weight.detach(), before * (1.0 - 0.2 / length).clamp_min(0.0), rtol=1e-5)
+    assert not convolution.weight[0].any()
+    assert torch.equal(convolution.weight[1:].detach(), weights[1:])
+
+
+def test_only_what_can_be_cut_is_penalised():
+    """The stream of a padded residual net cannot: only outputs of first convolutions and inputs of second ones."""
+    net = Net.new("resnet", CIFAR, seed=0, depth=8)
+    module = net.module(formats=False)
+    terms = list(_penalty(net, "filters+channels")(module))
+    weights = {id(layer.weight): path for path, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
+    found = {(weights[id(members[0].weight)], axes) for members, axes in terms}
+    blocks = [f"layer{stage}.0" for stage in (1, 2, 3)]
+    expected = {(f"{b}.conv1", GROUPS["filters"]) for b in blocks} | {
+        (f"{b}.conv2", GROUPS["channels"]) for b in blocks
+    }
+    assert found == expected
 
 
 @pytest.mark.parametrize(("alive", "round_to", "count"), [(5, 1, 5), (5, 4, 8), (8, 4, 8), (9, 8, 10), (0, 1, 1)])

@@ -9,6 +9,7 @@ Equations:
     filters W[n, :, :, :];  channels W[:, c, :, :];  shapes W[:, c, m, k];  depth: all weights of a residual block
     subgradient:  w ← w − η (∇E_data + λ w / ‖w⁽ᵍ⁾‖), then |w| < 1e-4 becomes 0
     proximal:     w ← w − η ∇E_data, then w⁽ᵍ⁾ ← w⁽ᵍ⁾ max(0, 1 − η λ / ‖w⁽ᵍ⁾‖)
+    behind batch norm (ours):  the lengths are those of  s_n W[n, :, :, :],   s_n = γ_n / √(variance_n + ε)
 
 Claims:
     - 5.1x faster layers on a CPU, 3.1x on a GPU; AlexNet on ImageNet, seconds of the convolutions' products; the dense
@@ -23,13 +24,14 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from joulemark.nets.dependencies import Group, channel_groups, keep
 from joulemark.nets.edits import replay
+from joulemark.nets.flow import foldable
 from joulemark.nets.net import Net
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 from joulemark.training import MakeOptimiser, sgd
@@ -46,7 +48,8 @@ RATE = 0.1
 GROUPS = {"filters": (1, 2, 3), "channels": (0, 2, 3), "shapes": (0,)}
 """Axes of a weight (filters, channels, height, width) that a group runs over."""
 
-Penalty = Callable[[nn.Module], Iterator[tuple[list[Tensor], Tensor]]]
+Penalty = Callable[[nn.Module], Iterator[tuple[list["Folded"], tuple[int, ...]]]]
+"""For a module: convolutions that share their groups, and the axes of their weights that a group runs over."""
 
 
 @technique("structured-sparsity", paper="Wen et al. 2016", family="pruning", knob="strength")
@@ -64,10 +67,16 @@ def structured_sparsity(
     ``strength`` is λ; the papers' values (1e-3 to 7e-3) are for a hundred times the iterations that the budget here
     allows, and what shrinks a group is λ times learning rate times iterations. ``groups`` "filters+channels" is the
     paper's breadth; the inputs of the first convolution are no channels of ours. "shapes" lowers each convolution to a
-    product over the kernel places that any filter uses, "depth" bypasses residual blocks. Batch norm could undo the
-    shrinking of filters: where a filter is zero, its scale and offset become zero, too. ``round_to`` keeps a multiple
-    of so many channels (kept channels rounded up), as wide registers like it. Raises :class:`TechniqueError` for
-    "depth" without residual blocks.
+    product over the kernel places that any filter uses, "depth" bypasses residual blocks. Only groups that can be cut
+    are penalised: others, as the channels of a padded residual stream, would cost accuracy and save nothing.
+
+    Batch norm makes the length of a filter meaningless: it is divided out, so all filters shrink alike, whatever they
+    do, and the loss does not resist. What is penalised is therefore the filter as it runs, with its batch norm folded
+    in (ours; the variance counts as a constant). Without batch norm, as in the paper's LeNet and ConvNet, it is the
+    paper's. Where a filter is zero, the scale and offset of its batch norm become zero, too.
+
+    ``round_to`` keeps a multiple of so many channels (kept channels rounded up), as wide registers like it. Raises
+    :class:`TechniqueError` for "depth" without residual blocks.
     """
     penalty = _penalty(net, groups)
     first = max(1, round(SPARSIFYING_SHARE * bench.epochs)) if bench.epochs else 0
@@ -88,6 +97,45 @@ def structured_sparsity(
     return small
 
 
+class Folded(NamedTuple):
+    """A convolution and the batch norm behind it, if there is one: what runs is ``scale`` x ``weight``."""
+
+    weight: nn.Parameter
+    norm: nn.BatchNorm2d | None = None
+
+    @property
+    def scale(self) -> Tensor:
+        """What batch norm multiplies each filter by, (filters, 1, 1, 1)."""
+        if self.norm is None or self.norm.running_var is None:
+            return self.weight.new_ones(len(self.weight), 1, 1, 1)
+        scale: Tensor = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
+        return scale.reshape(-1, 1, 1, 1)
+
+    def shrink(self, left: Tensor) -> None:
+        """Multiply what runs by ``left``, which broadcasts over the weight.
+
+        A filter's share goes to its batch norm, which would divide it out of the weight; a filter of zeros stays one.
+        """
+        if self.norm is not None and left.shape[1:] == (1, 1, 1):
+            self.norm.weight.mul_(left.flatten())
+            left = (left > 0).to(left.dtype)
+        self.weight.mul_(left)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What the penalty has a gradient for."""
+        return [self.weight] if self.norm is None else [self.weight, self.norm.weight]
+
+
+def lengths(members: Sequence[Folded], axes: Sequence[int]) -> Tensor:
+    """‖w‖ of the groups that run over ``axes`` and through all ``members``, these axes kept; its subgradient at 0 is 0.
+
+    Its shape multiplies the weights: (filters, 1, 1, 1) for filters, (1, 1, 1, 1) for all members together.
+    """
+    each = [torch.linalg.vector_norm(one.scale * one.weight, dim=tuple(axes), keepdim=True) for one in members]
+    return torch.linalg.vector_norm(torch.stack(each), dim=0)
+
+
 class Lasso:
     """The penalty's two updates, as callbacks of a fit."""
 
@@ -95,25 +143,28 @@ class Lasso:
         self.groups, self.strength, self.proximal, self.rate = groups, strength, proximal, rate
 
     def after_backward(self, module: nn.Module) -> None:
-        """Add the subgradient λ w / ‖w‖ of every group; 0 where the norm is 0."""
+        """Add the subgradient of λ Σ ‖w‖ over all groups."""
         if self.proximal:
             return
-        with torch.no_grad():
-            for weights, norms in self.groups(module):
-                factor = torch.where(norms > 0, self.strength / norms.clamp_min(1e-12), 0.0)
-                for weight in weights:
-                    if weight.grad is not None:
-                        weight.grad += factor * weight
+        with torch.enable_grad():
+            found = list(self.groups(module))
+            total = torch.stack([lengths(members, axes).sum() for members, axes in found]).sum()
+        wanted = list({id(p): p for members, _ in found for one in members for p in one.parameters}.values())
+        for parameter, gradient in zip(wanted, torch.autograd.grad(self.strength * total, wanted), strict=True):
+            if parameter.grad is not None:
+                parameter.grad += gradient
 
     def after_step(self, module: nn.Module) -> None:
         """Zero what is below the threshold, or shrink every group by η λ."""
         with torch.no_grad():
-            for weights, norms in self.groups(module):
-                for weight in weights:
-                    if self.proximal:
-                        weight *= (1.0 - self.rate.now * self.strength / norms.clamp_min(1e-12)).clamp_min(0.0)
-                    else:
-                        weight[weight.abs() < THRESHOLD] = 0.0
+            for members, axes in self.groups(module):
+                if self.proximal:
+                    left = 1.0 - self.rate.now * self.strength / lengths(members, axes).clamp_min(1e-12)
+                    for one in members:
+                        one.shrink(left.clamp_min(0.0))
+                    continue
+                for one in members:
+                    one.weight.masked_fill_((one.scale * one.weight).abs() < THRESHOLD, 0.0)
 
 
 class _Rate:
@@ -133,29 +184,34 @@ class _Rate:
 
 
 def _penalty(net: Net, groups: str) -> Penalty:
-    """For a module of this net: weights with the norms of their groups, shaped to multiply them."""
+    """What is penalised in a module of this net. :class:`TechniqueError` for blocks in a net that has none."""
     module = net.module(formats=False)
+    norms = foldable(module, net.input_shape)
     if groups == "depth":
-        blocks = residual_blocks(module)
+        blocks = [list(_convolutions(module.get_submodule(block), block)) for block in residual_blocks(module)]
         if not blocks:
             raise TechniqueError("structured-sparsity: groups=depth needs residual blocks, and this net has none")
+        penalised: list[tuple[list[str], tuple[int, ...]]] = [(block, (0, 1, 2, 3)) for block in blocks]
+    else:
+        penalised = [([path], GROUPS[kind]) for path, kind in _penalised(net, module, groups)]
 
-        def whole(module: nn.Module) -> Iterator[tuple[list[Tensor], Tensor]]:
-            for block in blocks:
-                weights: list[Tensor] = [layer.weight for layer in _convolutions(module.get_submodule(block)).values()]
-                yield weights, torch.stack([weight.square().sum() for weight in weights]).sum().sqrt()
+    def terms(module: nn.Module) -> Iterator[tuple[list[Folded], tuple[int, ...]]]:
+        for paths, axes in penalised:
+            found: list[Any] = [
+                [module.get_submodule(path) for path in (layer, norms.get(layer)) if path] for layer in paths
+            ]
+            yield [Folded(pair[0].weight, *pair[1:]) for pair in found], axes
 
-        return whole
-    kinds = groups.split("+")
+    return terms
 
-    def parts(module: nn.Module) -> Iterator[tuple[list[Tensor], Tensor]]:
-        for place, layer in enumerate(_convolutions(module).values()):
-            weight: Tensor = layer.weight
-            for kind in kinds:
-                if kind != "channels" or place:
-                    yield [weight], weight.square().sum(GROUPS[kind], keepdim=True).sqrt()
 
-    return parts
+def _penalised(net: Net, module: nn.Module, groups: str) -> list[tuple[str, str]]:
+    """Convolutions and the kinds of groups that are penalised in each: those that can be cut."""
+    if groups == "shapes":
+        return [(path, "shapes") for path in _convolutions(module)]
+    axes = {"outputs": "filters", "inputs": "channels"}
+    ends = {(member.layer, axes[member.axis]) for group in channel_groups(net) for member in group.members}
+    return [(path, kind) for path in _convolutions(module) for kind in groups.split("+") if (path, kind) in ends]
 
 
 def freeze(net: Net, groups: str) -> Net:
@@ -270,5 +326,5 @@ def _dead_outputs(module: nn.Module, groups: Sequence[Group]) -> Iterator[tuple[
                 yield member.layer, dead
 
 
-def _convolutions(module: nn.Module) -> dict[str, nn.Conv2d]:
-    return {path: layer for path, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
+def _convolutions(module: nn.Module, prefix: str = "") -> dict[str, nn.Conv2d]:
+    return {path: layer for path, layer in module.named_modules(prefix=prefix) if isinstance(layer, nn.Conv2d)}
