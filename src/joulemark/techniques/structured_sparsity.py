@@ -108,8 +108,8 @@ class Folded(NamedTuple):
         """What batch norm multiplies each filter by, (filters, 1, 1, 1)."""
         if self.norm is None or self.norm.running_var is None:
             return self.weight.new_ones(len(self.weight), 1, 1, 1)
-        scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
-        return torch.reshape(scale, (-1, 1, 1, 1))
+        scale: Tensor = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
+        return scale.reshape(-1, 1, 1, 1)
 
     def shrink(self, left: Tensor) -> None:
         """Multiply what runs by ``left``, which broadcasts over the weight.
@@ -133,7 +133,8 @@ def lengths(members: Sequence[Folded], axes: Sequence[int]) -> Tensor:
     Its shape multiplies the weights: (filters, 1, 1, 1) for filters, (1, 1, 1, 1) for all members together.
     """
     each = [torch.linalg.vector_norm(one.scale * one.weight, dim=tuple(axes), keepdim=True) for one in members]
-    return torch.linalg.vector_norm(torch.stack(each), dim=0)
+    together: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)
+    return together
 
 
 class Lasso:
