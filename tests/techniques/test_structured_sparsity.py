@@ -22,6 +22,7 @@ from joulemark.techniques.structured_sparsity import (
     remove,
     residual_blocks,
     rounded,
+    shapes,
     structured_sparsity,
 )  # fmt: skip
 from joulemark.techniques.technique import TechniqueError
@@ -120,6 +121,19 @@ def test_the_smaller_net_computes_what_the_frozen_one_does(builder, shape, group
             linear = f"{group.name}.weight" in net.state and net.state[f"{group.name}.weight"].dim() == 2
             assert group.channels < before.channels or linear
     assert torch.equal(Net.from_bytes(small.to_bytes()).module()(rows), small.module()(rows))
+
+
+def test_what_is_left_of_each_convolution_by_hand():
+    net = Net.new("lenet", (1, 28, 28), seed=0)
+    state = {name: tensor.clone() for name, tensor in net.state.items()}
+    state["stage1.conv.weight"][5:] = 0.0
+    state["stage2.conv.weight"][19:] = 0.0
+    dead = net.replace(state=state)
+    small = remove(freeze(dead, "filters"), "filters")
+    assert shapes(net, small) == {
+        "stage1.conv": {"before": [20, 1, 5, 5], "after": [5, 1, 5, 5], "macs_share": 0.25},
+        "stage2.conv": {"before": [50, 20, 5, 5], "after": [19, 5, 5, 5], "macs_share": 0.095},
+    }
 
 
 def test_frozen_zeros_stay_zero_in_training_and_nothing_else_is_frozen():

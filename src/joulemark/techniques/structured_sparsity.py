@@ -93,7 +93,7 @@ def structured_sparsity(
         frozen = bench.fit(frozen, epochs=bench.epochs - first)
     small = remove(frozen, groups, round_to=round_to)
     bench.note("parameters", {"before": net.parameters(), "after": small.parameters()})
-    bench.note("edits", len(small.edits) - len(net.edits))
+    bench.note("convolutions", shapes(net, small))
     return small
 
 
@@ -261,6 +261,20 @@ def remove(net: Net, groups: str, *, round_to: int = 1) -> Net:
         return net.replace(masks={})
     replay(module, tuple(edits))
     return net.replace(edits=(*net.edits, *edits), masks={}).with_state(module)
+
+
+def shapes(net: Net, small: Net) -> dict[str, dict[str, Any]]:
+    """What is left of each convolution of ``net``: its weight's shape before and after, and its share of the MACs.
+
+    An output is as large as before, so the share is that of the weights. A lowered one is (filters, columns).
+    """
+    before, after = _convolutions(net.module(formats=False)), dict(small.module(formats=False).named_modules())
+    found = {}
+    for path, layer in before.items():
+        left = getattr(after.get(path), "weight", layer.weight.new_empty(0))
+        share = left.numel() / layer.weight.numel()
+        found[path] = {"before": list(layer.weight.shape), "after": list(left.shape), "macs_share": round(share, 4)}
+    return found
 
 
 def alive(module: nn.Module, group: Group) -> Tensor:
