@@ -6,6 +6,8 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch import nn
+from torch.autograd.functional import hessian as hessian_of
+from torch.autograd.functional import jacobian
 
 from joulemark import testing
 from joulemark.nets.dependencies import channel_groups
@@ -212,6 +214,40 @@ def test_prune_deletes_the_least_salient_and_predicts_the_sum_of_their_saliencie
     assert all(not module.get_parameter(name)[~mask].any() for name, mask in pruned.masks.items())
 
 
+@pytest.mark.parametrize("builder", ["lenet", "alexnet"])
+def test_weight_decay_adds_what_the_gradient_is_at_its_minimum(builder):
+    """At the minimum of E + decay u^2 / 2 the gradient is -decay u; in front of a batch norm it is not."""
+    shape = (1, 28, 28) if builder == "lenet" else (3, 32, 32)
+    net = Net.new(builder, shape, seed=0, width=0.1)
+    sample = [(torch.rand(4, *shape), torch.arange(4))]
+    plain, found = (obd.decayed(net, sample, decay) for decay in (0.0, 0.3))
+    for name, saliency in plain.items():
+        expected = 0.0 if builder == "alexnet" and "stage" in name else 0.3
+        assert torch.allclose(found[name], saliency + expected * net.state[name] ** 2)
+
+
+def test_with_weight_decay_the_linear_term_is_what_deletion_costs_at_first():
+    """One linear layer trained to its minimum with decay by Newton: a deletion costs both terms."""
+    torch.manual_seed(0)
+    x, target, decay = torch.randn(400, 6).double(), torch.randn(400, 3).double().softmax(1), 0.05
+
+    def error(flat, weight_decay=0.0):
+        weight = flat.reshape(3, 6)
+        return nn.functional.cross_entropy(x @ weight.T, target) + 0.5 * weight_decay * (flat**2).sum()
+
+    u = torch.zeros(18).double()
+    for _ in range(20):
+        gradient, hessian = (way(lambda flat: error(flat, decay), u) for way in (jacobian, hessian_of))
+        u = u - torch.linalg.solve(hessian, gradient)
+    net = double(nn.Linear(6, 3, bias=False))
+    net[0].weight.data.copy_(u.reshape(3, 6))
+    half_h = 0.5 * obd.second_derivatives(net, [(x, target)])["0.weight"].flatten()
+    for k in range(18):
+        without = u.clone()
+        without[k] = 0.0
+        assert float(error(without) - error(u)) == pytest.approx(float((half_h[k] + decay) * u[k] ** 2), rel=0.05)
+
+
 def test_prune_never_revives_a_weight_and_keeps_masks_of_others():
     net, sample = small_lenet()
     first, _ = obd.prune(net, sample, 0.3)
@@ -276,6 +312,7 @@ class FakeBench:
 
     sample: list
     epochs: int = 2
+    task: object = testing.TASK
     asked: list = dataclasses.field(default_factory=list)
     notes: dict = dataclasses.field(default_factory=dict)
 

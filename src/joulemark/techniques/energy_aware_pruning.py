@@ -42,6 +42,7 @@ from joulemark.nets.net import Net
 from joulemark.record import EnergyReport
 from joulemark.techniques.channelwise import chosen, input_channels, magnitudes, readers, taken_out, without
 from joulemark.techniques.layerwise import Layer, prunable, watch
+from joulemark.techniques.magnitude import retrain
 from joulemark.techniques.reconstruction import Sums, largest
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 
@@ -59,6 +60,8 @@ def energy_aware_pruning(
     round_to: Annotated[int, Range(1, 64)] = 8,
     rounds: Annotated[int, Range(1, 50)] = 3,
     images: Annotated[int, Range(16, 10_000_000)] = 1000,
+    retraining: Literal["fine-tune", "rewind"] = "fine-tune",
+    rewind: Annotated[float, Range(0.01, 1.0)] = 0.9,
 ) -> Net:
     """Prune until the share ``energy_share`` of the modelled energy is left, in ``rounds``, retraining after each.
 
@@ -67,7 +70,7 @@ def energy_aware_pruning(
     each filter has one weight left, on average. The share is met before retraining, which changes how many activations
     are zero, and so the energy a little. All rounds but the last train one epoch, the last takes what is left of the
     budget; where there are more rounds than epochs the first rounds train none. ``images`` training images are looked
-    at for each layer of a round, at a few places each.
+    at for each layer of a round, at a few places each. ``retraining`` and ``rewind`` are those of ``magnitude``.
 
     How much the paper takes from each layer in an iteration is not known here (recalled, with little certainty: as much
     as a tolerated loss of accuracy allows). Here one price of energy rules all layers: a layer is cut until the next
@@ -93,7 +96,8 @@ def energy_aware_pruning(
         pruned = bench.remember(f"pruned in round {done}", one_round)
         kept = {path: int((layer.layer.weight != 0).sum()) for path, layer in prunable(pruned.module(), pruned).items()}
         report.append({"energy_share": _joules(bench.energy(pruned)) / first, "weights_kept_by_layer": kept})
-        net = bench.fit(pruned, epochs=epochs) if epochs else pruned
+        again = rewind if retraining == "rewind" else None
+        net = retrain(pruned, bench, epochs, rewind=again) if epochs else pruned
     bench.note("rounds", report)
     return net
 

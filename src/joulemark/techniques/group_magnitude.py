@@ -25,12 +25,13 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import Tensor
 
 from joulemark.nets.dependencies import Group, channel_groups, channel_sums, keep, strongest
 from joulemark.nets.net import Net
+from joulemark.techniques.magnitude import retrain
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 
 
@@ -43,12 +44,14 @@ def group_magnitude(
     *,
     sparsity: Annotated[float, Range(0.05, 0.95)] = 0.5,
     round_to: Annotated[int, Range(1, 64)] = 1,
+    retraining: Literal["fine-tune", "rewind"] = "fine-tune",
+    rewind: Annotated[float, Range(0.01, 1.0)] = 0.9,
 ) -> Net:
     """Cut the share ``sparsity`` of all channels that can be cut, those with the least group norm, and fine-tune.
 
     Norms are divided by their group's mean (seen: the default of the authors' library; the paper divides by the mean of
     the greatest N, recalled, which is this where N is all). ``round_to`` lets a group keep more channels, up to a
-    multiple, as wide registers like it. The outputs of the net, and channels whose ties are not understood, stay
+    multiple, as wide registers like it. ``retraining`` and ``rewind`` are those of ``magnitude``. The outputs of the net, and channels whose ties are not understood, stay
     (:func:`joulemark.nets.dependencies.channel_groups`). Raises :class:`TechniqueError` if nothing can be cut.
     """
     groups = channel_groups(net)
@@ -59,7 +62,7 @@ def group_magnitude(
     small = keep(net, kept, groups)
     bench.note("channels_kept", {name: f"{len(kept[name])} of {len(scores[name])}" for name in kept})
     bench.note("parameters", {"before": net.parameters(), "after": small.parameters()})
-    return bench.fit(small, epochs=bench.epochs)
+    return retrain(small, bench, bench.epochs, rewind=rewind if retraining == "rewind" else None)
 
 
 def group_norms(net: Net, groups: Sequence[Group]) -> dict[str, Tensor]:

@@ -70,16 +70,16 @@ def magnitude(
     """
     pruned = prune(net, sparsity, scope=scope)
     bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in pruned.masks.items()})
-    return retrain(pruned, bench, rewind=rewind if retraining == "rewind" else None)
+    return retrain(pruned, bench, bench.epochs, rewind=rewind if retraining == "rewind" else None)
 
 
-def retrain(net: Net, bench: Workbench, *, rewind: float | None) -> Net:
-    """Train what is left for the epochs of the budget: fine-tuned, or the share ``rewind`` of the recipe repeated."""
+def retrain(net: Net, bench: Workbench, epochs: int, *, rewind: float | None) -> Net:
+    """Train what is left for some epochs: fine-tuned, or the share ``rewind`` of the recipe repeated."""
     if rewind is None:
-        return bench.fit(net, epochs=bench.epochs)
+        return bench.fit(net, epochs=epochs)
     recipe = bench.task.recipe
     optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    return bench.fit(net, epochs=bench.epochs, optimiser=optimiser, schedule=rewound(rewind))
+    return bench.fit(net, epochs=epochs, optimiser=optimiser, schedule=rewound(rewind))
 
 
 def rewound(share: float, schedule: Schedule = cosine) -> Schedule:

@@ -8,6 +8,7 @@ Equations:
     δE ≈ ½ Σ h_kk δu_k²;   saliency of deleting u_k:  s_k = h_kk u_k² / 2
     h_kk = Σ (∂²E/∂a_i²) x_j² over all uses of the parameter,   ∂²E/∂x_j² = Σ w_ij² ∂²E/∂a_i²
     ∂²E/∂a_i² = f'(a_i)² ∂²E/∂x_i² (f'' dropped, so h ≥ 0);   at the logits (soft-max cross-entropy)  p (1 − p)
+    with weight decay ω (ours):  at the minimum of E + ω Σ u_k² / 2  ∂E/∂u_k = −ω u_k;   s_k = (h_kk / 2 + ω) u_k²
     share kept after round r of R:  (1 − sparsity)^(r / R)
     of a channel (ours):  Σ s_k over all weights and biases that go when the channel is cut
 
@@ -32,9 +33,10 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.nets.dependencies import channel_groups, channel_sums, keep, strongest
+from joulemark.nets.flow import foldable
 from joulemark.nets.lenet1989 import Squash
 from joulemark.nets.net import Net
-from joulemark.techniques.magnitude import layer_weights
+from joulemark.techniques.magnitude import layer_weights, retrain
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -45,10 +47,12 @@ def optimal_brain_damage(
     net: Net,
     bench: Workbench,
     *,
-    sparsity: Annotated[float, Range(0.3, 0.99)] = 0.9,
+    sparsity: Annotated[float, Range(0.3, 0.99)] = 0.92,
     rounds: Annotated[int, Range(1, 50)] = 4,
-    images: Annotated[int, Range(16, 10_000_000)] = 1000,
+    images: Annotated[int, Range(16, 10_000_000)] = 2000,
     structure: Literal["weights", "channels"] = "weights",
+    retraining: Literal["fine-tune", "rewind"] = "fine-tune",
+    rewind: Annotated[float, Range(0.01, 1.0)] = 0.9,
 ) -> Net:
     """Delete the share ``sparsity`` of the weights in ``rounds``, retraining after each.
 
@@ -56,14 +60,22 @@ def optimal_brain_damage(
     parameters are not (the paper ranks biases too). Batch norm is the constant scale that it is in evaluation mode, as
     the derivation needs it; folding it into the weights first changes no saliency. The share kept falls geometrically
     over the rounds; when the epochs do not divide evenly the last rounds get one more. Curvature is taken on the first
-    ``images`` training images of an epoch. Notes hold, for each round, the increase of the loss that the saliencies
-    predicted and the one that deletion really caused. The two agree while little is deleted; see :func:`prune` for when
-    they part.
+    ``images`` training images of an epoch. ``retraining`` and ``rewind`` are those of ``magnitude``. Notes hold, for
+    each round, the increase of the loss that the saliencies predicted and the one that deletion really caused. The two
+    agree while little is deleted; see :func:`prune` for when they part.
+
+    The paper drops the gradient because the net is at a minimum. One that was trained with weight decay is not at a
+    minimum of its error, but of error and decay together, and there the gradient is known: minus the decay times the
+    weight. Deleting a weight costs that first-order term, too. It is left out for weights in front of a batch norm,
+    which makes their length meaningless and that minimum with it. Measured here, LeNet-5 on MNIST, weight decay 5e-4,
+    90 % of the weights deleted at once, not retrained, 5,000 training images: cross-entropy rises by 0.0368 where
+    0.0438 is predicted; without the term by 0.0418 where 0.0007 is; by magnitude by 0.0394.
 
     ``structure`` "channels" is our variant, not the paper's: ``sparsity`` is then the share of the channels, which are
     ranked by the sum of their saliencies (:func:`prune_channels`) and cut for real, so that the net is small and dense.
     """
     epochs = [bench.epochs // rounds + (r >= rounds - bench.epochs % rounds) for r in range(rounds)]
+    decay = bench.task.recipe.weight_decay
     channels = sum(group.channels for group in channel_groups(net)) if structure == "channels" else 0
     report = []
     for done in range(rounds):
@@ -73,28 +85,29 @@ def optimal_brain_damage(
 
         share = (1.0 - sparsity) ** ((done + 1) / rounds)
         if structure == "channels":
-            pruned, predicted = prune_channels(net, sample(), round(share * channels))
+            pruned, predicted = prune_channels(net, sample(), round(share * channels), decay)
         else:
-            pruned, predicted = prune(net, sample(), share)
+            pruned, predicted = prune(net, sample(), share, decay)
         increase = loss_of(pruned, sample()) - loss_of(net, sample())
         kept = weights_kept(pruned)
         report.append({"weights_kept": kept, "predicted_increase": predicted, "actual_increase": increase})
-        net = bench.fit(pruned, epochs=epochs[done]) if epochs[done] else pruned
+        again = rewind if retraining == "rewind" else None
+        net = retrain(pruned, bench, epochs[done], rewind=again) if epochs[done] else pruned
     bench.note("rounds", report)
     return net
 
 
-def prune(net: Net, sample: Batches, keep: float) -> tuple[Net, float]:
+def prune(net: Net, sample: Batches, keep: float, weight_decay: float = 0.0) -> tuple[Net, float]:
     """Mask all but the share ``keep`` of the weights with the greatest saliency.
 
     Returns the masked net and the increase of the loss that the deleted saliencies predict (their sum). Weights that
     are masked already stay so.
 
-    The prediction is the quadratic term of the paper's expansion, near a minimum. It falls short of the real increase
-    where the gradient is not zero (weight decay moves the minimum) and where deletion goes far: on a net that fits its
+    The prediction is the quadratic term of the paper's expansion, near a minimum, and the linear one that
+    ``weight_decay`` leaves there. It falls short of the real increase where deletion goes far: on a net that fits its
     images, p (1 - p) is almost nothing at the start and grows as logits leave saturation, which only higher orders see.
     """
-    found = saliencies(net.module(formats=False), sample)
+    found = decayed(net, sample, weight_decay)
     saliency = {name: s for name, s in found.items() if name.rpartition(".")[2] == "weight"}
     alive = {name: net.masks.get(name, torch.ones_like(s, dtype=torch.bool)) for name, s in saliency.items()}
     scores = torch.cat([torch.where(alive[name], s, -1.0).flatten() for name, s in saliency.items()])
@@ -109,7 +122,7 @@ def prune(net: Net, sample: Batches, keep: float) -> tuple[Net, float]:
     return net.replace(masks={**net.masks, **masks}), deleted
 
 
-def prune_channels(net: Net, sample: Batches, count: int) -> tuple[Net, float]:
+def prune_channels(net: Net, sample: Batches, count: int, weight_decay: float = 0.0) -> tuple[Net, float]:
     """Cut all but the ``count`` channels with the greatest saliency, one of each group at least. Ours, not the paper's.
 
     The saliency of a channel is the sum over all that goes with it: the filters and biases that make it and the weights
@@ -121,11 +134,22 @@ def prune_channels(net: Net, sample: Batches, count: int) -> tuple[Net, float]:
     groups = channel_groups(net)
     if not groups:
         raise TechniqueError("optimal-brain-damage: structure=channels, and this net has no channels that can be cut")
-    saliency = saliencies(net.module(formats=False), sample)
+    saliency = decayed(net, sample, weight_decay)
     scores = {group.name: channel_sums(group, saliency) for group in groups}
     kept = strongest(scores, count)
     predicted = sum(float(s.double().sum() - s[kept[name]].double().sum()) for name, s in scores.items())
     return keep(net, kept, groups), predicted
+
+
+def decayed(net: Net, sample: Batches, weight_decay: float) -> dict[str, Tensor]:
+    """Saliencies (h / 2 + weight decay) u^2, by name; h u^2 / 2 in front of a batch norm."""
+    module = net.module(formats=False)
+    normed = tuple(f"{layer}." for layer in foldable(module, net.input_shape))
+    parameters = dict(module.named_parameters())
+    return {
+        name: s if name.startswith(normed) else s + weight_decay * parameters[name].detach() ** 2
+        for name, s in saliencies(module, sample).items()
+    }
 
 
 def gauss_newton(logits: Tensor) -> Tensor:

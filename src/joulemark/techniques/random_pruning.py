@@ -49,7 +49,8 @@ def random_pruning(
     alive = {name: net.masks.get(name, torch.ones_like(w, dtype=torch.bool)) for name, w in layer_weights(net).items()}
     drawn = draw(alive, {name: int(budget.masks[name].sum()) for name in alive}, seed=bench.seed)
     bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in drawn.items()})
-    return retrain(net.replace(masks={**net.masks, **drawn}), bench, rewind=rewind if retraining == "rewind" else None)
+    pruned = net.replace(masks={**net.masks, **drawn})
+    return retrain(pruned, bench, bench.epochs, rewind=rewind if retraining == "rewind" else None)
 
 
 def draw(alive: dict[str, Tensor], counts: dict[str, int], *, seed: int) -> dict[str, Tensor]:
