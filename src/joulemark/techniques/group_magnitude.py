@@ -51,8 +51,9 @@ def group_magnitude(
 
     Norms are divided by their group's mean (seen: the default of the authors' library; the paper divides by the mean of
     the greatest N, recalled, which is this where N is all). ``round_to`` lets a group keep more channels, up to a
-    multiple, as wide registers like it. ``retraining`` and ``rewind`` are those of ``magnitude``. The outputs of the net, and channels whose ties are not understood, stay
-    (:func:`joulemark.nets.dependencies.channel_groups`). Raises :class:`TechniqueError` if nothing can be cut.
+    multiple, as wide registers like it. ``retraining`` and ``rewind`` are those of ``magnitude``. The outputs of the
+    net, and channels whose ties are not understood, stay (:func:`joulemark.nets.dependencies.channel_groups`). Raises
+    :class:`TechniqueError` if nothing can be cut.
     """
     groups = channel_groups(net)
     if not groups:
