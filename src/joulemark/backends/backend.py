@@ -22,6 +22,7 @@ Images = NDArray[np.float32]
 BACKENDS = {
     "onnxruntime": "joulemark.backends.onnx:OnnxRuntime",
     "eager": "joulemark.backends.eager:Eager",
+    "sparse": "joulemark.backends.sparse:Sparse",
 }
 
 
@@ -94,7 +95,7 @@ def precision_of(net: Net, backend: Backend) -> str:
     "int8" if all layers that multiply have a format that it runs in integers, "mixed" if only some have, and the
     backend's own precision if none has or if it only simulates integers.
     """
-    bare = _without_masks(net)  # zeros without a kernel do not change what the products are computed in
+    bare = without_masks(net)  # zeros without a kernel do not change what the products are computed in
     formats = _formats(bare)
     if not formats or backend.simulated(bare) != backend.simulated(_without_formats(bare)):
         return backend.precision
@@ -103,8 +104,9 @@ def precision_of(net: Net, backend: Backend) -> str:
     return "int8" if formats == products else "mixed"
 
 
-def _without_masks(net: Net) -> Net:
-    return net.replace(masks={}, parts={name: _without_masks(part) for name, part in net.parts.items()})
+def without_masks(net: Net) -> Net:
+    """``net`` without its own masks and those of its parts; its weights stay as they are."""
+    return net.replace(masks={}, parts={name: without_masks(part) for name, part in net.parts.items()})
 
 
 def _without_formats(net: Net) -> Net:
