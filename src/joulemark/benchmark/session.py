@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from joulemark.backends.backend import Backend, Compiled, backend
+from joulemark.backends.backend import Backend, Compiled, backend, without_masks
 from joulemark.benchmark.fingerprint import code_digest
 from joulemark.benchmark.suite import Suite
 from joulemark.data import load, readers
@@ -163,13 +163,18 @@ class Session:
         return next((one for one in self.backends if one.simulated(net) is None), self.backends[0])
 
     def scenarios(self, net: Net) -> list[tuple[Backend, int]]:
-        """Where ``net`` is measured: its home backend at every batch size, others with real kernels where asked."""
-        home, suite = self.home(net), self.suite
+        """Where ``net`` is measured: its home backend at every batch size, others with real kernels where asked.
+
+        A net whose zeros need a sparse kernel also runs on the first backend, which multiplies them, at every batch
+        size: so that what a dense kernel makes of it is measured, not believed. That is simulated, and on no board.
+        """
+        home, suite, first = self.home(net), self.suite, self.backends[0]
+        beside = first if home is not first and first.simulated(without_masks(net)) is None else None
         return [
             (one, size)
             for one in self.backends
             for size in suite.batch_sizes
-            if one is home or (size not in suite.home_only and one.simulated(net) is None)
+            if one in (home, beside) or (size not in suite.home_only and one.simulated(net) is None)
         ]
 
     def provenance(self) -> Provenance:

@@ -1,4 +1,4 @@
-"""The three figures of the page: accuracy against cost, promised against measured, joules layer by layer."""
+"""Figures of the page: accuracy against cost, promised against measured, unstructured zeros three ways."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from joulemark.report.board import Results
 from joulemark.report.costs import Loss
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.words import interval, knobs, points, times, with_prefix
+from joulemark.report.zeros import ZerosRow
 from joulemark.rules import BASELINE, cost_of
 
 HOVER = "%{text}<extra></extra>"
@@ -194,3 +195,48 @@ def promise_trace(results: Results, row: Row, x: float, ratio: Ratio, promise: s
         text=[html.escape(text)],
         hovertemplate=HOVER,
     )
+
+
+def three_ways(rows: Sequence[ZerosRow]) -> go.Figure:
+    """Draw each net with unstructured zeros as a line of points, one a way, on a log axis of gains.
+
+    Full points ran on real kernels; hollow ones are simulated or modelled.
+    """
+    figure = style.blank(height=110 + 44 * len(rows), left=200)
+    heads = [f"{row.technique}, {100 * row.zeros:.1f} % zero, batch {row.batch_size}" for row in rows]
+    names = [f"{head} ({knobs(row.knobs)})" if heads.count(head) > 1 else head
+             for head, row in zip(heads, rows, strict=True)]  # fmt: skip
+    ways: dict[str, list[Ratio | None]] = {
+        "dense kernel, measured": [row.dense for row in rows],
+        "sparse kernel, measured": [row.sparse for row in rows],
+    } | {f"{model}, modelled": [row.models[model] for row in rows] for model in rows[0].models}
+    for place, (way, ratios) in enumerate(ways.items()):
+        known = [(name, ratio) for name, ratio in zip(names, ratios, strict=True) if ratio is not None]
+        colour = style.COMPONENTS[place % len(style.COMPONENTS)]
+        figure.add_trace(
+            go.Scatter(
+                x=[ratio.value for _, ratio in known],
+                y=[html.escape(name) for name, _ in known],
+                mode="markers",
+                name=html.escape(way),
+                marker={
+                    "size": 11,
+                    "color": colour,
+                    "symbol": style.SYMBOLS[place % len(style.SYMBOLS)] + ("" if way.startswith("sparse") else "-open"),
+                    "line": {"color": colour, "width": 2},
+                },
+                text=[
+                    html.escape(f"{name}: {way}, {times(ratio.value)}x ({interval(ratio)})") for name, ratio in known
+                ],
+                hovertemplate=HOVER,
+            )
+        )
+    values = [ratio.value for ratios in ways.values() for ratio in ratios if ratio is not None]
+    low, high = min([0.9, *values]) / 1.15, max([1.5, *values]) * 1.15
+    ticks = style.log_ticks(low, high)
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    figure.add_vline(x=1.0, line={"color": style.INK, "width": 1, "dash": "dot"}, layer="below")
+    figure.update_xaxes(type="log", title_text="times faster, or times fewer modelled joules", tickangle=0)
+    figure.update_xaxes(range=[math.log10(low), math.log10(high)], tickvals=ticks, ticktext=[f"{x:g}x" for x in ticks])
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure

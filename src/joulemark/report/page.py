@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 import plotly.offline
 from markupsafe import Markup, escape
 
-from joulemark.report import facts, figures, layers, marks, style, words
+from joulemark.report import facts, figures, layers, marks, style, words, zeros
 from joulemark.report.board import Results, build_board, other_views, trial_pairs
 from joulemark.report.costs import own_ratio, proxy_ratio, timing_at
 from joulemark.report.free import build_free
@@ -46,6 +46,9 @@ def render_page(results: Results) -> str:
     limits = [limit_context(results, limit, index, drawn) for index, limit in enumerate(results.limits_points)]
     library = plotly.offline.get_plotlyjs().replace("\r\n", "\n")
     script = asset("page.js")
+    rows = zeros.zeros_rows(results)
+    if rows:
+        add(drawn, "zeros", figures.three_ways(rows))
     return (
         environment()
         .get_template("page.html")
@@ -62,6 +65,8 @@ def render_page(results: Results) -> str:
             strips=strips(results),
             free=build_free(results.free),
             paced=paced_rows(results),
+            zeros=zeros,
+            zeros_rows=rows,
             facts=facts,
             label=facts.label(results),
             library=Markup(library),  # noqa: S704 - plotly's own script, checked by its hash in the policy

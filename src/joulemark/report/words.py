@@ -11,6 +11,7 @@ from joulemark.record import Ratio
 BACKENDS = {
     "onnxruntime": "ONNX Runtime",
     "eager": "eager PyTorch",
+    "sparse": "sparse PyTorch",
     "openvino": "OpenVINO",
     "binary": "binary kernels",
     "cuda": "CUDA",
