@@ -39,15 +39,18 @@ def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = 
     from joulemark.report.board import build_board
     from joulemark.report.facts import unsteady
     from joulemark.report.free import build_free, free_table
+    from joulemark.report.sizes import as_dicts as sizes_dicts
+    from joulemark.report.sizes import sizes_table
     from joulemark.report.terminal import as_dict, board_table, other_sizes, paced_table
     from joulemark.report.verdicts import headline
-    from joulemark.report.zeros import as_dicts, zeros_table
+    from joulemark.report.zeros import as_dicts as zeros_dicts
+    from joulemark.report.zeros import zeros_table
 
     known = stored_results(suite, results, hardware)
     views = [build_board(known, one, limit) for limit in suite.limits_points for one in known.boards]
     if json:
-        zeros = {"zeros": as_dicts(known)}  # of measured seconds beside modelled joules: with the boards of seconds
-        print_json([as_dict(view) | (zeros if view.board.cost == "seconds" else {}) for view in views])
+        more = {"sizes": sizes_dicts(known), "zeros": zeros_dicts(known)}  # of all limits: with the boards of seconds
+        print_json([as_dict(view) | (more if view.board.cost == "seconds" else {}) for view in views])
         return
     screen = console()
     free = build_free(known.free)
@@ -55,7 +58,8 @@ def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = 
         screen.print(free_table(free))
     for view in views:
         screen.print(board_table(view))
-    for table in (*other_sizes(known, max(suite.limits_points)), zeros_table(known), paced_table(known)):
+    beside = (sizes_table(known), zeros_table(known), paced_table(known))
+    for table in (*other_sizes(known, max(suite.limits_points)), *beside):
         if table is not None:
             screen.print(table)
     for sentence in unsteady(known):

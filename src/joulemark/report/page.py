@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 import plotly.offline
 from markupsafe import Markup, escape
 
-from joulemark.report import facts, figures, layers, marks, style, words, zeros
+from joulemark.report import facts, figures, layers, marks, sizes, style, words, zeros
 from joulemark.report.board import Results, build_board, other_views, trial_pairs
 from joulemark.report.costs import own_ratio, proxy_ratio, timing_at
 from joulemark.report.free import build_free
@@ -65,6 +65,8 @@ def render_page(results: Results) -> str:
             strips=strips(results),
             free=build_free(results.free),
             paced=paced_rows(results),
+            sizes=sizes,
+            sizes_rows=sizes.sizes_rows(results),
             zeros=zeros,
             zeros_rows=rows,
             facts=facts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -11,11 +10,12 @@ import msgspec
 from rich.markup import escape
 
 from joulemark.record import Ratio, Record, Timing, Trial
-from joulemark.report.board import Results, references, tested_loss, trial_pairs
+from joulemark.report.board import Results, references, tested_loss
 from joulemark.report.costs import Loss, board_ratio, headline_ratio, own_ratio, timing_at
 from joulemark.report.table import RowsOrBlocks
+from joulemark.report.tested import settings_tested
 from joulemark.report.words import backend_name, interval, knobs, points, times
-from joulemark.rules import BASELINE, Board
+from joulemark.rules import Board
 from joulemark.stats import combine_ratios
 
 TITLE = "Unstructured zeros, three ways"
@@ -44,12 +44,7 @@ class ZerosRow(Record, frozen=True, kw_only=True):
 
 def zeros_rows(results: Results) -> list[ZerosRow]:
     """Every tested net whose zeros the suite's first backend only multiplies, at every batch size."""
-    groups: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for trial in results.trials:
-        if trial.technique != BASELINE:
-            groups[trial.technique, str(sorted(trial.knobs.items()))][trial.attempt] = None
-    pooled = [trial_pairs(results, list(attempts)) for attempts in groups.values()]
-    chosen = [pairs for pairs in pooled if pairs and all(_multiplied(results, *pair) for pair in pairs)]
+    chosen = [pairs for pairs in settings_tested(results) if all(_multiplied(results, *pair) for pair in pairs)]
     return [_row(results, pairs, size) for size in results.batch_sizes for pairs in chosen]
 
 
