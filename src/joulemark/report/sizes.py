@@ -1,4 +1,4 @@
-"""What is left of each net: parameters and MACs, the proxies that papers on pruning report, beside the loss they cost."""
+"""What is left of each net: parameters and MACs, which papers on pruning report, beside the loss that they cost."""
 
 from __future__ import annotations
 
