@@ -24,6 +24,8 @@ BACKENDS = {
     "eager": "joulemark.backends.eager:Eager",
     "sparse": "joulemark.backends.sparse:Sparse",
 }
+DENSE_AS = {"sparse": "eager"}
+"""Backends that run a net without masks exactly as another one does: beside it nothing is learnt of such a net."""
 
 
 class Compiled(Protocol):
