@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmark import measuring as measuring_module
 from joulemark.benchmark.chains import chains_of
+from joulemark.benchmark.free import settings
 from joulemark.benchmark.run import run
 from joulemark.check.results import check_results
 from joulemark.nets.formats import Format
@@ -50,6 +50,11 @@ def test_a_net_simulated_for_its_integers_too_is_not_run_beside(open_session):
     assert names(session, NET.replace(formats={"stage1.conv": FORM})) == ["onnxruntime 1"]
 
 
+def test_sparse_is_no_free_setting_of_a_baseline_without_masks(open_session):
+    assert {one.backend for one in settings(open_session(tiny_suite()))} >= {"eager", "onnxruntime"}
+    assert "sparse" not in {one.backend for one in settings(open_session(tiny_suite()))}
+
+
 def test_from_suite_to_boards_and_check(open_session, heard, monkeypatch, tmp_path):
     monkeypatch.setattr(measuring_module, "WARM_UP_SECONDS", 0.01)
     suite = tiny_suite(techniques=("magnitude",), backends=("eager", "sparse"), home_only=(), limits_points=(90.0,))
@@ -61,6 +66,8 @@ def test_from_suite_to_boards_and_check(open_session, heard, monkeypatch, tmp_pa
         assert executed["sparse"] == ("real", None)
         assert executed["eager"][0] == "simulated"
         assert set(trial.scores) == {"eager", "sparse"}
+        # Of a net without masks the two are the same: only one of them is a baseline to divide by.
+        assert all((set(one.screening), one.reference) == ({"eager"}, "eager") for one in trial.timings)
     assert trials
     results = load_results(suite, tmp_path / "results", session.machine.hardware_class)
     view = build_board(results, next(one for one in results.boards if one.cost == "seconds"), 90.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import msgspec
@@ -110,7 +111,7 @@ def test_table_figure_and_page_say_the_same():
     page = render_page(known)
     assert "Unstructured zeros, three ways" in page
     assert explained(zeros_rows(known)) in page
-    assert "1.80×" in page
+    assert re.search(r"<td class=.n.>1\.80.<small>1\.80 to 1\.80</small>", page)
     assert "Unstructured zeros" not in render_page(make_results())
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from joulemark.backends.backend import Backend, Configurable, Images, backend, backend_names, variant_name
+from joulemark.backends.backend import DENSE_AS, Backend, Configurable, Images, backend, backend_names, variant_name
 from joulemark.benchmark.agreement import agreement
 from joulemark.benchmark.attempt import score_logits
 from joulemark.benchmark.making import sentence
@@ -83,7 +83,8 @@ def settings(session: Session) -> list[Setting]:
     cores, suite = session.machine.cores, session.suite
     own = Setting(suite.backends[0], (), suite.threads, 1)
     found = [own]
-    for name in sorted(backend_names(), key=lambda name: (name != own.backend, name)):
+    names = [name for name in backend_names() if name not in DENSE_AS]  # the baseline has no masks
+    for name in sorted(names, key=lambda name: (name != own.backend, name)):
         plain, reason = _opened(name)
         if plain is None or reason is not None:
             found.append(Setting(name, (), suite.threads, 1))  # once, to say why not

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from joulemark.backends.backend import Backend, Compiled, precision_of
+from joulemark.backends.backend import DENSE_AS, Backend, Compiled, precision_of
 from joulemark.benchmark.attempt import score_of
 from joulemark.benchmark.making import AttemptError
 from joulemark.benchmark.measuring import (
@@ -35,10 +35,16 @@ Screening = Mapping[str, Mapping[str, float]]
 
 
 def screen_baseline(session: Session, net: Net) -> dict[str, dict[str, float]]:
-    """Screen the baseline on every fp32 backend, once a study: so that all its ratios divide by the same backend."""
+    """Screen the baseline on every fp32 backend, once a study: so that all its ratios divide by the same backend.
+
+    One that runs it exactly as another of the suite is left out: which of the two won would be chance.
+    """
     suite = session.suite
     images = session.splits["validation"].images[: suite.measuring.images]
-    fp32 = {one.name: session.compiled(net, one) for one in session.backends if one.precision == "fp32"}
+    screened = [
+        one for one in session.backends if one.precision == "fp32" and DENSE_AS.get(one.name) not in suite.backends
+    ]
+    fp32 = {one.name: session.compiled(net, one) for one in screened}
     sizes = {*suite.batch_sizes, *((1,) if suite.measuring.paced else ())}
     return {str(size): screen(fp32, images[: max(size, SCREENING_IMAGES)], size) for size in sorted(sizes)}
 
