@@ -33,6 +33,7 @@ from joulemark.nets.dependencies import Group, channel_groups, keep
 from joulemark.nets.edits import replay
 from joulemark.nets.flow import foldable
 from joulemark.nets.net import Net
+from joulemark.techniques.magnitude import retrain
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 from joulemark.training import MakeOptimiser, sgd
 
@@ -42,8 +43,6 @@ SPARSIFYING_SHARE = 0.6
 """Share of the epochs with the penalty; then the zeros are frozen. Seen: the authors' M/2 and M/3 of M iterations."""
 FIRST_RATE_SHARE = 0.7
 """Share of those at the first learning rate; the rest at a tenth (seen: the authors' README)."""
-RATE = 0.1
-"""Of the recipe's learning rate (seen: the same)."""
 
 GROUPS = {"filters": (1, 2, 3), "channels": (0, 2, 3), "shapes": (0,)}
 """Axes of a weight (filters, channels, height, width) that a group runs over."""
@@ -57,18 +56,28 @@ def structured_sparsity(
     net: Net,
     bench: Workbench,
     *,
-    strength: Annotated[float, Range(1e-3, 1.0, log=True)] = 3e-2,
+    strength: Annotated[float, Range(1e-4, 1e-1, log=True)] = 3e-3,
     groups: Literal["filters", "filters+channels", "shapes", "depth"] = "filters+channels",
     update: Literal["subgradient", "proximal"] = "subgradient",
     round_to: Annotated[int, Range(1, 64)] = 1,
+    rate: Annotated[float, Range(0.01, 1.0)] = 1.0,
+    retraining: Literal["fine-tune", "rewind"] = "fine-tune",
+    rewind: Annotated[float, Range(0.01, 1.0)] = 0.9,
 ) -> Net:
     """Learn structured sparsity with a group lasso, fine-tune with the zeros frozen, and cut them out for real.
 
-    ``strength`` is λ; the papers' values (1e-3 to 7e-3) are for a hundred times the iterations that the budget here
-    allows, and what shrinks a group is λ times learning rate times iterations. ``groups`` "filters+channels" is the
-    paper's breadth; the inputs of the first convolution are no channels of ours. "shapes" lowers each convolution to a
-    product over the kernel places that any filter uses, "depth" bypasses residual blocks. Only groups that can be cut
-    are penalised: others, as the channels of a padded residual stream, would cost accuracy and save nothing.
+    ``strength`` is λ; the paper's values are 1e-3 to 7e-3 (seen: the authors' prototxts). ``rate`` is the share of
+    the recipe's learning rate while groups shrink. What shrinks a group is λ times learning rate times steps, and
+    what makes up for it is learning rate times steps, too: the authors' LeNet and ResNet-20 have the rate of their
+    training (seen: prototxts), which is 1 here, their README advises a tenth for nets that are trained already.
+    Measured here, LeNet-5 on MNIST, five epochs, about 30 and 24 % of the MACs left, 5,000 validation images: 99.26 %
+    at 1 (λ 6e-3), 98.9 % at 0.1 (λ 3e-2), the dense net 99.32 %. ``retraining`` and ``rewind`` are those of
+    ``magnitude``, for the last part.
+
+    ``groups`` "filters+channels" is the paper's breadth; the inputs of the first convolution are no channels of ours.
+    "shapes" lowers each convolution to a product over the kernel places that any filter uses, "depth" bypasses residual
+    blocks. Only groups that can be cut are penalised: others, as the channels of a padded residual stream, would cost
+    accuracy and save nothing.
 
     Batch norm makes the length of a filter meaningless: it is divided out, so all filters shrink alike, whatever they
     do, and the loss does not resist. What is penalised is therefore the filter as it runs, with its batch norm folded
@@ -81,16 +90,17 @@ def structured_sparsity(
     penalty = _penalty(net, groups)
     first = max(1, round(SPARSIFYING_SHARE * bench.epochs)) if bench.epochs else 0
     recipe = bench.task.recipe
-    rate = _Rate(sgd(RATE * recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay))
-    lasso = Lasso(penalty, strength, proximal=update == "proximal", rate=rate)
+    made = _Rate(sgd(rate * recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay))
+    lasso = Lasso(penalty, strength, proximal=update == "proximal", rate=made)
     if first:
         net = bench.fit(
-            net, epochs=first, optimiser=rate, schedule=lambda progress: 1.0 if progress < FIRST_RATE_SHARE else 0.1,
+            net, epochs=first, optimiser=made, schedule=lambda progress: 1.0 if progress < FIRST_RATE_SHARE else 0.1,
             after_backward=lasso.after_backward, after_step=lasso.after_step,
         )  # fmt: skip
     frozen = freeze(net, groups)
     if bench.epochs - first:
-        frozen = bench.fit(frozen, epochs=bench.epochs - first)
+        again = rewind if retraining == "rewind" else None
+        frozen = retrain(frozen, bench, bench.epochs - first, rewind=again)
     small = remove(frozen, groups, round_to=round_to)
     bench.note("parameters", {"before": net.parameters(), "after": small.parameters()})
     bench.note("convolutions", shapes(net, small))
