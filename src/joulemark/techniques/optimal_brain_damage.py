@@ -62,8 +62,9 @@ def optimal_brain_damage(
     over the rounds; when the epochs do not divide evenly the last rounds get one more. Curvature is taken on the first
     ``images`` training images of an epoch. ``retraining`` and ``rewind`` are those of ``magnitude``. Few epochs want
     few rounds: LeNet-5 on MNIST, five epochs by rewinding, 92 % deleted, validation accuracy 99.18 % with four rounds,
-    99.28 % with two, 99.24 % with one, the dense net 99.32 % (one seed, 5,000 images). Notes hold, for each round, the increase of the loss that the saliencies predicted and the one that deletion really caused. The two
-    agree while little is deleted; see :func:`prune` for when they part.
+    99.28 % with two, 99.24 % with one, the dense net 99.32 % (one seed, 5,000 images). Notes hold, for each round, the
+    increase of the loss that the saliencies predicted and the one that deletion really caused. The two agree while
+    little is deleted; see :func:`prune` for when they part.
 
     The paper drops the gradient because the net is at a minimum. One that was trained with weight decay is not at a
     minimum of its error, but of error and decay together, and there the gradient is known: minus the decay times the
