@@ -84,7 +84,9 @@ def test_a_suite_guided_by_seconds_has_an_empty_board_that_says_why(open_session
 def test_the_suite_for_a_device_says_that_it_wants_a_profile(open_session):
     suite = load_suite("cifar10-alexnet-device")
     assert suite.models == ("learned:onnxruntime", "row-stationary")
-    assert "joulemark calibrate --backend onnxruntime" in shipped_suites()["cifar10-alexnet-device"].partition("name")[0]
+    assert (
+        "joulemark calibrate --backend onnxruntime" in shipped_suites()["cifar10-alexnet-device"].partition("name")[0]
+    )
     assert suite.task == load_suite("cifar10-alexnet-pruning").task
     with pytest.raises(ValueError, match="run `joulemark calibrate --backend onnxruntime` first"):
         _ = open_session(suite).models

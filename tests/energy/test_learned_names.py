@@ -38,7 +38,8 @@ def test_a_path_names_a_profile_too():
 
 def test_a_profile_that_is_missing_says_which_command_makes_it():
     with pytest.raises(
-        ValueError, match=r"calibration/.*-onnxruntime\.json, which is not there: run `joulemark calibrate --backend onnx"
+        ValueError,
+        match=r"calibration/.*-onnxruntime\.json, which is not there: run `joulemark calibrate --backend onnx",
     ):
         energy_model("learned:onnxruntime")
     with pytest.raises(ValueError, match=r"none\.json: No such file .*; `joulemark calibrate` writes one"):
@@ -49,7 +50,10 @@ def test_a_profile_that_is_missing_says_which_command_makes_it():
     ("changes", "said"),
     [
         ({"fits": (), "planned": 500}, r"unfinished \(1 of 500 layers measured\): run the same `joulemark calibrate`"),
-        ({"elsewhere": True}, r"calibrated on arm-cortex-neon-4core, and this machine is .*: run `joulemark calibrate`"),
+        (
+            {"elsewhere": True},
+            r"calibrated on arm-cortex-neon-4core, and this machine is .*: run `joulemark calibrate`",
+        ),
     ],
 )
 def test_a_profile_that_cannot_be_used_here_is_refused(changes, said):

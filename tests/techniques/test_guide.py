@@ -72,7 +72,9 @@ def test_channels_are_cut_until_the_modelled_seconds_are_at_the_share(share):
 
 def test_zeros_gain_no_seconds_and_the_sentence_says_what_does():
     dense = testing.baseline()
-    with pytest.raises(TechniqueError, match=r"learned:onnxruntime sees no gain in weights that are zero; structure=ch"):
+    with pytest.raises(
+        TechniqueError, match=r"learned:onnxruntime sees no gain in weights that are zero; structure=ch"
+    ):
         eap.prune(dense, bench(), 0.5 * seconds(dense), 200)
 
 

@@ -35,8 +35,8 @@ def calibrate(
     """Fit the learned energy model to this machine: measure random layers, then judge the fits on whole nets.
 
     Five minutes, and three to four for the judgement; it wants a quiet machine (`joulemark doctor`). Stopped at any
-    moment, even by kill -9, the same command goes on where it was. `joulemark profile NET --device PROFILE` uses it, and any
-    suite or command that names the energy model learned:BACKEND, or the path of the profile.
+    moment, even by kill -9, the same command goes on where it was. `joulemark profile NET --device PROFILE` uses it,
+    and so does a suite or command that names the energy model learned:BACKEND, or the path of the profile.
     """
     from joulemark.energy.device import BACKENDS, usual_path
 

@@ -163,7 +163,7 @@ def refuse_mixture(results: Results) -> None:
 
 
 def why_nothing_known(results: Results, board: Board) -> str | None:
-    """Of a board of joules that nobody knows, the reason its quantities give: no counter, or a model of seconds alone."""
+    """Why nobody knows the joules of a board, as its quantities say: no counter, or a model of seconds alone."""
     if board.cost.startswith("model:"):
         return _why_nothing_modelled(results, board.name)
     if board.cost != "joules":
