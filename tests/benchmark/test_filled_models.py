@@ -10,6 +10,7 @@ import pytest
 from profiles import planted_times, write_usual
 from tiny import tiny_suite
 
+from joulemark.benchmark import workbench
 from joulemark.benchmark.chains import chains_of
 from joulemark.benchmark.making import made_key
 from joulemark.benchmark.run import run
@@ -60,10 +61,12 @@ def test_the_guides_content_is_in_the_keys_of_what_it_guides_and_a_judges_in_tho
     assert keys(open_session, ("row-stationary", write(150))) == other
 
 
-def test_a_suite_guided_by_seconds_has_an_empty_board_that_says_why(open_session, heard, tmp_path):
+def test_a_suite_guided_by_seconds_has_an_empty_board_that_says_why(open_session, heard, tmp_path, monkeypatch):
+    monkeypatch.setattr(workbench, "WORKLOAD_IMAGES", 10)  # the guide is asked a dozen times
     models = (write_times(0), write_chip(20.0))
-    name = "energy-aware-pruning:structure=channels,round_to=1,rounds=1,images=64"
-    suite = tiny_suite(models=models, techniques=(name,))
+    name = "energy-aware-pruning:images=64,round_to=1,rounds=1,structure=channels"
+    budget = msgspec.structs.replace(tiny_suite().budget, trained_attempts=1, scratch_attempts=1, minutes=10.0)
+    suite = tiny_suite(models=models, techniques=(name,), budget=budget)
     outcome = run(open_session(suite), chains_of(suite.techniques), heard)
     assert outcome.failed == ()
     results = load_results(suite, tmp_path / "results", None)
