@@ -88,14 +88,22 @@ def _scale(sensor: Source | PowerSensor, *, cited: bool) -> str:
 
 
 def models() -> Rows:
-    """Every energy model with its variants, asked for as ``name:variant``, and its sources."""
-    from joulemark.energy.model import Varied, energy_model, energy_model_names
+    """Every energy model with its variants, asked for as ``name:variant``, and its sources.
+
+    The learned one needs a profile of this machine, and is listed without.
+    """
+    from joulemark.energy.device import BACKENDS
+    from joulemark.energy.learned import SOURCES
+    from joulemark.energy.model import LEARNED, Varied, energy_model, energy_model_names
 
     made = [(name, energy_model(name)) for name in energy_model_names()]
     return [
         {"model": name, "variants": ", ".join(one.variants) if isinstance(one, Varied) else "",
          "sources": "; ".join(one.sources)}
         for name, one in made
+    ] + [
+        {"model": LEARNED.name, "variants": ", ".join(BACKENDS),
+         "sources": "; ".join((*SOURCES, "each variant needs `joulemark calibrate --backend VARIANT` on this machine"))}
     ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def test_calibrate_then_profile(say, tmp_path):
         assert words in said
     code, said, _ = say("profile", "lenet", "--inputs", "1", "--device", path)
     assert code == 0
-    assert "s per input predicted for eager, modelled, not measured; nets never seen: 0.0% off" in said
+    assert "s per input; seconds predicted for eager, modelled, not measured; nets never seen: 0.0% off" in said
     code, said, _ = say("calibrate", "--rows", "320", "-o", path, "--json")
     assert code == 0
     found = json.loads(said.splitlines()[-1])

@@ -106,9 +106,9 @@ def test_errors_of_judged_nets():
     assert median_net_error(planted_profile(nets=())) is None
 
 
-def test_the_sentence_tells_time_and_error():
+def test_the_first_assumption_tells_what_is_predicted_and_its_error():
     told = Learned(planted_profile()).estimate(workload(FC)).assumptions[0]
-    assert told.startswith("0.00026 s per input predicted for eager, modelled, not measured")
+    assert told.startswith("seconds predicted for eager, modelled, not measured")
     assert "10.0% off" in told
 
 

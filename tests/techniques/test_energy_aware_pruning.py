@@ -51,7 +51,7 @@ def test_the_order_is_that_of_the_energies():
         for name, ones in parts.items()
         for one in ones
     )
-    report = SimpleNamespace(layers=layers)
+    report = SimpleNamespace(layers=layers, joules=SimpleNamespace(value=17.5))
     assert eap.by_layer(report) == {"small": 1.0, "twice": 4.5, "large": 4.0, "odd": 9.0}
     assert eap.ordered(report, dict.fromkeys(["small", "unknown", "large", "twice"])) == [
         "twice", "large", "small", "unknown",

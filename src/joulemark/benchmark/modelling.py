@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import torch
 
 from joulemark.benchmark.session import Session
@@ -22,5 +23,9 @@ def modelled(session: Session, net: Net) -> tuple[tuple[EnergyReport, ...], dict
     workload = record(module, images, batch_size=session.suite.batch_sizes[0], formats=net.formats)
     whole = record(module, images[:1], whole=True)
     known = proxies(workload, parameters=net.parameters(), nonzeros=net.nonzeros())
-    reports = tuple(model.estimate(workload) for model in session.models)
+    reports = tuple(
+        # Boards look for the name that the suite says: of a file's model its path, whatever the file calls it.
+        msgspec.structs.replace(model.estimate(workload), model=name)
+        for name, model in zip(session.suite.models, session.models, strict=True)
+    )
     return reports, {**known, "macs": whole.macs_per_input}

@@ -18,7 +18,7 @@ from joulemark.benchmark.fingerprint import code_digest
 from joulemark.benchmark.suite import Suite
 from joulemark.data import load, readers
 from joulemark.data.splits import Split
-from joulemark.energy.model import EnergyModel, energy_model
+from joulemark.energy.model import EnergyModel, Filled, energy_model
 from joulemark.machine import boot, this_machine, versions
 from joulemark.meters.meters import Meters, open_meters
 from joulemark.meters.sampler import LONGEST_PERIOD_SECONDS
@@ -100,7 +100,7 @@ class Session:
         guides = [type(one[0]).__module__ for one in (self.backends, self.models)]
         return content_key(
             self.digest("joulemark.benchmark.workbench", *techniques, *self._asked, *guides),
-            self._constants,
+            self._constants(self.models[:1]),
             self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
         )
 
@@ -109,7 +109,7 @@ class Session:
         """Digest of the code that judges and measures nets, and the versions of what it runs on."""
         return content_key(
             self.digest("joulemark.benchmark.attempt", "joulemark.benchmark.trial", *self._asked, *self._judges),
-            self._constants,
+            self._constants(self.models),
             self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
         )
 
@@ -132,9 +132,13 @@ class Session:
         return [type(one).__module__ for one in (*self.backends, *self.models)]
 
     @cached_property
-    def _constants(self) -> list[str]:
+    def _tables(self) -> list[str]:
         folder = Path(__file__).parent.parent / "energy"
         return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))]
+
+    def _constants(self, models: Sequence[EnergyModel]) -> list[str]:
+        """What energy models are filled with: our tables, and the files that some of ``models`` were read from."""
+        return [*self._tables, *(one.content for one in models if isinstance(one, Filled))]
 
     def _runtimes(self, *names: str) -> list[str | None]:
         return [versions().get(name) for name in names]

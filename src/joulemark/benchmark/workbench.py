@@ -136,7 +136,7 @@ class Bench:
         return record(net.module(), images, batch_size=batch_size, formats=net.formats)
 
     def energy(self, net: Net, *, batch_size: int = 1) -> EnergyReport:
-        """Joules per input by the suite's first energy model."""
+        """Joules per input by the suite's first energy model, or seconds alone if it knows no joules."""
         return self.model.estimate(self.workload(net, batch_size=batch_size))
 
     def remember(self, key: str, make: Callable[[], T], *, shared: bool = False) -> T:

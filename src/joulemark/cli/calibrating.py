@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from joulemark.calibrate.bench import Device
     from joulemark.energy.device import DeviceProfile
 
-PLACES = ("eager", "onnxruntime", "cuda")
-
 
 @app.command()
 def calibrate(
@@ -37,12 +35,15 @@ def calibrate(
     """Fit the learned energy model to this machine: measure random layers, then judge the fits on whole nets.
 
     Five minutes, and three to four for the judgement; it wants a quiet machine (`joulemark doctor`). Stopped at any
-    moment, even by kill -9, the same command goes on where it was. `joulemark profile NET --device PROFILE` uses it.
+    moment, even by kill -9, the same command goes on where it was. `joulemark profile NET --device PROFILE` uses it,
+    and so does a suite or command that names the energy model learned:BACKEND, or the path of the profile.
     """
-    if backend not in PLACES:
+    from joulemark.energy.device import BACKENDS, usual_path
+
+    if backend not in BACKENDS:
         from joulemark.record import unknown_name
 
-        raise Refused(unknown_name("backend", backend, PLACES))
+        raise Refused(unknown_name("backend", backend, BACKENDS))
     from joulemark.calibrate.bench import MachineBench
     from joulemark.calibrate.calibrate import calibrate as calibrated
     from joulemark.calibrate.calibrate import refit as fitted_again
@@ -54,7 +55,7 @@ def calibrate(
     device = _device(backend, threads)
     nets = NETS if judge else ()
     fresh = _fresh(device, threads=threads, seed=seed, planned=rows)
-    path = output or Path("calibration") / f"{fresh.machine.hardware_class}-{device.name}.json"
+    path = output or usual_path(device.name, fresh.machine.hardware_class)
     try:
         if refit:
             profile = fitted_again(path, net_workload)

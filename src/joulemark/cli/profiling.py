@@ -80,7 +80,7 @@ def profile(
         for part in comparison_renderables(comparison):
             screen.print(part)
     if device is not None:
-        print_lines([f"{one.net}: {one.models[0].assumptions[0]}." for one in profiles])
+        print_lines([_predicted(one.net, one.models[0]) for one in profiles])
     if html is not None:
         print_lines([f"Wrote {html}."])
 
@@ -135,6 +135,12 @@ def named_models(text: str) -> list[Any]:
         except (TypeError, ImportError) as error:
             raise Refused(f"--model {name} cannot be used: {error}") from error
     return made
+
+
+def _predicted(net: str, model: Any) -> str:
+    """The predicted time of one net in a sentence, with how far such predictions were off."""
+    seconds = model.seconds.value
+    return f"{net}: {'unknown' if seconds is None else f'{seconds:.4g}'} s per input; {model.assumptions[0]}."
 
 
 def _bits(text: str | None) -> tuple[int, int] | None:

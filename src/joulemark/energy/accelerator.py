@@ -29,7 +29,7 @@ from joulemark.energy.hardware import Description, stored_words
 from joulemark.energy.row_stationary import Costs, Mapping, accesses, search
 from joulemark.energy.shapes import Shape, layer_shape
 from joulemark.energy.summing import described, summed
-from joulemark.record import EnergyReport, LayerEnergy, Operation, Workload
+from joulemark.record import EnergyReport, LayerEnergy, Operation, Workload, content_key
 
 OPERANDS = {"weights": "weights", "inputs": "inputs", "outputs": "sums"}
 """What is moved, as reports call it -> as traffic and costs call it."""
@@ -74,6 +74,11 @@ class Accelerator:
     def sources(self) -> tuple[str, ...]:
         """Sources of method and constants."""
         return self.description.sources
+
+    @property
+    def content(self) -> str:
+        """Content key of the description, which may be a file of the user's."""
+        return content_key("accelerator", msgspec.to_builtins(self.description))
 
     def mapping(self, operation: Operation, rows: int) -> Mapping | None:
         """The mapping chosen for ``rows`` images of a layer; ``None`` for an operator that the model does not describe.

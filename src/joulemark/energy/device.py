@@ -22,6 +22,9 @@ from joulemark.record import Conditions, Machine, Record, content_key
 SCHEMA = 1
 """Version of a profile. It goes up when the meaning of a field changes."""
 
+BACKENDS = ("eager", "onnxruntime", "cuda")
+"""What can be calibrated; cuda is eager PyTorch on the GPU."""
+
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -83,6 +86,11 @@ class DeviceProfile(Record, frozen=True, kw_only=True):
         return seconds * statistics.median(row.control_seconds for row in self.rows) / control_seconds
 
 
+def usual_path(backend: str, hardware_class: str) -> Path:
+    """Where ``joulemark calibrate`` writes a profile unless told otherwise: below the working directory."""
+    return Path("calibration") / f"{hardware_class}-{backend}.json"
+
+
 def write_profile(path: Path, profile: DeviceProfile) -> None:
     """Seal and write, whole or not at all. Raises ``OSError``."""
     sealed = msgspec.structs.replace(profile, seal=_seal(profile))
@@ -95,7 +103,9 @@ def read_profile(path: Path) -> DeviceProfile:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot read the device profile {path}: {error.strerror or error}") from error
+        raise ValueError(
+            f"cannot read the device profile {path}: {error.strerror or error}; `joulemark calibrate` writes one"
+        ) from error
     try:
         schema = msgspec.json.decode(data, type=_Version).schema
         if schema != SCHEMA:

@@ -20,11 +20,12 @@ from pathlib import Path
 
 import msgspec
 
-from joulemark.energy.device import DeviceProfile, Judged, own_profile
+from joulemark.energy.device import BACKENDS, DeviceProfile, Judged, own_profile, usual_path
 from joulemark.energy.features import Layer, layer_of, one_group
 from joulemark.energy.fitting import Fit
 from joulemark.energy.summing import check_inputs
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
+from joulemark.machine import this_machine
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload, unknown_name
 
 SOURCES = (
     "method and features: E. Cai et al., NeuralPower, ACML 2017, and its released code",
@@ -42,16 +43,44 @@ def device_model(path: Path) -> Learned:
     return Learned(own_profile(path))
 
 
+def named_model(name: str) -> Learned:
+    """The model that a suite or command calls ``name``: "learned:<backend>", or the path of a profile.
+
+    Of a backend it is the profile that ``joulemark calibrate --backend <backend>`` wrote for this machine where it
+    writes by itself. Raises ``ValueError`` for a profile that is missing, unfinished or not of this machine and
+    backend.
+    """
+    family, _, backend = name.partition(":")
+    if family != "learned":
+        return Learned(own_profile(Path(name)), name)
+    if backend not in BACKENDS:
+        known = [f"learned:{one}" for one in BACKENDS]
+        raise ValueError(unknown_name("calibrated device", name, known))
+    path = usual_path(backend, this_machine().hardware_class)
+    command = f"`joulemark calibrate --backend {backend}`"
+    if not path.is_file():
+        raise ValueError(f"{name} needs the device profile {path}, which is not there: run {command} first")
+    profile = own_profile(path)
+    if profile.backend != backend:
+        raise ValueError(f"{path} was calibrated on the backend {profile.backend}: run {command}")
+    return Learned(profile, name)
+
+
 class Learned:
     """Energy model of one calibrated device."""
 
-    name = "learned"
     sources = SOURCES
 
-    def __init__(self, profile: DeviceProfile) -> None:
+    def __init__(self, profile: DeviceProfile, name: str = "learned") -> None:
         """Take a profile that has fits."""
         self.profile = profile
+        self.name = name
         self._fits = {(one.type, one.quantity): one for one in profile.fits}
+
+    @property
+    def content(self) -> str:
+        """The seal of its profile: what it says depends on nothing else but code."""
+        return self.profile.seal
 
     def seconds_of(self, layer: Layer) -> float | None:
         """Seconds of one call of a layer, whole batch; ``None`` for a type without a fit."""
@@ -121,7 +150,7 @@ class Learned:
             joules=msgspec.structs.replace(quantity, value=joules, unit="J/input", reason=self._no_joules(joules)),
             layers=layers,
             coverage=coverage,
-            assumptions=(*([self.told(seconds)] if seconds else []), *ASSUMPTIONS, *notes),
+            assumptions=(self.told(), *ASSUMPTIONS, *notes),
             sources=SOURCES,
             seconds=quantity,
         )
@@ -133,13 +162,13 @@ class Learned:
             return "power is missing: no energy counter where this device was calibrated, so seconds alone were fitted"
         return "some layers of this net have no fitted power"
 
-    def told(self, seconds: float) -> str:
-        """The predicted time in a sentence, with how far such predictions were off on nets never seen."""
+    def told(self) -> str:
+        """What is predicted, and how far such predictions were off on nets never seen."""
         error = median_net_error(self.profile)
         off = (
             "its error on whole nets was not judged" if error is None else f"nets never seen: {error:.1%} off (median)"
         )
-        return f"{seconds:.4g} s per input predicted for {self.profile.backend}, modelled, not measured; {off}"
+        return f"seconds predicted for {self.profile.backend}, modelled, not measured; {off}"
 
 
 def median_net_error(profile: DeviceProfile, quantity: str = "seconds") -> float | None:

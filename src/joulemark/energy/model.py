@@ -26,6 +26,10 @@ OURS = (
     EntryPoint("microcontroller", "joulemark.energy.microcontroller:Microcontroller", GROUP),
 )
 
+LEARNED = EntryPoint("learned", "joulemark.energy.learned:named_model", GROUP)
+"""Called with a name. It belongs to one machine and is not among the installed models; by its text alone, so that what
+does not ask for it does not depend on its code."""
+
 
 @runtime_checkable
 class EnergyModel(Protocol):
@@ -80,6 +84,16 @@ class Varied(Protocol):
         ...
 
 
+@runtime_checkable
+class Filled(Protocol):
+    """A model that depends on more than code: on a file of this machine or of the user's."""
+
+    @property
+    def content(self) -> str:
+        """Content key of that: with another one, what rests on the model is made again."""
+        ...
+
+
 def energy_model_names() -> tuple[str, ...]:
     """Names of all installed models, sorted; nothing is imported.
 
@@ -92,9 +106,12 @@ def energy_model_names() -> tuple[str, ...]:
 def energy_model(name: str) -> EnergyModel:
     """Import and make the installed model of that name, or a variant of it ("datasheet:tesla-t4").
 
-    A name that ends in .toml is the path of a file that describes an accelerator.
+    A name that ends in .toml is the path of a file that describes an accelerator. "learned:onnxruntime" is the profile
+    that ``joulemark calibrate --backend onnxruntime`` wrote for this machine, and a name that ends in .json the path of
+    one.
 
-    Raises ``ValueError`` for a name that no model or more than one model has, ``TypeError`` for an entry point that
+    Raises ``ValueError`` for a name that no model or more than one model has and for a profile that cannot be used here
+    (missing, unfinished, of another machine), ``TypeError`` for an entry point that
     gives something else than a model.
 
     >>> energy_model("row-stationary").name
@@ -107,6 +124,9 @@ def energy_model(name: str) -> EnergyModel:
         if own.name in energy_model_names():
             raise ValueError(f"{name} takes the name {own.name!r} of a model that is there: give it another")
         return own
+    if name.endswith(".json") or name.partition(":")[0] == LEARNED.name:
+        calibrated: EnergyModel = LEARNED.load()(name)
+        return calibrated
     name, colon, variant = name.partition(":")
     named = sorted({point.value: point for point in _points() if point.name == name}.items())
     if not named:

@@ -21,7 +21,7 @@ from joulemark import listing, testing
 from joulemark.backends.backend import backend, backend_names
 from joulemark.benchmark.chains import chains_of
 from joulemark.benchmark.making import AttemptError, sentence, usable
-from joulemark.energy.model import energy_model, energy_model_names
+from joulemark.energy.model import LEARNED, energy_model, energy_model_names
 from joulemark.nets.net import Net, builders
 from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import Ratio, Record, unknown_name
@@ -108,6 +108,7 @@ def explain(
         **dict.fromkeys(METERS, explain_meter),
         **dict.fromkeys(backend_names(), explain_backend),
         **dict.fromkeys(energy_model_names(), explain_model),
+        LEARNED.name: explain_learned,
         **dict.fromkeys(
             [*technique_names(), *own], lambda one: explain_technique(load_technique(one, files), results, otherwise)
         ),
@@ -215,6 +216,12 @@ def explain_model(name: str) -> Explanation:
     """An energy model by its module and its sources."""
     model = energy_model(name)
     return of_module(name, "energy model", _module_of(model), facts={"Sources": tuple(model.sources)})
+
+
+def explain_learned(name: str) -> Explanation:
+    """The learned energy model, also where no profile is."""
+    module = importlib.import_module(LEARNED.value.partition(":")[0])
+    return of_module(name, "energy model", module, facts={"Sources": tuple(module.SOURCES)})
 
 
 def explain_backend(name: str) -> Explanation:

@@ -20,6 +20,7 @@ from joulemark.report.costs import (
     MakingTotal,
     baseline_cost,
     board_ratio,
+    energy_of,
     home_timing,
     making_total,
     measure_loss,
@@ -162,7 +163,9 @@ def refuse_mixture(results: Results) -> None:
 
 
 def why_nothing_known(results: Results, board: Board) -> str | None:
-    """For the measured-joules board without a counter: the reason its quantities give."""
+    """Why nobody knows the joules of a board, as its quantities say: no counter, or a model of seconds alone."""
+    if board.cost.startswith("model:"):
+        return _why_nothing_modelled(results, board.name)
     if board.cost != "joules":
         return None
     quantities = [timing.joules for trial in results.trials for timing in trial.timings]
@@ -171,6 +174,15 @@ def why_nothing_known(results: Results, board: Board) -> str | None:
         return None
     reason = next((quantity.reason for quantity in quantities if quantity.reason), "no energy counter was read")
     return f"Empty: joules were not measured here ({reason}). A model stands in for a measurement nowhere."
+
+
+def _why_nothing_modelled(results: Results, model: str) -> str | None:
+    quantities = [report.joules for trial in results.trials if (report := energy_of(trial, model)) is not None]
+    quantities += [attempt.models[model] for attempt in results.attempts if model in attempt.models]
+    if not quantities or any(quantity.value is not None for quantity in quantities):
+        return None
+    reason = next((quantity.reason for quantity in quantities if quantity.reason), "it gives no reason")
+    return f"Empty: {model} knows no joules ({reason})."
 
 
 def references(trials: Sequence[Trial], batch_size: int) -> tuple[str, ...]:

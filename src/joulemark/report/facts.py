@@ -59,11 +59,15 @@ def modelled(results: Results) -> list[str]:
         coverage = min(report.coverage for report in reports)
         assumptions = list(dict.fromkeys(text for report in reports for text in report.assumptions))
         sources = list(dict.fromkeys(text for report in reports for text in report.sources))
-        text = f"{model}: joules per input of an accelerator, from the operations that really ran; "
+        known = any(report.joules.value is not None for report in reports)
+        what = "joules per input of an accelerator" if known else "seconds per input and no joules"
+        text = f"{model}: {what}, from the operations that really ran; "
         text += f"it describes at least {100 * coverage:.0f} % of the executed MACs."
         text += f" Assumes: {'; '.join(assumptions)}." if assumptions else ""
         text += f" Constants from: {'; '.join(sources)}." if sources else ""
-        facts.append(text + " Its interval holds the spread between seeds only, not the model's own error.")
+        if known:
+            text += " Its interval holds the spread between seeds only, not the model's own error."
+        facts.append(text)
     return facts
 
 

@@ -25,7 +25,7 @@ def headline(results: Results, views: Sequence[BoardView]) -> tuple[str, ...]:
             continue
         sentences.append(sentence(results, view))
         leaders += [row.technique for row in best_rows(view)]
-    modelled = [view for view in views if view.board.cost.startswith("model:")]
+    modelled = [view for view in views if view.board.cost.startswith("model:") and (view.rows or view.ineligible)]
     told = [view for view in modelled if [row.technique for row in best_rows(view)] == leaders[-1:]]
     sentences += [sentence(results, view) for view in modelled if view not in told]
     return tuple(sentences)

@@ -41,6 +41,7 @@ from joulemark.nets.dependencies import channel_groups
 from joulemark.nets.net import Net
 from joulemark.record import EnergyReport
 from joulemark.techniques.channelwise import chosen, input_channels, magnitudes, readers, taken_out, without
+from joulemark.techniques.guide import by_layer, cost, knows_joules
 from joulemark.techniques.layerwise import Layer, prunable, watch
 from joulemark.techniques.magnitude import retrain
 from joulemark.techniques.reconstruction import Sums, largest
@@ -65,12 +66,14 @@ def energy_aware_pruning(
 ) -> Net:
     """Prune until the share ``energy_share`` of the modelled energy is left, in ``rounds``, retraining after each.
 
-    The model is the suite's first. The share falls geometrically over the rounds; every round asks the model anew, for
-    the target and for the order of the layers. A model that sees less gain in zeros than is asked for is followed until
-    each filter has one weight left, on average. The share is met before retraining, which changes how many activations
-    are zero, and so the energy a little. All rounds but the last train one epoch, the last takes what is left of the
-    budget; where there are more rounds than epochs the first rounds train none. ``images`` training images are looked
-    at for each layer of a round, at a few places each. ``retraining`` and ``rewind`` are those of ``magnitude``.
+    The model is the suite's first. One that knows seconds and no joules guides by its seconds, which are the joules if
+    watts are constant: ``energy_share`` is then the share of the modelled seconds, and the notes say so. The share
+    falls geometrically over the rounds; every round asks the model anew, for the target and for the order of the
+    layers. A model that sees less gain in zeros than is asked for is followed until each filter has one weight left, on
+    average. The share is met before retraining, which changes how many activations are zero, and so the energy a
+    little. All rounds but the last train one epoch, the last takes what is left of the budget; where there are more
+    rounds than epochs the first rounds train none. ``images`` training images are looked at for each layer of a round,
+    at a few places each. ``retraining`` and ``rewind`` are those of ``magnitude``.
 
     How much the paper takes from each layer in an iteration is not known here (recalled, with little certainty: as much
     as a tolerated loss of accuracy allows). Here one price of energy rules all layers: a layer is cut until the next
@@ -86,8 +89,10 @@ def energy_aware_pruning(
     its scale; its mean (or else the bias of the layer) is set so that the mean of the outputs stays. The variance is
     left to the training. Raises :class:`TechniqueError` if the model sees no gain in zeros.
     """
-    first = _joules(bench.energy(net))
-    report = []
+    dense = bench.energy(net)
+    first, report = cost(dense), []
+    if not knows_joules(dense):
+        bench.note("guide", f"modelled seconds of {dense.model}, which knows no joules; watts are taken as constant")
     for done, epochs in enumerate(_epochs(bench.epochs, rounds)):
         target = first * energy_share ** ((done + 1) / rounds)
         one_round = partial(prune, net, bench, target, images)
@@ -95,7 +100,7 @@ def energy_aware_pruning(
             one_round = partial(prune_channels, net, bench, target, images, round_to)
         pruned = bench.remember(f"pruned in round {done}", one_round)
         kept = {path: int((layer.layer.weight != 0).sum()) for path, layer in prunable(pruned.module(), pruned).items()}
-        report.append({"energy_share": _joules(bench.energy(pruned)) / first, "weights_kept_by_layer": kept})
+        report.append({"energy_share": cost(bench.energy(pruned)) / first, "weights_kept_by_layer": kept})
         again = rewind if retraining == "rewind" else None
         net = retrain(pruned, bench, epochs, rewind=again) if epochs else pruned
     bench.note("rounds", report)
@@ -103,7 +108,10 @@ def energy_aware_pruning(
 
 
 def prune(net: Net, bench: Workbench, target: float, images: int) -> Net:
-    """``net`` pruned to ``target`` modelled joules per input, each layer rebuilt, most joules first; not retrained."""
+    """``net`` pruned to ``target`` modelled joules per input, each layer rebuilt, most joules first; not retrained.
+
+    Joules are seconds throughout where the model knows no joules (:mod:`joulemark.techniques.guide`).
+    """
     module = net.module(formats=False)
     layers = prunable(module, net)
     sums, wanted = observed(module, layers, bench, images)
@@ -140,12 +148,12 @@ def prune_channels(net: Net, bench: Workbench, target: float, images: int, round
             for count in (group.channels, *range((group.channels - 1) // round_to * round_to, 0, -round_to))
         ]
 
-    def cost(counts: Mapping[str, int]) -> float:
+    def cost_of(counts: Mapping[str, int]) -> float:
         kept = {name: largest(sizes[name], count) for name, count in counts.items()}
-        return _joules(bench.energy(without(net, module, layers, sums, groups, kept)))
+        return cost(bench.energy(without(net, module, layers, sums, groups, kept)))
 
     prices = {group.name: worth[group.name] / group.channels / sum(joules.values()) for group in groups}
-    counts = at_one_price(curves, prices, cost, target)
+    counts = at_one_price(curves, prices, cost_of, target)
     kept = {}
     for group in sorted(groups, key=lambda group: -worth[group.name]):
         if counts[group.name] < group.channels:
@@ -193,14 +201,6 @@ def ordered(report: EnergyReport, layers: Mapping[str, Layer]) -> list[str]:
     return sorted(layers, key=lambda path: -joules.get(path, 0.0))
 
 
-def by_layer(report: EnergyReport) -> dict[str, float]:
-    """Joules per input of each layer that the model describes."""
-    found: dict[str, float] = defaultdict(float)
-    for layer in report.layers:
-        found[layer.layer] += sum(layer.joules.values())
-    return dict(found)
-
-
 def plan(
     net: Net,
     bench: Workbench,
@@ -223,10 +223,13 @@ def plan(
         for path, curve in curves.items()
     }
     if not any(worth.values()):
-        raise TechniqueError(f"energy-aware-pruning: the model {report.model} sees no gain in weights that are zero")
-    prices = {path: one / _joules(report) for path, one in worth.items()}
+        raise TechniqueError(
+            f"energy-aware-pruning: the model {report.model} sees no gain in weights that are zero; "
+            "structure=channels takes weights away for real"
+        )
+    prices = {path: one / cost(report) for path, one in worth.items()}
     counts = at_one_price(
-        curves, prices, lambda counts: _joules(bench.energy(_cut(net, module, layers, sums, counts))), target
+        curves, prices, lambda counts: cost(bench.energy(_cut(net, module, layers, sums, counts))), target
     )
     return {path: int(layer.alive.sum()) for path, layer in layers.items()} | counts
 
@@ -275,12 +278,6 @@ def _cut(
     made = net.replace(masks={**net.masks, **masks}).with_state(module)
     module.load_state_dict(before)
     return made
-
-
-def _joules(report: EnergyReport) -> float:
-    if not report.joules.value:
-        raise TechniqueError(f"energy-aware-pruning: the model {report.model} knows no joules of this net")
-    return report.joules.value
 
 
 def _epochs(budget: int, rounds: int) -> list[int]:

@@ -78,7 +78,7 @@ class Workbench(Protocol):
         ...
 
     def energy(self, net: Net, *, batch_size: int = 1) -> EnergyReport:
-        """Joules per input by the suite's first energy model."""
+        """Joules per input by the suite's first energy model, or seconds alone if it knows no joules."""
         ...
 
     def remember(self, key: str, make: Callable[[], T], *, shared: bool = False) -> T:
