@@ -151,3 +151,23 @@ def test_watching_one_layer_ends_the_pass_behind_it_and_leaves_no_hook():
     watch(net, layers, batches, 0, lambda path, batch, *_: seen.append((path, batch)))
     assert seen[2:] == [("0", 0), ("1", 0), ("0", 1), ("1", 1)]
     assert not net[0]._forward_hooks and not net[1]._forward_hooks
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_mean_stays_right_however_often_weights_are_put(bias):
+    """Running means that were measured: behind them, the outputs of halved and halved again weights keep their mean."""
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4).eval()
+    if bias:
+        convolution.bias.data.fill_(3.0)
+    x = torch.randn(6, 3, 8, 8) + 0.7
+    y = convolution(x).detach()
+    norm.running_mean.copy_(y.mean((0, 2, 3)))
+    layer, sums = layered(convolution, norm), Sums()
+    inputs, outputs = every_place(convolution, x, y)
+    sums.add(inputs, outputs if not bias else outputs - 0.0)
+    layer.put(layer.weights, sums)
+    assert torch.allclose(norm.running_mean, y.mean((0, 2, 3)), atol=1e-4)  # nothing was changed
+    for _ in range(2):
+        layer.put(layer.weights * 0.5, sums)
+        assert torch.allclose(norm(convolution(x)).detach().mean((0, 2, 3)), torch.zeros(4), atol=1e-4)

@@ -14,6 +14,7 @@ from joulemark import testing
 from joulemark.benchmark.workbench import FINE_TUNING_SHARE
 from joulemark.nets.net import Net
 from joulemark.techniques.magnitude import largest, magnitude, prune, rewound
+from joulemark.techniques.random_pruning import random_pruning
 from joulemark.techniques.technique import TechniqueError
 from joulemark.training import cosine, fit, sgd
 
@@ -31,6 +32,32 @@ def lenet():
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_magnitude_is_a_technique_in_all_its_ways(retraining, scope):
     testing.check_technique(magnitude, knobs={"retraining": retraining, "scope": scope, "sparsity": 0.8})
+
+
+class Counting:
+    """A bench whose fits only record how many epochs they were asked for and how many weights were left."""
+
+    def __init__(self, epochs):
+        self.epochs, self.seed, self.asked, self.task = epochs, 0, [], testing.TASK
+
+    def fit(self, net, *, epochs, **_):
+        self.asked.append((epochs, sum(kept(net).values())))
+        return net
+
+    def note(self, name, value):
+        pass
+
+
+@pytest.mark.parametrize("technique", [magnitude, random_pruning], ids=["magnitude", "random"])
+def test_rounds_keep_a_geometric_share_within_the_same_epochs(technique):
+    bench = Counting(5)
+    pruned = technique(lenet(), bench, sparsity=0.91, rounds=2)
+    total = sum(mask.numel() for mask in pruned.masks.values())
+    assert [epochs for epochs, _ in bench.asked] == [2, 3]
+    assert [left / total for _, left in bench.asked] == pytest.approx([0.3, 0.09], abs=2e-3)
+    few = Counting(1)
+    technique(lenet(), few, sparsity=0.91, rounds=3)
+    assert [epochs for epochs, _ in few.asked] == [1]
 
 
 def test_the_largest_by_hand():

@@ -14,6 +14,7 @@ from joulemark.nets.lowered import LoweredConv2d
 from joulemark.nets.net import Net
 from joulemark.techniques.structured_sparsity import (
     GROUPS,
+    Folded,
     Lasso,
     _penalty,
     _Rate,
@@ -76,6 +77,23 @@ def test_the_proximal_step_by_hand():
     assert weight[1].detach().numpy() == pytest.approx(1.0 - 0.2 / 5)
 
 
+def test_with_momentum_the_proximal_step_is_as_long_as_the_gradients():
+    """One weight, E = (w - 1)^2 / 2, λ 0.6: the least of E + λ |w| is at 0.4, with momentum and without."""
+    for momentum in (0.0, 0.9):
+        convolution = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.ones_(convolution.weight)
+        rate = _Rate(sgd(0.01, momentum=momentum))
+        optimiser = rate(convolution)
+        terms = lambda module: iter([([Folded(module.weight)], (1, 2, 3))])  # noqa: E731
+        lasso = Lasso(terms, 0.6, proximal=True, rate=rate)
+        for _ in range(2000):
+            optimiser.zero_grad()
+            (0.5 * (convolution.weight - 1.0).square().sum()).backward()
+            optimiser.step()
+            lasso.after_step(convolution)
+        assert float(convolution.weight.detach()) == pytest.approx(0.4, abs=0.02)
+
+
 def test_small_weights_become_zero_after_a_step_with_the_subgradient():
     net = lenet()
     module = net.module(formats=False)
@@ -121,6 +139,20 @@ def test_the_smaller_net_computes_what_the_frozen_one_does(builder, shape, group
             linear = f"{group.name}.weight" in net.state and net.state[f"{group.name}.weight"].dim() == 2
             assert group.channels < before.channels or linear
     assert torch.equal(Net.from_bytes(small.to_bytes()).module()(rows), small.module()(rows))
+
+
+def test_shapes_leave_convolutions_alone_that_cannot_be_lowered():
+    net = Net.new("lenet1989", (1, 28, 28), seed=0)
+    module = net.module(formats=False)
+    weights = {id(layer.weight): layer.groups for layer in module.modules() if isinstance(layer, nn.Conv2d)}
+    assert {weights[id(members[0].weight)] for members, _ in _penalty(net, "shapes")(module)} == {1}
+    dead = with_zeros(net, "shapes")
+    small = remove(freeze(dead, "shapes"), "shapes")
+    rows = torch.rand(2, 1, 28, 28)
+    assert torch.allclose(small.module()(rows), freeze(dead, "shapes").module()(rows), atol=1e-5)
+    circular = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"))
+    with pytest.raises(ValueError, match="no convolution that can be lowered"):
+        replay(circular, ({"edit": "lower_columns", "layer": "0", "columns": [0]},))
 
 
 def test_what_is_left_of_each_convolution_by_hand():
@@ -208,6 +240,24 @@ def test_the_subgradient_reaches_the_scale_of_batch_norm():
     convolution, norm = module.stage1.conv1, module.stage1.bn1
     expected = 0.5 * convolution.weight.detach().flatten(1).norm(dim=1) / (norm.running_var + norm.eps).sqrt()
     assert torch.allclose(norm.weight.grad, expected, rtol=1e-5)
+    assert float(convolution.weight.grad.abs().max()) < 1e-6  # that would only change the lengths of filters
+
+
+def test_behind_batch_norm_the_subgradient_is_that_of_the_net_as_it_runs():
+    """With the variance following the weights, s = γ / ‖W‖ up to a constant: autograd of that has no radial part."""
+    net = Net.new("resnet", CIFAR, seed=0, depth=8)
+    module = net.module(formats=False)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    block = module.layer1[0]
+    weight = block.conv2.weight
+    with torch.no_grad():
+        block.bn2.running_var.copy_(weight.flatten(1).square().sum(1))
+    Lasso(_penalty(net, "filters+channels"), 0.2, proximal=False, rate=_Rate(sgd(0.1))).after_backward(module)
+    own = weight.detach().clone().requires_grad_()
+    running = own / own.flatten(1).norm(dim=1)[:, None, None, None] * block.bn2.weight.detach()[:, None, None, None]
+    (expected,) = torch.autograd.grad(0.2 * running.transpose(0, 1).flatten(1).norm(dim=1).sum(), own)
+    assert torch.allclose(weight.grad, expected, atol=1e-5)
 
 
 def test_the_proximal_step_shrinks_the_filter_behind_its_batch_norm():

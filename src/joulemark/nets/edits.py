@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from joulemark.nets.fire import Fire, FireSizes
-from joulemark.nets.lowered import LoweredConv2d
+from joulemark.nets.lowered import LoweredConv2d, can_be_lowered
 
 EDITS: dict[str, Callable[..., None]] = {}
 
@@ -138,7 +138,7 @@ def delay(module: nn.Module, *, layer: str, stage: str) -> None:
 def lower_columns(module: nn.Module, *, layer: str, columns: list[int]) -> None:
     """Compute a convolution as a dense product over some columns of its filters: channels x kernel rows x columns."""
     convolution = dict(module.named_modules()).get(layer)
-    if not isinstance(convolution, nn.Conv2d) or convolution.groups != 1 or isinstance(convolution.padding, str):
+    if not isinstance(convolution, nn.Conv2d) or not can_be_lowered(convolution):
         raise ValueError(f"lower_columns: {layer!r} is no convolution that can be lowered")
     size = convolution.weight[0].numel()
     if not columns or columns != sorted(set(columns)) or not all(type(c) is int and 0 <= c < size for c in columns):

@@ -13,6 +13,13 @@ import torch
 from torch import Tensor, nn
 
 
+def can_be_lowered(layer: nn.Module | None) -> bool:
+    """Whether a layer is a convolution in one group, padded with zeros in numbers."""
+    if not isinstance(layer, nn.Conv2d) or isinstance(layer.padding, str):
+        return False
+    return layer.groups == 1 and layer.padding_mode == "zeros"
+
+
 class LoweredConv2d(nn.Module):
     """A convolution with some columns (channel, row, column of the kernel) of its filters left out.
 
@@ -22,10 +29,7 @@ class LoweredConv2d(nn.Module):
     kept: Tensor
 
     def __init__(self, convolution: nn.Conv2d, columns: Sequence[int]) -> None:
-        """Take the columns, indices into channels x kernel height x kernel width, from a plain convolution.
-
-        Its padding stands in numbers, and its groups are 1.
-        """
+        """Take the columns, indices into channels x kernel height x kernel width, from one that can be lowered."""
         super().__init__()
         self.kernel, self.stride, self.dilation = convolution.kernel_size, convolution.stride, convolution.dilation
         self.padding = tuple(int(side) for side in convolution.padding)

@@ -33,6 +33,12 @@ class Layer:
     layer: nn.Conv2d | nn.Linear
     norm: nn.BatchNorm2d | None
     alive: Tensor  # like the weight
+    mean: Tensor = dataclasses.field(init=False)  # running mean of the batch norm, before anything is changed
+
+    def __post_init__(self) -> None:
+        """Keep the mean: :meth:`put` may be called more than once."""
+        mean = None if self.norm is None else self.norm.running_mean
+        self.mean = torch.zeros(len(self.layer.weight)) if mean is None else mean.clone()
 
     @property
     def groups(self) -> int:
@@ -106,8 +112,10 @@ class Layer:
             x, y = sums.means
             made = (self.grouped(weight.double()) @ x[:, :, None])[:, :, 0]
             if self.norm is not None and self.norm.running_mean is not None:
-                # What comes in now has the mean ``made`` and had y: the norm takes away as much more or less.
-                self.norm.running_mean += (made - y).flatten()
+                # What came in had the mean y, and has ``made`` now, with a bias more: the norm takes away as much more
+                # or less than in the net that the means are of.
+                bias = 0.0 if self.layer.bias is None else self.layer.bias.detach()
+                self.norm.running_mean.copy_(self.mean + (made - y).flatten() + bias)
             elif self.layer.bias is not None:
                 self.layer.bias.copy_((y - made).flatten())
 

@@ -55,8 +55,9 @@ def magnitude(
     scope: Literal["global", "layer"] = "global",
     retraining: Literal["fine-tune", "rewind"] = "fine-tune",
     rewind: Annotated[float, Range(0.01, 1.0)] = 0.9,
+    rounds: Annotated[int, Range(1, 50)] = 1,
 ) -> Net:
-    """Zero the share ``sparsity`` of the weights with the smallest magnitude, in one shot, and retrain the others.
+    """Zero the share ``sparsity`` of the weights with the smallest magnitude and retrain the others.
 
     Weights of convolutions and linear layers are candidates; biases and batch-norm parameters are not. ``scope``
     "global" ranks all layers together, as Renda et al. do (recalled): a layer that has more weights than it needs gives
@@ -67,10 +68,25 @@ def magnitude(
     rate, warmed up and decayed). The papers' is fixed at the last rate of a step schedule (seen: Le and Hua, figure 1);
     that of a cosine is zero. "rewind" is :func:`rewound`: ``rewind`` is the share of the original training whose rates
     are repeated, compressed into the epochs of the budget; 0.9 leaves out no more than the recipe's warm-up.
+
+    One round prunes in one shot; more prune and retrain in turns, as Han et al. and Renda et al. do (recalled), the
+    share kept falling geometrically, within the same epochs.
     """
-    pruned = prune(net, sparsity, scope=scope)
-    bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in pruned.masks.items()})
-    return retrain(pruned, bench, bench.epochs, rewind=rewind if retraining == "rewind" else None)
+    for done, epochs in enumerate(spread(bench.epochs, rounds)):
+        net = prune(net, 1.0 - (1.0 - sparsity) ** ((done + 1) / rounds), scope=scope)
+        if epochs or rounds == 1:
+            net = retrain(net, bench, epochs, rewind=rewind if retraining == "rewind" else None)
+    bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in net.masks.items()})
+    return net
+
+
+def spread(epochs: int, rounds: int) -> list[int]:
+    """Epochs of each round; if they do not divide evenly the last rounds get one more.
+
+    >>> spread(5, 2), spread(2, 3)
+    ([2, 3], [0, 1, 1])
+    """
+    return [epochs // rounds + (done >= rounds - epochs % rounds) for done in range(rounds)]
 
 
 def retrain(net: Net, bench: Workbench, epochs: int, *, rewind: float | None) -> Net:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from joulemark.nets.net import Net
-from joulemark.techniques.magnitude import layer_weights, prune, retrain
+from joulemark.techniques.magnitude import layer_weights, prune, retrain, spread
 from joulemark.techniques.technique import Range, Workbench, technique
 
 
@@ -38,19 +38,24 @@ def random_pruning(
     scope: Literal["global", "layer"] = "global",
     retraining: Literal["fine-tune", "rewind"] = "fine-tune",
     rewind: Annotated[float, Range(0.01, 1.0)] = 0.9,
+    rounds: Annotated[int, Range(1, 50)] = 1,
 ) -> Net:
-    """Zero the share ``sparsity`` of the weights, drawn by the seed, in one shot, and retrain the others.
+    """Zero the share ``sparsity`` of the weights, drawn by the seed, and retrain the others.
 
     Knobs are those of ``magnitude``. With ``scope`` "global" the layers keep as many weights as magnitude's one ranking
     leaves each: the sharper control, because only the choice within a layer differs. "layer" takes the same share of
     each, so it knows nothing of magnitudes at all.
     """
-    budget = prune(net, sparsity, scope=scope)
-    alive = {name: net.masks.get(name, torch.ones_like(w, dtype=torch.bool)) for name, w in layer_weights(net).items()}
-    drawn = draw(alive, {name: int(budget.masks[name].sum()) for name in alive}, seed=bench.seed)
-    bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in drawn.items()})
-    pruned = net.replace(masks={**net.masks, **drawn})
-    return retrain(pruned, bench, bench.epochs, rewind=rewind if retraining == "rewind" else None)
+    for done, epochs in enumerate(spread(bench.epochs, rounds)):
+        budget = prune(net, 1.0 - (1.0 - sparsity) ** ((done + 1) / rounds), scope=scope).masks
+        sizes = layer_weights(net)
+        alive = {name: net.masks.get(name, torch.ones_like(w, dtype=torch.bool)) for name, w in sizes.items()}
+        counts = {name: int(budget[name].sum()) for name in alive}
+        net = net.replace(masks={**net.masks, **draw(alive, counts, seed=bench.seed + done)})
+        if epochs or rounds == 1:
+            net = retrain(net, bench, epochs, rewind=rewind if retraining == "rewind" else None)
+    bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in net.masks.items()})
+    return net
 
 
 def draw(alive: dict[str, Tensor], counts: dict[str, int], *, seed: int) -> dict[str, Tensor]:
