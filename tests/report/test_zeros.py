@@ -65,6 +65,7 @@ def test_the_three_ways_by_hand():
     assert row.zeros == pytest.approx(0.8)  # 0.9 and 0.7
     assert row.dense.value == pytest.approx(0.9)
     assert row.sparse.value == pytest.approx(1.8)
+    assert row.sparse_own.value == pytest.approx(1.8)  # nothing here says that another backend is faster
     assert row.models["row-stationary"].value == pytest.approx(8**0.5)  # 2 and 4
     assert row.test.points == pytest.approx(100 * 20 / 2000)  # on the sparse backend
     assert row.dense_backend == "onnxruntime"

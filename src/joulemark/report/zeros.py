@@ -38,6 +38,7 @@ class ZerosRow(Record, frozen=True, kw_only=True):
     dense: Ratio | None  # x faster; simulated. None: not measured
     dense_own: Ratio | None  # over the baseline on the dense backend itself
     sparse: Ratio | None  # x faster; real kernels
+    sparse_own: Ratio | None  # over the baseline on the sparse backend itself, where nothing of it is zero
     models: dict[str, Ratio | None]  # x fewer modelled joules
     trials: tuple[str, ...]  # keys
 
@@ -81,6 +82,7 @@ def _row(results: Results, pairs: Sequence[tuple[Trial, Trial]], batch_size: int
         dense=_pooled(dense, seconds),
         dense_own=own_ratio(dense, seconds),
         sparse=_pooled(sparse, seconds),
+        sparse_own=own_ratio(sparse, seconds),
         models={one.name: board_ratio(pairs, one, batch_size) for one in results.boards if not one.needs_real},
         trials=tuple(trial.key for trial in trials),
     )
@@ -100,7 +102,9 @@ def explained(rows: Sequence[ZerosRow]) -> str:
     return (
         f"A dense kernel ({backend_name(rows[0].dense_backend)}, simulated) multiplies a zero like any number, so about"
         " 1 is expected of it. A sparse kernel (real) leaves the zeros out and pays for finding the others."
-        f"{over} A model says how many fewer joules an accelerator would use that skips them."
+        f"{over} Beside them stands what the zeros alone make: the baseline on the same backend as 1. A model says how"
+        " many fewer joules an accelerator would use that skips zeros; a technique that asks a model asks"
+        f" {next(iter(rows[0].models))}, and the others only judge."
     )
 
 
@@ -120,8 +124,9 @@ def zeros_table(results: Results) -> RowsOrBlocks | None:
             escape(name),
             f"{100 * row.zeros:.1f} %",
             "" if row.test is None else f"{points(row.test.points)}\n≤ {points(row.test.bound)}",
-            "\n".join([told(row.dense), *beside(row)]),
-            *(told(ratio) for ratio in (row.sparse, *row.models.values())),
+            "\n".join([told(row.dense), *beside(row, row.dense_own, row.dense_backend)]),
+            "\n".join([told(row.sparse), *beside(row, row.sparse_own, SPARSE)]),
+            *map(told, row.models.values()),
         )
     return table
 
@@ -131,10 +136,11 @@ def told(ratio: Ratio | None) -> str:
     return UNKNOWN if ratio is None else f"{times(ratio.value)}\n{interval(ratio)}"
 
 
-def beside(row: ZerosRow) -> list[str]:
-    """The dense kernel against itself, where the baseline's fastest backend is another."""
-    elsewhere = row.dense_own is not None and row.reference and row.reference != (row.dense_backend,)
-    return [f"(own backend {times(row.dense_own.value)})"] if elsewhere and row.dense_own is not None else []
+def beside(row: ZerosRow, own: Ratio | None, backend: str) -> list[str]:
+    """A backend against itself, where the baseline's fastest backend is another."""
+    if own is None or not row.reference or row.reference == (backend,):
+        return []
+    return [f"(own backend {times(own.value)})"]
 
 
 def as_dicts(results: Results) -> list[dict[str, Any]]:
