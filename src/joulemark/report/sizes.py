@@ -19,8 +19,8 @@ from joulemark.report.words import knobs, points, times
 TITLE = "What is left"
 CAPTION = (
     "Parameters are those that are not zero; MACs those that a dense kernel executes, zeros included, for an input that"
-    " leaves nowhere early. Convolutions: the share of each one's MACs that is left, where the technique notes it. All are"
-    " proxies: no joules, no seconds."
+    " leaves nowhere early. Convolutions: the share of each one's MACs that is left, where the technique notes it. All"
+    " are proxies: no joules, no seconds."
 )
 
 
