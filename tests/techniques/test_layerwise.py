@@ -164,10 +164,37 @@ def test_the_mean_stays_right_however_often_weights_are_put(bias):
     y = convolution(x).detach()
     norm.running_mean.copy_(y.mean((0, 2, 3)))
     layer, sums = layered(convolution, norm), Sums()
-    inputs, outputs = every_place(convolution, x, y)
-    sums.add(inputs, outputs if not bias else outputs - 0.0)
+    sums.add(*every_place(convolution, x, y))
     layer.put(layer.weights, sums)
     assert torch.allclose(norm.running_mean, y.mean((0, 2, 3)), atol=1e-4)  # nothing was changed
     for _ in range(2):
         layer.put(layer.weights * 0.5, sums)
         assert torch.allclose(norm(convolution(x)).detach().mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("bias", [False, True])
+def test_in_front_of_a_batch_norm_filters_stay_as_long_as_they_were(bias, affine):
+    """The same function as with the weights written as they are, whatever is put, and lengths of what is kept."""
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4, affine=affine).eval()
+    norm.running_var.uniform_(0.5, 2.0)
+    x = torch.randn(6, 3, 8, 8)
+    y = convolution(x).detach()
+    layer, sums = layered(convolution, norm), Sums()
+    sums.add(*every_place(convolution, x, y))
+    before, scale = convolution.weight.detach().clone(), layer.scale.clone()
+    for factor in (3.0, 0.2):
+        kept = (torch.rand_like(before) < 0.7) & (before != 0)
+        before = convolution.weight.detach().clone()
+        wanted = layer.weights * kept.flatten(1) * factor
+        layer.put(wanted, sums)
+        assert torch.allclose(layer.weights, wanted, rtol=1e-4)
+        lengths = convolution.weight.detach().flatten(1).norm(dim=1)
+        assert torch.allclose(lengths, (before * kept).flatten(1).norm(dim=1), rtol=1e-4)
+        plain = nn.functional.conv2d(x, (wanted[0] / scale[0][:, None]).float().view_as(before))
+        sign = 1.0 if norm.weight is None else norm.weight.detach()[:, None, None]
+        deviation = (layer.variance + norm.eps).sqrt()[:, None, None]
+        expected = sign * (plain - plain.mean((0, 2, 3), keepdim=True)) / deviation
+        made = norm(convolution(x)).detach()
+        assert torch.allclose(made - made.mean((0, 2, 3), keepdim=True), expected, atol=1e-4)

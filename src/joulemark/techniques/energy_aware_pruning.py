@@ -77,17 +77,19 @@ def energy_aware_pruning(
 
     How much the paper takes from each layer in an iteration is not known here (recalled, with little certainty: as much
     as a tolerated loss of accuracy allows). Here one price of energy rules all layers: a layer is cut until the next
-    weights would take away fewer modelled joules for the relative error of its outputs than those of any other.
-    Measured here, on trained ResNet-20 for CIFAR-10, one round, not retrained, 4,000 validation images: 84.0 % at 0.514
-    of the energy, against 81.2 % at 0.510 if all layers are cut to the same relative error; the dense net 90.1 %.
+    weights would take away fewer modelled joules for the noise of its outputs (:func:`noise`) than those of any other.
+    Measured here, AlexNet on CIFAR-10, one round to 0.315 of the energy, 4,000 validation images, one seed: 83.2 %, and
+    82.6 % if relative errors are added up instead; the dense net 88.3 %. After two epochs more 85.6 % (at 0.316), and
+    85.3 % for magnitude pruning (at 0.329).
 
     ``structure`` "channels" (ours) does the same with whole channels, cut for real by their groups
     (:mod:`joulemark.nets.dependencies`): their magnitude is that of all weights that make or read them, the outputs are
     those of the layers that read them, and a group keeps a multiple of ``round_to`` of them, or all.
 
     Batch norm is not folded: it is wanted in training. Errors are measured and weights are ranked as if it were, behind
-    its scale; its mean (or else the bias of the layer) is set so that the mean of the outputs stays. The variance is
-    left to the training. Raises :class:`TechniqueError` if the model sees no gain in zeros.
+    its scale; its mean (or else the bias of the layer) is set so that the mean of the outputs stays. Filters in front of
+    one keep their length (:meth:`joulemark.techniques.layerwise.Layer.put`): refitted ones are longer, and would learn
+    more slowly (85.1 % instead of 85.6 %). The variance is left to the training. Raises :class:`TechniqueError` if the model sees no gain in zeros.
     """
     dense = bench.energy(net)
     first, report = cost(dense), []
@@ -144,7 +146,7 @@ def prune_channels(net: Net, bench: Workbench, target: float, images: int, round
     for group in groups:
         found = readers(group, layers, sums)
         curves[group.name] = [
-            (count, sum(one.lost(largest(sizes[group.name], count)) for one in found))
+            (count, sum(noise(one.lost(largest(sizes[group.name], count))) for one in found))
             for count in (group.channels, *range((group.channels - 1) // round_to * round_to, 0, -round_to))
         ]
 
@@ -212,10 +214,14 @@ def plan(
 ) -> dict[str, int]:
     """How many weights each layer keeps so that the net costs ``target`` joules, at one price of energy for all.
 
-    A layer's error is that of pruning by magnitude without refitting, relative to its outputs; the joules of a weight
+    A layer's error is the noise that pruning by magnitude makes, without refitting; the joules of a weight
     are what the layer costs less, by the model, when the smaller half of its weights is zero, spread over that half.
     """
-    curves = {path: layer.curve(sums[path]) for path, layer in layers.items() if path in sums}
+    curves = {
+        path: [(count, noise(error)) for count, error in layer.curve(sums[path])]
+        for path, layer in layers.items()
+        if path in sums
+    }
     halves = {path: (int(layers[path].alive.sum()) + 1) // 2 for path in curves}
     before, after = by_layer(report), by_layer(bench.energy(_cut(net, module, layers, sums, halves)))
     worth = {
@@ -232,6 +238,17 @@ def plan(
         curves, prices, lambda counts: cost(bench.energy(_cut(net, module, layers, sums, counts))), target
     )
     return {path: int(layer.alive.sum()) for path, layer in layers.items()} | counts
+
+
+def noise(error: float) -> float:
+    """Noise over signal of a layer's outputs, of their relative error: what is lost over what is left. Ours.
+
+    Small errors stay what they are; one that leaves nothing of the outputs is not worth any gain.
+
+    >>> noise(0.0), noise(0.5), noise(0.9) > 8.9
+    (0.0, 1.0, True)
+    """
+    return error / max(1e-9, 1.0 - error)
 
 
 def at_one_price(

@@ -33,12 +33,19 @@ class Layer:
     layer: nn.Conv2d | nn.Linear
     norm: nn.BatchNorm2d | None
     alive: Tensor  # like the weight
-    mean: Tensor = dataclasses.field(init=False)  # running mean of the batch norm, before anything is changed
+    # As they are before anything is changed, because :meth:`put` may be called more than once: the bias, and the
+    # statistics of the batch norm; without any, those that do nothing.
+    bias: Tensor = dataclasses.field(init=False)
+    mean: Tensor = dataclasses.field(init=False)
+    variance: Tensor = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Keep the mean: :meth:`put` may be called more than once."""
-        mean = None if self.norm is None else self.norm.running_mean
-        self.mean = torch.zeros(len(self.layer.weight)) if mean is None else mean.clone()
+        """Keep bias, mean and variance, (filters,)."""
+        filters, norm = len(self.layer.weight), self.norm
+        self.bias = torch.zeros(filters) if self.layer.bias is None else self.layer.bias.detach().clone()
+        known = norm is not None and norm.running_mean is not None and norm.running_var is not None
+        self.mean = norm.running_mean.clone() if known else torch.zeros(filters)  # type: ignore[union-attr]
+        self.variance = norm.running_var.clone() if known else torch.ones(filters)  # type: ignore[union-attr]
 
     @property
     def groups(self) -> int:
@@ -47,10 +54,13 @@ class Layer:
 
     @property
     def scale(self) -> Tensor:
-        """What batch norm multiplies each filter with, in size: (groups, filters), of a plain layer 1."""
+        """What batch norm multiplied each filter with at first, in size: (groups, filters), of a plain layer 1."""
+        return self._scale(self.variance)
+
+    def _scale(self, variance: Tensor) -> Tensor:
         scale = torch.ones(len(self.layer.weight), dtype=torch.float64)
         if self.norm is not None and self.norm.running_var is not None:
-            scale = (self.norm.running_var.double() + self.norm.eps).rsqrt()
+            scale = (variance.double() + self.norm.eps).rsqrt()
             if self.norm.affine:
                 scale = (scale * self.norm.weight.detach().double().abs()).clamp_min(1e-12)
         return self.grouped(scale)
@@ -68,7 +78,11 @@ class Layer:
     @property
     def weights(self) -> Tensor:
         """Weights as they are behind the batch norm, (groups, filters, inputs)."""
-        return self.grouped(self.layer.weight.detach().double()) * self.scale[:, :, None]
+        now = None if self.norm is None else self.norm.running_var
+        return (
+            self.grouped(self.layer.weight.detach().double())
+            * self._scale(self.variance if now is None else now)[:, :, None]
+        )
 
     def moments(self, sums: Sums) -> Moments:
         """Moments of the inputs and of the outputs behind the batch norm, about their means if those can be set."""
@@ -105,19 +119,30 @@ class Layer:
         return kept.view_as(self.alive)
 
     def put(self, weights: Tensor, sums: Sums) -> None:
-        """Write ``weights`` and let the outputs have the mean that they have in ``sums``."""
-        weight = self.layer.weight
+        """Write ``weights`` and let the outputs have the mean that they have in ``sums``.
+
+        In front of a batch norm the filters stay as long as what is kept of them was. What runs does not depend on that
+        length, but the learning rate that a filter feels falls with its square, and refitted weights are longer.
+        """
+        weight, norm = self.layer.weight, self.norm
         with torch.no_grad():
+            before = weight.detach().double()
             weight.copy_((weights / self.scale[:, :, None]).view_as(weight))
             x, y = sums.means
             made = (self.grouped(weight.double()) @ x[:, :, None])[:, :, 0]
-            if self.norm is not None and self.norm.running_mean is not None:
-                # What came in had the mean y, and has ``made`` now, with a bias more: the norm takes away as much more
-                # or less than in the net that the means are of.
-                bias = 0.0 if self.layer.bias is None else self.layer.bias.detach()
-                self.norm.running_mean.copy_(self.mean + (made - y).flatten() + bias)
-            elif self.layer.bias is not None:
-                self.layer.bias.copy_((y - made).flatten())
+            if norm is None or norm.running_mean is None or norm.running_var is None:
+                if self.layer.bias is not None:
+                    self.layer.bias.copy_((y - made).flatten())
+                return
+            # What came in had the mean y, and has ``made`` now, with a bias more: the norm takes away as much more or
+            # less than in the net that the means are of.
+            longer = (weight.flatten(1).norm(dim=1) / (before * (weight != 0)).flatten(1).norm(dim=1)).nan_to_num(1.0)
+            longer = torch.where((longer > 0) & longer.isfinite(), longer, 1.0).to(weight.dtype)
+            weight /= longer.reshape(-1, *[1] * (weight.dim() - 1))
+            if self.layer.bias is not None:
+                self.layer.bias.copy_(self.bias / longer)
+            norm.running_mean.copy_((self.mean + (made - y).flatten() + self.bias) / longer)
+            norm.running_var.copy_((self.variance + norm.eps) / longer**2 - norm.eps)
 
 
 def prunable(module: nn.Module, net: Net) -> dict[str, Layer]:
