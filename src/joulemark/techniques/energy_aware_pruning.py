@@ -87,9 +87,10 @@ def energy_aware_pruning(
     those of the layers that read them, and a group keeps a multiple of ``round_to`` of them, or all.
 
     Batch norm is not folded: it is wanted in training. Errors are measured and weights are ranked as if it were, behind
-    its scale; its mean (or else the bias of the layer) is set so that the mean of the outputs stays. Filters in front of
-    one keep their length (:meth:`joulemark.techniques.layerwise.Layer.put`): refitted ones are longer, and would learn
-    more slowly (85.1 % instead of 85.6 %). The variance is left to the training. Raises :class:`TechniqueError` if the model sees no gain in zeros.
+    its scale; its mean (or else the bias of the layer) is set so that the mean of the outputs stays. Filters in front
+    of one keep their length (:meth:`joulemark.techniques.layerwise.Layer.put`): refitted ones are longer, and would
+    learn more slowly (85.1 % instead of 85.6 %). The variance is left to the training. Raises :class:`TechniqueError`
+    if the model sees no gain in zeros.
     """
     dense = bench.energy(net)
     first, report = cost(dense), []
