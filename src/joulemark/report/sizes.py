@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
-from joulemark.record import Record
+from joulemark.record import Record, Trial
 from joulemark.report.board import Results, tested_loss
 from joulemark.report.costs import Loss, proxy_ratio
 from joulemark.report.table import RowsOrBlocks
@@ -19,9 +19,11 @@ from joulemark.report.words import knobs, points, times
 TITLE = "What is left"
 CAPTION = (
     "Parameters are those that are not zero; MACs those that a dense kernel executes, zeros included, for an input that"
-    " leaves nowhere early. Convolutions: the share of each one's MACs that is left, where the technique notes it. All"
-    " are proxies: no joules, no seconds."
+    " leaves nowhere early. Convolutions: the share of the MACs of each that is left, first to last, or the range of many."
+    " All are proxies: no joules, no seconds."
 )
+LISTED = 8
+"""Of more convolutions than this only the range of the shares is told; ``--json`` has all."""
 
 
 class SizesRow(Record, frozen=True, kw_only=True):
@@ -35,7 +37,7 @@ class SizesRow(Record, frozen=True, kw_only=True):
     parameters_ratio: float | None  # baseline's over these, geometric mean over seeds
     macs: float | None  # of one input that leaves nowhere early
     macs_ratio: float | None
-    convolutions: dict[str, float]  # path -> share of its MACs left, mean over seeds; empty: not noted
+    convolutions: dict[str, float]  # path -> share of its MACs left, mean over seeds; empty: not known
 
 
 def sizes_rows(results: Results) -> list[SizesRow]:
@@ -55,7 +57,7 @@ def _row(results: Results, pairs: Pairs) -> SizesRow:
         parameters_ratio=proxy_ratio(pairs, "nonzero_parameters"),
         macs=_mean([trial.proxies.get("macs") for trial in trials]),
         macs_ratio=proxy_ratio(pairs, "macs"),
-        convolutions=_convolutions([trial.notes.get("convolutions") for trial in trials]),
+        convolutions=_convolutions(pairs),
     )
 
 
@@ -64,15 +66,28 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known and len(known) == len(values) else None
 
 
-def _convolutions(notes: Sequence[Any]) -> dict[str, float]:
-    """Mean share of each convolution over the seeds; notes are anybody's, so what does not fit is left out."""
+def _convolutions(pairs: Pairs) -> dict[str, float]:
+    """Mean share of the baseline's convolutions over the seeds, by what the first energy model was told of each layer.
+
+    What a convolution was rewritten into counts for it, a convolution that is gone has 0.
+    """
     shares: dict[str, list[float]] = {}
-    for note in notes:
-        for path, entry in note.items() if isinstance(note, dict) else ():
-            share = entry.get("macs_share") if isinstance(entry, dict) else None
-            if isinstance(share, int | float):
-                shares.setdefault(path, []).append(float(share))
-    return {path: fmean(found) for path, found in shares.items() if len(found) == len(notes)}
+    for baseline, trial in pairs:
+        after = _macs(trial)
+        for path, (operator, macs) in _macs(baseline).items():
+            if operator == "conv" and macs and after:
+                left = sum(n for name, (_, n) in after.items() if name == path or name.startswith(f"{path}."))
+                shares.setdefault(path, []).append(left / macs)
+    return {path: fmean(found) for path, found in shares.items() if len(found) == len(pairs)}
+
+
+def _macs(trial: Trial) -> dict[str, tuple[str, float]]:
+    """Operator and MACs per input of each layer that does any, in the order in which they run."""
+    found: dict[str, tuple[str, float]] = {}
+    for layer in trial.models[0].layers if trial.models else ():
+        if layer.macs:
+            found[layer.layer] = (layer.operator, layer.macs + found.get(layer.layer, ("", 0.0))[1])
+    return found
 
 
 def sizes_table(results: Results) -> RowsOrBlocks | None:
@@ -105,8 +120,16 @@ def left(count: float | None, ratio: float | None) -> list[str]:
 
 
 def shares_told(row: SizesRow) -> str:
-    """The shares of the convolutions, first to last: "25, 7.6 %"; "" where they are not noted."""
-    return ", ".join(f"{100 * share:.3g}" for share in row.convolutions.values()) + " %" if row.convolutions else ""
+    """The shares of the convolutions, first to last: "25, 7.6 %"; of many the least and the greatest.
+
+    "all" if nothing is gone, "" if they are not known.
+    """
+    shares = list(row.convolutions.values())
+    if not shares or all(share == 1.0 for share in shares):
+        return "all" if shares else ""
+    if len(shares) > LISTED:
+        return f"{100 * min(shares):.3g} to {100 * max(shares):.3g} %"
+    return ", ".join(f"{100 * share:.3g}" for share in shares) + " %"
 
 
 def as_dicts(results: Results) -> list[dict[str, Any]]:
