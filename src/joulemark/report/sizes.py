@@ -19,7 +19,7 @@ from joulemark.report.words import knobs, points, times
 TITLE = "What is left"
 CAPTION = (
     "Parameters are those that are not zero; MACs those that a dense kernel executes, zeros included, for an input that"
-    " leaves nowhere early. Convolutions: the share that each executes of its MACs, first to last, or the range of many."
+    " leaves nowhere early. Convolutions: the share each executes of its MACs, first to last, or the range of many."
     " All are proxies: no joules, no seconds."
 )
 LISTED = 8
