@@ -69,11 +69,11 @@ def energy_aware_pruning(
     The model is the suite's first. One that knows seconds and no joules guides by its seconds, which are the joules if
     watts are constant: ``energy_share`` is then the share of the modelled seconds, and the notes say so. The share
     falls geometrically over the rounds; every round asks the model anew, for the target and for the order of the
-    layers. A model that sees less gain in zeros than is asked for is followed until each filter has one weight left, on
-    average. The share is met before retraining, which changes how many activations are zero, and so the energy a
-    little. All rounds but the last train one epoch, the last takes what is left of the budget; where there are more
-    rounds than epochs the first rounds train none. ``images`` training images are looked at for each layer of a round,
-    at a few places each. ``retraining`` and ``rewind`` are those of ``magnitude``.
+    layers. Where the model sees less gain in zeros than is asked for, a layer is cut no further than its outputs can
+    bear. The share is met before retraining, which changes how many activations are zero, and so the energy a little.
+    All rounds but the last train one epoch, the last takes what is left of the budget; where there are more rounds than
+    epochs the first rounds train none. ``images`` training images are looked at for each layer of a round, at a few
+    places each. ``retraining`` and ``rewind`` are those of ``magnitude``.
 
     How much the paper takes from each layer in an iteration is not known here (recalled, with little certainty: as much
     as a tolerated loss of accuracy allows). Here one price of energy rules all layers: a layer is cut until the next
