@@ -14,8 +14,8 @@ Equations:
 Claims:
     - 5.1x faster layers on a CPU, 3.1x on a GPU; AlexNet on ImageNet, seconds of the convolutions' products; the dense
       net; 2 % loss of accuracy [seen: slide 19; the abstract names no loss]
-    - 1.4x faster layers on a CPU and on a GPU; AlexNet on ImageNet, seconds of the convolutions' products; the dense net;
-      no loss of accuracy [seen: slide 19]
+    - 1.4x faster layers on a CPU and on a GPU; AlexNet on ImageNet, seconds of the convolutions' products; the dense
+      net; no loss of accuracy [seen: slide 19]
     - ResNet of 18 layers at 7.40 % error; CIFAR-10, layers; ResNet-32 at 7.51 %; no loss of accuracy [seen: slides]
 
 Reference:
