@@ -104,8 +104,7 @@ def energy_aware_pruning(
         pruned = bench.remember(f"pruned in round {done}", one_round)
         kept = {path: int((layer.layer.weight != 0).sum()) for path, layer in prunable(pruned.module(), pruned).items()}
         report.append({"energy_share": cost(bench.energy(pruned)) / first, "weights_kept_by_layer": kept})
-        again = rewind if retraining == "rewind" else None
-        net = retrain(pruned, bench, epochs, rewind=again) if epochs else pruned
+        net = retrain(pruned, bench, epochs, retraining=retraining, rewind=rewind) if epochs else pruned
     bench.note("rounds", report)
     return net
 

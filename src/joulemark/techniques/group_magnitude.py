@@ -63,7 +63,7 @@ def group_magnitude(
     small = keep(net, kept, groups)
     bench.note("channels_kept", {name: f"{len(kept[name])} of {len(scores[name])}" for name in kept})
     bench.note("parameters", {"before": net.parameters(), "after": small.parameters()})
-    return retrain(small, bench, bench.epochs, rewind=rewind if retraining == "rewind" else None)
+    return retrain(small, bench, bench.epochs, retraining=retraining, rewind=rewind)
 
 
 def group_norms(net: Net, groups: Sequence[Group]) -> dict[str, Tensor]:

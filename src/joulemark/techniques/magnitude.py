@@ -75,7 +75,7 @@ def magnitude(
     for done, epochs in enumerate(spread(bench.epochs, rounds)):
         net = prune(net, 1.0 - (1.0 - sparsity) ** ((done + 1) / rounds), scope=scope)
         if epochs or rounds == 1:
-            net = retrain(net, bench, epochs, rewind=rewind if retraining == "rewind" else None)
+            net = retrain(net, bench, epochs, retraining=retraining, rewind=rewind)
     bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in net.masks.items()})
     return net
 
@@ -89,9 +89,9 @@ def spread(epochs: int, rounds: int) -> list[int]:
     return [epochs // rounds + (done >= rounds - epochs % rounds) for done in range(rounds)]
 
 
-def retrain(net: Net, bench: Workbench, epochs: int, *, rewind: float | None) -> Net:
-    """Train what is left for some epochs: fine-tuned, or the share ``rewind`` of the recipe repeated."""
-    if rewind is None:
+def retrain(net: Net, bench: Workbench, epochs: int, *, retraining: str, rewind: float) -> Net:
+    """Train what is left for some epochs: "fine-tune", or else the share ``rewind`` of the recipe repeated."""
+    if retraining == "fine-tune":
         return bench.fit(net, epochs=epochs)
     recipe = bench.task.recipe
     optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)

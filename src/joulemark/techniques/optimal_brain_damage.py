@@ -95,8 +95,7 @@ def optimal_brain_damage(
         increase = loss_of(pruned, sample()) - loss_of(net, sample())
         kept = weights_kept(pruned)
         report.append({"weights_kept": kept, "predicted_increase": predicted, "actual_increase": increase})
-        again = rewind if retraining == "rewind" else None
-        net = retrain(pruned, bench, epochs[done], rewind=again) if epochs[done] else pruned
+        net = retrain(pruned, bench, epochs[done], retraining=retraining, rewind=rewind) if epochs[done] else pruned
     bench.note("rounds", report)
     return net
 

@@ -53,7 +53,7 @@ def random_pruning(
         counts = {name: int(budget[name].sum()) for name in alive}
         net = net.replace(masks={**net.masks, **draw(alive, counts, seed=bench.seed + done)})
         if epochs or rounds == 1:
-            net = retrain(net, bench, epochs, rewind=rewind if retraining == "rewind" else None)
+            net = retrain(net, bench, epochs, retraining=retraining, rewind=rewind)
     bench.note("weights_kept_by_layer", {name: int(mask.sum()) for name, mask in net.masks.items()})
     return net
 

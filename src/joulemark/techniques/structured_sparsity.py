@@ -103,8 +103,7 @@ def structured_sparsity(
         )  # fmt: skip
     frozen = freeze(net, groups)
     if bench.epochs - first:
-        again = rewind if retraining == "rewind" else None
-        frozen = retrain(frozen, bench, bench.epochs - first, rewind=again)
+        frozen = retrain(frozen, bench, bench.epochs - first, retraining=retraining, rewind=rewind)
     small = remove(frozen, groups, round_to=round_to)
     bench.note("parameters", {"before": net.parameters(), "after": small.parameters()})
     bench.note("convolutions", shapes(net, small))

@@ -45,7 +45,7 @@ def two_four(net: Net, bench: Workbench, *, retraining: Literal["fine-tune", "re
     masks = {name: two_of_four(weight) & net.masks.get(name, torch.tensor(True)) for name, weight in fitting.items()}
     bench.note("dense", [name for name in weights if name not in fitting])
     pruned = net.replace(masks={**net.masks, **masks})
-    return retrain(pruned, bench, bench.epochs, rewind=1.0 if retraining == "repeat" else None)
+    return retrain(pruned, bench, bench.epochs, retraining=retraining, rewind=1.0)
 
 
 def two_of_four(weight: Tensor) -> Tensor:
