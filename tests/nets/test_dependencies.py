@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from joulemark.nets.dependencies import Group, Member, channel_groups, channel_sums, keep, strongest
-from joulemark.nets.net import Net
+from joulemark.nets.net import BUILDERS, Net
 
 CIFAR = (3, 32, 32)
 
@@ -124,3 +125,48 @@ def test_the_strongest_are_a_rank_over_all_groups_with_one_of_each():
     assert strongest(scores, 0) == {"a": [0], "b": [0], "c": [0]}
     assert strongest(scores, 5, round_to=2) == {"a": [0, 1, 2, 3], "b": [0, 2], "c": [0]}
     assert strongest(scores, 99) == {"a": [0, 1, 2, 3], "b": [0, 1, 2], "c": [0]}
+
+
+class Picky(nn.Module):
+    """A user's net that looks its sizes up, and has a weight in no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3), nn.Linear(6, 10)
+        self.gain = nn.Parameter(torch.ones(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (rows, 10)."""
+        x = self.first(x).relu()
+        x = self.second(x * {4: 1.0}[x.shape[1]]).relu().mean((2, 3))
+        return self.last(x) * self.gain.mean()
+
+
+class Gated(nn.Module):
+    """The halves of one convolution are parted and multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(1, 8, 3), nn.Conv2d(4, 6, 3), nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (rows, 10)."""
+        values, gate = self.first(x).chunk(2, 1)
+        return self.last(self.second(values * gate.sigmoid()).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("net", [Picky, Gated])
+def test_channels_that_users_nets_count_on_are_in_no_group(net, monkeypatch):
+    monkeypatch.setitem(BUILDERS, "theirs", f"{__name__}:{net.__name__}")
+    theirs = Net.new("theirs", (1, 8, 8), seed=0)
+    assert [group.name for group in channel_groups(theirs)] == ["second"]
+    rows = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert keep(theirs, {"second": [0, 4]}).module()(rows).shape == (2, 10)
+
+
+def test_masks_of_biases_are_cut_too():
+    net = Net.new("lenet", (1, 28, 28), seed=0)
+    mask = torch.arange(20) % 2 == 0
+    cut = keep(net.replace(masks={"stage1.conv.bias": mask}), {"stage1.conv": [3, 4, 6]})
+    assert cut.masks["stage1.conv.bias"].tolist() == [False, True, True]
+    assert cut.module()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
