@@ -392,3 +392,39 @@ def test_routed_net_keeps_the_paths_of_its_stages():
     module = routed().module()
     assert isinstance(module, Segments)
     assert set(lenet().state) | {"exits.stage1.1.weight", "exits.stage1.1.bias"} == set(module.state_dict())
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(rows, 4)."""
+        return self.two(self.one(x))
+
+
+def test_a_mask_may_name_a_shared_weight_by_either_layer(monkeypatch):
+    monkeypatch.setitem(net_module.BUILDERS, "tied", f"{__name__}:Tied")
+    mask = torch.eye(4) > 0
+    net = Net.new("tied", (4,), seed=0).replace(masks={"two.weight": mask})
+    assert torch.equal(net.module().one.weight != 0, mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.complex64])
+def test_a_mask_of_numbers_is_refused(dtype):
+    net = lenet()
+    mask = torch.ones_like(net.state["stage1.conv.weight"], dtype=dtype)
+    with pytest.raises(ValueError, match=r"the mask 'stage1\.conv\.weight' holds torch\.\w+, not booleans"):
+        Net.from_bytes(net.replace(masks={"stage1.conv.weight": mask}).to_bytes()).module()
+
+
+def test_sizes_that_no_tensor_has_are_one_sentence():
+    with pytest.raises(ValueError, match="builder 'lenet' does not take"):
+        build("lenet", {"classes": -3})
+    edit = {"edit": "fire", "layer": "stage2.conv", "squeeze": 10**15, "expand1x1": 1, "expand3x3": 1}
+    with pytest.raises(ValueError, match="edit 'fire' does not take"):
+        lenet().replace(edits=(edit,)).module()

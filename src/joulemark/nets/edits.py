@@ -29,7 +29,7 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
             raise ValueError(f"unknown edit {name!r}; this version knows {', '.join(sorted(EDITS))}")
         try:
             EDITS[name](module, **{key: value for key, value in edit.items() if key != "edit"})
-        except TypeError as error:
+        except (TypeError, RuntimeError) as error:  # torch refuses gigantic sizes by the latter
             raise ValueError(f"edit {name!r} does not take {dict(edit)}: {error}") from error
 
 

@@ -137,8 +137,10 @@ class Net:
             inside = {f"{name}.{key}": t for name, state in parts.items() for key, t in state.items()}
             if self.state or inside:
                 _load(module, {**self.state, **inside})
-            parameters = dict(module.named_parameters())
+            parameters = dict(module.named_parameters(remove_duplicate=False))  # two layers may share their weights
             for name, mask in self.masks.items():
+                if mask.dtype != torch.bool:
+                    raise ValueError(f"the mask {name!r} holds {mask.dtype}, not booleans")
                 if name not in parameters or parameters[name].shape != mask.shape:
                     raise ValueError(f"the mask {name!r} of shape {tuple(mask.shape)} fits no parameter of the net")
                 parameters[name].mul_(mask)
@@ -256,7 +258,7 @@ def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
     module_name, _, function = known[builder].partition(":")
     try:
         module = getattr(importlib.import_module(module_name), function)(**options)
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:  # torch refuses negative and gigantic sizes by the latter
         raise ValueError(f"builder {builder!r} does not take {dict(options)}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"builder {builder!r} returned {type(module).__name__}, not a torch module")
