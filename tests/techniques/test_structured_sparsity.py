@@ -326,3 +326,16 @@ def test_a_lowered_convolution_is_the_convolution_without_those_columns(options)
 def test_edits_that_do_not_fit_are_one_sentence(edit):
     with pytest.raises(ValueError, match=rf"^{edit['edit']}: "):
         replay(lenet().module(), (edit,))
+
+
+def test_a_net_with_nothing_to_cut_is_one_sentence():
+    net = Net.new("resnet20", CIFAR, seed=0)
+    lowered = tuple(
+        {"edit": "lower_columns", "layer": path, "columns": [0]}
+        for path, layer in net.module().named_modules()
+        if isinstance(layer, nn.Conv2d)
+    )
+    with pytest.raises(TechniqueError, match="groups=shapes, and this net has none that can be cut"):
+        structured_sparsity(
+            Net("resnet20", CIFAR, edits=lowered), testing.workbench("memory://nothing"), groups="shapes"
+        )

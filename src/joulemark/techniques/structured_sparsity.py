@@ -89,7 +89,7 @@ def structured_sparsity(
     batch norm become zero, too.
 
     ``round_to`` keeps a multiple of so many channels (kept channels rounded up), as wide registers like it. Raises
-    :class:`TechniqueError` for "depth" without residual blocks.
+    :class:`TechniqueError` for "depth" without residual blocks and for a net with no groups that can be cut.
     """
     penalty = _penalty(net, groups)
     first = max(1, round(SPARSIFYING_SHARE * bench.epochs)) if bench.epochs else 0
@@ -214,7 +214,7 @@ class _Rate:
 
 
 def _penalty(net: Net, groups: str) -> Penalty:
-    """What is penalised in a module of this net. :class:`TechniqueError` for blocks in a net that has none."""
+    """What is penalised in a module of this net. :class:`TechniqueError` if the net has none of these groups."""
     module = net.module(formats=False)
     norms = foldable(module, net.input_shape)
     if groups == "depth":
@@ -224,6 +224,8 @@ def _penalty(net: Net, groups: str) -> Penalty:
         penalised: list[tuple[list[str], tuple[int, ...]]] = [(block, (0, 1, 2, 3)) for block in blocks]
     else:
         penalised = [([path], GROUPS[kind]) for path, kind in _penalised(net, module, groups)]
+        if not penalised:
+            raise TechniqueError(f"structured-sparsity: groups={groups}, and this net has none that can be cut")
 
     def terms(module: nn.Module) -> Iterator[tuple[list[Folded], tuple[int, ...]]]:
         for paths, axes in penalised:
