@@ -2,7 +2,9 @@
 
 import pytest
 
+from joulemark.benchmark.chains import chains_of
 from joulemark.benchmark.suite import SuiteError, load_suite, narrowed, parse_suite, shipped_suites
+from joulemark.techniques.technique import TechniqueError
 
 QUICK = shipped_suites()["quick"]
 
@@ -83,3 +85,15 @@ def test_a_limit_of_images_makes_another_task():
     assert small.seeds == (0, 1, 2)
     assert small.techniques == ("int8",)
     assert narrowed(suite, techniques=(), seeds=None, limit_images=None) == suite
+
+
+def test_a_knob_that_is_set_twice_is_one_sentence():
+    with pytest.raises(TechniqueError, match="sparsity is set twice"):
+        chains_of(["magnitude:sparsity=0.9,sparsity=0.5"])
+
+
+def test_one_setting_written_in_two_ways_is_one_sentence():
+    with pytest.raises(TechniqueError, match=r"sparsity=0\.90 is magnitude:sparsity=0\.9 once more"):
+        chains_of(["magnitude:sparsity=0.9", "magnitude:sparsity=0.90"])
+    with pytest.raises(TechniqueError, match="once more"):
+        chains_of(["magnitude:rounds=2,scope=layer", "magnitude:scope=layer,rounds=2"])

@@ -23,8 +23,12 @@ def chains_of(names: Sequence[str], files: Sequence[Path] = ()) -> list[Chain]:
     """
     names = [name for name in names if name != BASELINE]
     made: list[Chain] = [tuple(_technique(part.strip(), files) for part in name.split("+")) for name in names]
-    for chain in made:
+    known: dict[str, str] = {}
+    for name, chain in zip(names, made, strict=True):
         check_chain(chain)
+        first = known.setdefault(chain_name(chain), name)
+        if first != name:  # the same setting, written in another way
+            raise TechniqueError(f"{name} is {first} once more: once is enough")
     return made
 
 
@@ -48,6 +52,8 @@ def _technique(text: str, files: Sequence[Path]) -> Technique:
         knob, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise TechniqueError(f"{text}: write knobs as name:knob=value, separated by commas")
+        if knob in given:
+            raise TechniqueError(f"{text}: {knob} is set twice: once is enough")
         try:
             given[knob] = msgspec.json.decode(value.lower() if value in ("True", "False") else value)
         except msgspec.DecodeError:
