@@ -49,6 +49,12 @@ def test_convolutions_agree_with_dense_ones(options, rows, kept):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 5])
+def test_what_is_behind_may_flatten_by_a_view(rows):
+    made = SparseConv2d(pruned(nn.Conv2d(4, 6, 3), 0.1))(images(rows, 4, 8, 8))
+    assert made.view(rows, 6 * 6 * 6).shape == (rows, 216)
+
+
 @pytest.mark.parametrize("shape", [(0, 20), (1, 20), (7, 20), (2, 3, 20)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_layers_agree_with_dense_ones(shape, bias):

@@ -78,7 +78,7 @@ class SparseConv2d(nn.Module):
             down, across = self.padding
             x = nn.functional.pad(x, (across, across, down, down))
         parts = [self._product(images) for images in x.split(IMAGES_AT_ONCE)]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+        return torch.cat(parts) if len(parts) > 1 else parts[0].contiguous()  # a net may flatten by a view
 
     def _product(self, images: Tensor) -> Tensor:
         windows = images
