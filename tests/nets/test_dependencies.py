@@ -170,3 +170,10 @@ def test_masks_of_biases_are_cut_too():
     cut = keep(net.replace(masks={"stage1.conv.bias": mask}), {"stage1.conv": [3, 4, 6]})
     assert cut.masks["stage1.conv.bias"].tolist() == [False, True, True]
     assert cut.module()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_a_net_of_nan_is_one_sentence():
+    net = Net.new("lenet", (1, 28, 28), seed=0, width=0.2)
+    state = {**net.state, "classifier.output.weight": torch.full_like(net.state["classifier.output.weight"], torch.nan)}
+    with pytest.raises(ValueError, match="numbers that are not finite"):
+        channel_groups(net.replace(state=state))

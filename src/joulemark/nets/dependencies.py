@@ -53,7 +53,7 @@ def channel_groups(net: Net) -> list[Group]:
     """All groups of channels that can be cut from ``net``, in the order of its layers.
 
     Outputs of the net and of grouped convolutions are in none. Raises ``ValueError`` for a net with a route, parts or
-    number formats: those are made of a net that is cut already.
+    number formats, which are made of a net that is cut already, and for one whose outputs are not finite.
 
     >>> [(group.name, group.channels) for group in channel_groups(Net.new("lenet", (1, 28, 28), seed=0))]
     [('stage1.conv', 20), ('stage2.conv', 50), ('classifier.hidden', 500)]
@@ -207,6 +207,8 @@ def _is_spared(group: Group, module: nn.Module, net: Net, kept: set[int]) -> boo
         cut = copy.deepcopy(zeroed)
         rows = torch.randn(ROWS, *net.input_shape, generator=torch.Generator().manual_seed(0))
         before = zeroed(rows)
+        if not before.isfinite().all():
+            raise ValueError("no channel can be judged: the net puts out numbers that are not finite")
         try:
             replay(cut, _edits(cut, [(group, kept)]))
             after = cut(rows)
