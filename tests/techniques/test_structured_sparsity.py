@@ -12,6 +12,7 @@ from joulemark.nets.edits import replay
 from joulemark.nets.folding import fold
 from joulemark.nets.lowered import LoweredConv2d
 from joulemark.nets.net import Net
+from joulemark.techniques.magnitude import prune
 from joulemark.techniques.structured_sparsity import (
     GROUPS,
     Folded,
@@ -139,6 +140,19 @@ def test_the_smaller_net_computes_what_the_frozen_one_does(builder, shape, group
             linear = f"{group.name}.weight" in net.state and net.state[f"{group.name}.weight"].dim() == 2
             assert group.channels < before.channels or linear
     assert torch.equal(Net.from_bytes(small.to_bytes()).module()(rows), small.module()(rows))
+
+
+@pytest.mark.parametrize("groups", ["filters", "shapes", "depth"])
+def test_zeros_of_a_technique_before_stay_frozen_in_the_smaller_net(groups):
+    net = prune(with_zeros(Net.new("resnet20", CIFAR, seed=0, width=0.5), "filters"), 0.7)
+    if groups == "depth":
+        net = net.replace(state={n: t * (not n.startswith("layer2.1.conv")) for n, t in net.state.items()})
+    small = remove(freeze(net, groups), groups, masks=net.masks)
+    assert small.edits and set(small.masks) <= set(net.masks)
+    module = small.module()
+    assert all(torch.equal(module.get_parameter(name) != 0, mask) for name, mask in small.masks.items())
+    left = {f"{p}.weight" for p, m in module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear | LoweredConv2d)}
+    assert set(small.masks) == left
 
 
 def test_shapes_leave_convolutions_alone_that_cannot_be_lowered():

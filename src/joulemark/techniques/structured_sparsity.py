@@ -104,7 +104,7 @@ def structured_sparsity(
     frozen = freeze(net, groups)
     if bench.epochs - first:
         frozen = retrain(frozen, bench, bench.epochs - first, retraining=retraining, rewind=rewind)
-    small = remove(frozen, groups, round_to=round_to)
+    small = remove(frozen, groups, round_to=round_to, masks=net.masks)
     bench.note("parameters", {"before": net.parameters(), "after": small.parameters()})
     bench.note("convolutions", shapes(net, small))
     return small
@@ -271,9 +271,13 @@ def freeze(net: Net, groups: str) -> Net:
     return net.replace(masks=masks)
 
 
-def remove(net: Net, groups: str, *, round_to: int = 1) -> Net:
-    """``net`` without its zero groups, smaller and dense; the same function as before, and no masks."""
+def remove(net: Net, groups: str, *, round_to: int = 1, masks: Mapping[str, Tensor] | None = None) -> Net:
+    """``net`` without its zero groups, smaller and dense; the same function as before.
+
+    Of its masks only ``masks`` stay, those of a technique before this one, cut like the weights that they hold down.
+    """
     module = net.module(formats=False)
+    net = net.with_state(module).replace(masks=dict(masks or {}))
     edits: list[dict[str, Any]] = []
     if groups == "depth":
         dead = [block for block in residual_blocks(module) if _is_dead(module.get_submodule(block))]
@@ -286,12 +290,19 @@ def remove(net: Net, groups: str, *, round_to: int = 1) -> Net:
     else:
         found = channel_groups(net)
         kept = {group.name: rounded(alive(module, group), round_to) for group in found}
-        kept = {group.name: kept[group.name] for group in found if len(kept[group.name]) < group.channels}
-        return keep(net, kept, found).replace(masks={})
-    if not edits:
-        return net.replace(masks={})
+        return keep(
+            net, {group.name: kept[group.name] for group in found if len(kept[group.name]) < group.channels}, found
+        )
     replay(module, tuple(edits))
-    return net.replace(edits=(*net.edits, *edits), masks={}).with_state(module)
+    return net.replace(edits=(*net.edits, *edits), masks=_left(net.masks, edits)).with_state(module)
+
+
+def _left(masks: Mapping[str, Tensor], edits: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """``masks`` without those of blocks that are bypassed; of lowered convolutions, the columns that are left."""
+    gone = tuple(f"{edit['block']}." for edit in edits if "block" in edit)
+    columns = {f"{edit['layer']}.weight": edit["columns"] for edit in edits if "columns" in edit}
+    left = {name: mask for name, mask in masks.items() if not name.startswith(gone)}
+    return {name: mask.flatten(1)[:, columns[name]] if name in columns else mask for name, mask in left.items()}
 
 
 def shapes(net: Net, small: Net) -> dict[str, dict[str, Any]]:
