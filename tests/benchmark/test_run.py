@@ -327,6 +327,22 @@ def test_a_full_disk_is_nobodys_technique(open_session, heard, monkeypatch):
     assert session.store.failures() == []
 
 
+def test_a_technique_may_stand_in_a_composition_twice(open_session, heard):
+    """The second run of it begins with the net of the first, not with what the first remembered."""
+    name = "energy-aware-pruning:structure=channels,energy_share=0.8+energy-aware-pruning:energy_share=0.5"
+    session = open_session(tiny_suite(techniques=(name,)))
+    assert run(session, chains_of([name]), heard).failed == ()
+    (attempt,) = [one for one in session.store.attempts() if one.technique != "baseline"]
+    channels, zeros = attempt.notes["rounds"], attempt.notes["energy-aware-pruning:energy_share=0.5.rounds"]
+    assert channels[-1]["energy_share"] == pytest.approx(0.8, abs=0.1)
+    assert zeros[-1]["energy_share"] == pytest.approx(0.5, abs=0.1)  # of what channels left
+    assert zeros[-1]["weights_kept_by_layer"] != channels[-1]["weights_kept_by_layer"]
+    (dense,) = [one for one in session.store.attempts() if one.technique == "baseline"]
+    small = session.net(attempt.net)
+    assert small.masks
+    assert small.parameters() < session.net(dense.net).parameters()
+
+
 def test_techniques_that_train_share_the_budget_of_a_composition(open_session, heard):
     name = "magnitude+conditional-deep-learning+int8"
     session = open_session(tiny_suite())

@@ -109,7 +109,7 @@ def _make(session: Session, chain: Chain, knobs: Mapping[str, Any], bench: Bench
         optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
         return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
     net = baseline
-    for one, epochs in zip(chain, shares(chain, bench.epochs), strict=True):
+    for place, (one, epochs) in enumerate(zip(chain, shares(chain, bench.epochs), strict=True)):
         bench.grant(epochs)
         mine = f"{one.name}."
         settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
@@ -118,7 +118,13 @@ def _make(session: Session, chain: Chain, knobs: Mapping[str, Any], bench: Bench
         # the seed. Another chain shares nothing: its row has to show what it costs by itself.
         around = (chain_name(chain), one.name, one.source, session.making_code([one]))
         bench.shared = f"shared-{content_key(*around, net.hash, bench.seed, bench.epochs)}"
-        returned = _called(one, net, bench, given, session.suite.budget.minutes)
+        earlier, bench.notes = bench.notes, {}
+        # A technique may stand in a chain twice: its steps are named by their place, its notes by the technique.
+        with bench.ledger.inside(f"part-{place}") if len(chain) > 1 else contextlib.nullcontext():
+            returned = _called(one, net, bench, given, session.suite.budget.minutes)
+        bench.notes = earlier | {
+            f"{one.name}.{name}" if name in earlier else name: value for name, value in bench.notes.items()
+        }
         net = usable(returned, one.name, session.suite.task.classes)
     return net
 
