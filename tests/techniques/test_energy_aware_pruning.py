@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from joulemark import testing
 from joulemark.energy.model import energy_model
@@ -138,6 +139,29 @@ def test_a_layer_is_fitted_to_the_outputs_it_had_with_the_inputs_it_now_gets(mon
         assert not weight[~kept].any()
         bias = wanted[:, row].mean() - now.mean(0)[kept] @ expected
         assert float(after.get_submodule(path).bias.detach()[row]) == pytest.approx(float(bias), abs=1e-3)
+
+
+class Twice(nn.Module):
+    """A convolution that runs twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 1, 1), nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.head(self.conv(self.conv(x)).flatten(1))
+
+
+def test_of_a_layer_that_runs_twice_the_first_run_counts():
+    module = Twice()
+    layers = {path: Layer(one, None, torch.ones_like(one.weight) > 0) for path, one in module.named_children()}
+    images = torch.randn(8, 1, 4, 4)
+    own = SimpleNamespace(seed=0, batches=lambda split, batch_size: iter([(images[:5], None), (images[5:], None)]))
+    sums, wanted = eap.observed(module, layers, own, 8)
+    now = eap.seen_now(module, layers, wanted, own, 8)
+    for path in layers:
+        for before, after in zip(sums[path].moments(centred=False), now[path].moments(centred=False), strict=True):
+            torch.testing.assert_close(torch.as_tensor(before), torch.as_tensor(after))
 
 
 def test_zeros_stay_zero_in_training_and_pruned_weights_stay_pruned_in_the_next_round():

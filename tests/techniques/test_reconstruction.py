@@ -111,6 +111,26 @@ def test_a_layer_that_sees_only_zeros_keeps_its_weights():
     torch.testing.assert_close(got, weights * support)
 
 
+@pytest.mark.parametrize("inputs", [[0.1, 0.7], [0.3, 1.1, 0.2]])
+def test_a_layer_whose_inputs_never_change_keeps_its_weights(inputs):
+    """As behind a layer of which only the bias is left."""
+    random = torch.Generator().manual_seed(0)
+    sums = Sums()
+    for _ in range(4):
+        sums.add(torch.tensor(inputs).expand(1, 1000, -1), torch.randn(1, 1000, 2, generator=random))
+    weights = torch.ones(1, 2, len(inputs), dtype=torch.float64)
+    torch.testing.assert_close(refit(sums.moments(centred=True), weights, weights > 0), weights)
+
+
+def test_the_pull_is_that_of_one_more_sample():
+    """One input: (sum y x + mean x x w) / (sum x x + mean x x), by hand; and nothing without samples."""
+    x, y = torch.tensor([[[1.0], [2.0]]]), torch.tensor([[[3.0], [4.0]]])
+    weights = torch.tensor([[[1.0]]], dtype=torch.float64)
+    assert refit(moments(x, y), weights, weights > 0).tolist() == [[[(11 + 2.5) / (5 + 2.5)]]]
+    with pytest.raises(ValueError, match="no samples"):
+        Sums().moments(centred=True)
+
+
 def greedy(found, weights, support, candidates, count):
     """One weight after the other, each found by trying all of them."""
     support = support.clone()

@@ -51,30 +51,37 @@ class Sums:
     def __init__(self) -> None:
         self.count = 0
         self.sums: list[Tensor] = []
+        self.first: tuple[Tensor, Tensor] | None = None
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Inputs (groups, samples, inputs) and outputs (groups, samples, filters)."""
         x, y = x.double(), y.double()  # in float32 little is left of a variance that is small beside the mean
+        if self.first is None:  # and nothing of that of an input that never changes, if it is taken away first
+            self.first = x[:, 0], y[:, 0]
+        x, y = x - self.first[0][:, None], y - self.first[1][:, None]
         found = [x.mT @ x, y.mT @ x, y.square().sum(1), x.sum(1), y.sum(1)]
         if not self.sums:
-            self.sums = [torch.zeros_like(one, dtype=torch.float64) for one in found]
+            self.sums = [torch.zeros_like(one) for one in found]
         for total, one in zip(self.sums, found, strict=True):
             total += one
         self.count += x.shape[1]
 
     @property
     def means(self) -> tuple[Tensor, Tensor]:
-        """Mean inputs (groups, inputs) and mean outputs (groups, filters)."""
-        return self.sums[3] / self.count, self.sums[4] / self.count
+        """Mean inputs (groups, inputs) and mean outputs (groups, filters); ``ValueError`` if nothing was added."""
+        if self.first is None:
+            raise ValueError("no samples: the layer did not run")
+        return self.first[0] + self.sums[3] / self.count, self.first[1] + self.sums[4] / self.count
 
     def moments(self, *, centred: bool) -> Moments:
         """Moments as they are, or about the means: those of a layer whose bias can be set to make the means right."""
-        gram, cross, square = (one / self.count for one in self.sums[:3])
+        means = self.means
+        gram, cross, square, x, y = (one / self.count for one in self.sums)
+        gram, cross, square = gram - x[:, :, None] * x[:, None], cross - y[:, :, None] * x[:, None], square - y.square()
         if not centred:
-            return Moments(gram, cross, square, self.count)
-        x, y = self.means
-        gram, cross = gram - x[:, :, None] * x[:, None], cross - y[:, :, None] * x[:, None]
-        return Moments(gram, cross, square - y.square(), self.count)
+            x, y = means
+            gram, cross, square = gram + x[:, :, None] * x[:, None], cross + y[:, :, None] * x[:, None], square + y**2
+        return Moments(gram, cross, square, self.count)
 
 
 def error(moments: Moments, weights: Tensor) -> Tensor:
@@ -155,7 +162,7 @@ def refit(moments: Moments, weights: Tensor, support: Tensor, *, ridge: float = 
 
     a minimises E(a) + rho |a - w|^2 over a that are zero off the support S, w being the trained ``weights``:
 
-        (G_SS + rho 1) (a_S - w_S) = (mean(y x) - G w)_S,    rho = ridge tr(G) / samples.
+        (G_SS + rho 1) (a_S - w_S) = (mean(y x) - G w)_S with w zero off S,    rho = ridge tr(G) / samples.
 
     Pulling towards w, and not towards zero, never makes the error larger than that of w on the support. With ``ridge``
     1 (ours) the pull is as strong, along every direction, as one sample of average length, so that few samples of many
