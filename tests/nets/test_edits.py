@@ -124,6 +124,20 @@ def test_grouped_convolution_is_refused():
         replay(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), (keep("0", outputs=[0]),))
 
 
+def test_depthwise_convolution_by_hand():
+    made = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
+    weight, bias = made[0].weight.detach().clone(), made[0].bias.detach().clone()
+    x = torch.randn(2, 4, 5, 5)
+    before = made(x)
+    replay(made, (keep("0", outputs=[3, 1, 2]), keep("0", outputs=[1, 0])))
+    assert torch.equal(made[0].weight, weight[[1, 3]])
+    assert torch.equal(made[0].bias, bias[[1, 3]])
+    assert (made[0].groups, made[0].in_channels, made[0].out_channels) == (2, 2, 2)
+    torch.testing.assert_close(made(x[:, [1, 3]]), before[:, [1, 3]])
+    with pytest.raises(ValueError, match="depthwise convolution, whose inputs follow its outputs"):
+        replay(made, (keep("0", inputs=[0]),))
+
+
 def absorb(layer: str, norm: str) -> dict:
     return {"edit": "absorb_batch_norm", "layer": layer, "norm": norm}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from joulemark.nets.flow import foldable, loose
+from joulemark.nets.flow import all_pass, foldable, loose, trace
 from joulemark.nets.net import Net
 from joulemark.nets.segments import Exit, Route
 
@@ -65,6 +65,29 @@ def test_batch_statistics_cannot_be_folded():
 )
 def test_convolutions_whose_outputs_go_elsewhere(call, expected):
     assert loose(wired(call), (2, 6, 6)) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda n, x: n.two(n.norm(n.one(x)).relu()), True),
+        (lambda n, x: nn.functional.linear(n.two(n.one(x)).flatten(1), torch.ones(3, 72)), True),
+        (lambda n, x: (lambda y: n.two(y) + y)(n.one(x)), False),  # an output of the net beside it
+        (lambda n, x: n.one(x) + n.two(x), False),
+        (lambda n, x: (lambda y: nn.functional.conv2d(y, torch.ones(1, 2, 3, 3)) + n.two(y)[:, :1, 1:-1, 1:-1])(
+            n.one(x)), False),
+        (lambda n, x: n.two(n.two(n.one(x))), False),  # runs twice: who reads whom is not said
+        (lambda n, x: n.one(x), False),
+    ],
+)  # fmt: skip
+def test_all_that_one_layer_makes_passes_another(call, expected):
+    assert all_pass(trace(wired(call), (2, 6, 6)), {"one"}, "two", through=()) is expected
+
+
+def test_what_passes_another_layer_on_the_way_passes_all_the_same():
+    traced = trace(nn.Sequential(*(nn.Conv2d(2, 2, 1) for _ in range(4))).eval(), (2, 6, 6))
+    assert all_pass(traced, {"0"}, "2", through={"1"})
+    assert not all_pass(traced, {"0"}, "2", through=())
 
 
 def test_nets_of_ours():

@@ -1,10 +1,11 @@
 """Which channels of which layers belong together, and nets with some of them cut out.
 
 An output channel of a convolution is also a channel of the batch norm behind it and an input channel of whatever reads
-it; a residual sum ties the channels of several convolutions. Such a group can only be cut as a whole. The dependency
-graph is torch-pruning's (G. Fang et al., "DepGraph: Towards any structural pruning", CVPR 2023); what it finds is
-believed only if cutting channels that are zero changes no output, so operators that it does not understand (padded
-shortcuts, units that make something of zero) leave their groups whole.
+it; a residual sum ties the channels of several convolutions, and a depthwise convolution passes each channel on as
+itself. Such a group can only be cut as a whole. The dependency graph is torch-pruning's (G. Fang et al., "DepGraph:
+Towards any structural pruning", CVPR 2023); what it finds is believed only if cutting channels that are zero changes no
+output, so operators that it does not understand (padded shortcuts, units that make something of zero) leave their
+groups whole.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.edits import replay
+from joulemark.nets.edits import is_depthwise, replay
 from joulemark.nets.net import Net
 
 LAYERS = (nn.Conv2d, nn.Linear)
@@ -29,7 +30,10 @@ TOLERANCE = 1e-4
 
 
 class Member(NamedTuple):
-    """One axis of one layer: of each of its ``places``, the channel of the group that it belongs to."""
+    """One axis of one layer: of each of its ``places``, the channel of the group that it belongs to.
+
+    A depthwise convolution is there once, by its outputs: it has one filter for each channel.
+    """
 
     layer: str
     axis: str  # "outputs" or "inputs"
@@ -52,8 +56,9 @@ class Group(NamedTuple):
 def channel_groups(net: Net) -> list[Group]:
     """All groups of channels that can be cut from ``net``, in the order of its layers.
 
-    Outputs of the net and of grouped convolutions are in none. Raises ``ValueError`` for a net with a route, parts or
-    number formats, which are made of a net that is cut already, and for one whose outputs are not finite.
+    Outputs of the net are in none, nor is what grouped convolutions make and read; of those only depthwise ones are
+    members like any layer. Raises ``ValueError`` for a net with a route, parts or number formats, which are made of a
+    net that is cut already, and for one whose outputs are not finite.
 
     >>> [(group.name, group.channels) for group in channel_groups(Net.new("lenet", (1, 28, 28), seed=0))]
     [('stage1.conv', 20), ('stage2.conv', 50), ('classifier.hidden', 500)]
@@ -79,6 +84,7 @@ def channel_groups(net: Net) -> list[Group]:
             for item in items
             if isinstance(item.dep.target.module, (*LAYERS, *NORMS))
         ]
+        members = list(dict.fromkeys(members))  # a depthwise convolution may be found from both of its sides
         known |= {member.layer for member in members if member.axis == "outputs"}
         group = Group(size, tuple(members))
         if any(member.axis == "inputs" for member in members) and _is_whole(group, module, net):
@@ -148,8 +154,8 @@ def keep(net: Net, kept: Mapping[str, Sequence[int]], groups: Sequence[Group] | 
 
 
 def _axis(dependency: object) -> str:
-    handler = dependency.handler  # type: ignore[attr-defined]
-    return "inputs" if handler.__name__ == "prune_in_channels" else "outputs"
+    inputs = dependency.handler.__name__ == "prune_in_channels"  # type: ignore[attr-defined]
+    return "inputs" if inputs and not is_depthwise(dependency.target.module) else "outputs"  # type: ignore[attr-defined]
 
 
 def _edits(module: nn.Module, cuts: Sequence[tuple[Group, set[int]]]) -> tuple[dict[str, object], ...]:
@@ -182,10 +188,11 @@ def _edits(module: nn.Module, cuts: Sequence[tuple[Group, set[int]]]) -> tuple[d
 def _is_whole(group: Group, module: nn.Module, net: Net) -> bool:
     """Whether the group is all there is: cutting channels that are zero changes no output.
 
-    Tried for every second channel and for the first alone: halves that are taken apart again, as of a gated unit, stand
-    an even cut and no other.
+    Never with a grouped convolution that is not depthwise. Tried for every second channel and for the first alone:
+    halves that are taken apart again, as of a gated unit, stand an even cut and no other.
     """
-    if group.channels < 2:
+    layers = [module.get_submodule(member.layer) for member in group.members]
+    if group.channels < 2 or any(getattr(one, "groups", 1) != 1 and not is_depthwise(one) for one in layers):
         return False
     return all(
         _is_spared(group, module, net, set(kept)) for kept in (range(0, group.channels, 2), range(1, group.channels))

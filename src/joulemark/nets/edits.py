@@ -7,7 +7,7 @@ its outcome, layer by layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -39,12 +39,17 @@ def keep_channels(
     """Keep the listed output and input channels (features) of one convolution, linear or batch-norm layer.
 
     ``None`` keeps all. Indices are different from each other and those of the layer as it stands when the edit is
-    replayed. A batch norm has outputs only.
+    replayed. A batch norm has outputs only, and so has a depthwise convolution: its inputs are the same channels.
     """
     target = dict(module.named_modules()).get(layer)
-    if isinstance(target, nn.Conv2d | nn.Conv1d) and target.groups != 1:
+    if target is not None and is_depthwise(target):
+        if inputs is not None:
+            raise ValueError(f"keep_channels: {layer!r} is a depthwise convolution, whose inputs follow its outputs")
+        _cut(target, ("weight", "bias"), outputs, 0)
+        target.groups = target.in_channels = target.out_channels = len(target.weight)
+    elif isinstance(target, nn.Conv2d | nn.Conv1d) and target.groups != 1:
         raise ValueError(f"keep_channels: {layer!r} is a grouped convolution, which this edit cannot cut")
-    if isinstance(target, nn.Conv2d | nn.Conv1d | nn.Linear):
+    elif isinstance(target, nn.Conv2d | nn.Conv1d | nn.Linear):
         _cut(target, ("weight", "bias"), outputs, 0)
         _cut(target, ("weight",), inputs, 1)
         names = ("out_features", "in_features") if isinstance(target, nn.Linear) else ("out_channels", "in_channels")
@@ -57,6 +62,15 @@ def keep_channels(
         target.num_features = target.num_features if outputs is None else len(outputs)
     else:
         raise ValueError(f"keep_channels: no convolution, linear or batch-norm layer is called {layer!r}")
+
+
+def is_depthwise(layer: nn.Module) -> TypeGuard[nn.Conv2d | nn.Conv1d]:
+    """Whether ``layer`` is a convolution that has one filter for each channel, and reads nothing else for it.
+
+    >>> is_depthwise(nn.Conv2d(8, 8, 3, groups=8)), is_depthwise(nn.Conv2d(8, 16, 3, groups=8))
+    (True, False)
+    """
+    return isinstance(layer, nn.Conv2d | nn.Conv1d) and 1 < layer.groups == layer.in_channels == layer.out_channels
 
 
 def _cut(target: nn.Module, names: tuple[str, ...], keep: list[int] | None, axis: int) -> None:

@@ -7,6 +7,7 @@ convolution only if nothing else reads the convolution, an integer convolution n
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from operator import getitem
 
 import torch
@@ -75,6 +76,28 @@ def loose(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, bool]:
         for layer, node in trace(module, input_shape)
         if layer and node.target is aten.convolution.default and not _feeds_one_product(node)
     }
+
+
+def all_pass(
+    traced: Sequence[tuple[str | None, fx.Node]], makers: Collection[str], gate: str, *, through: Collection[str]
+) -> bool:
+    """Whether what the layers ``makers`` put out is read behind the convolution ``gate`` only.
+
+    Readers are products and the outputs of the net; the convolutions ``through`` (depthwise ones) do not count, but
+    what is behind them does. ``traced`` is of :func:`trace`; a maker or gate that is not in it is answered by no.
+    """
+    layers = {node: layer for layer, node in traced}
+    if not {*makers, gate} <= set(layers.values()):
+        return False
+    waiting, seen = [node for node, layer in layers.items() if layer in makers], set()
+    while waiting:
+        for reader in waiting.pop().users:
+            if reader.op == "output" or (reader.target in PRODUCTS and layers[reader] not in {gate, *through}):
+                return False
+            if layers.get(reader) != gate and reader not in seen:
+                seen.add(reader)
+                waiting.append(reader)
+    return True
 
 
 def _feeds_one_product(node: fx.Node) -> bool:

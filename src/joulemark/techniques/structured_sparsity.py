@@ -31,9 +31,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.dependencies import Group, channel_groups, keep
-from joulemark.nets.edits import replay
-from joulemark.nets.flow import foldable
+from joulemark.nets.dependencies import Group, Member, channel_groups, keep
+from joulemark.nets.edits import is_depthwise, replay
+from joulemark.nets.flow import all_pass, foldable, trace
 from joulemark.nets.lowered import can_be_lowered
 from joulemark.nets.net import Net
 from joulemark.techniques.magnitude import retrain
@@ -86,7 +86,8 @@ def structured_sparsity(
     do, and the loss does not resist. What is penalised is therefore the filter as it runs, with its batch norm folded
     in (ours): its gradient goes to the scales and to the directions of the filters, not to their lengths. Without batch
     norm, as in the paper's LeNet and ConvNet, it is the paper's. Where a filter is zero, the scale and offset of its
-    batch norm become zero, too.
+    batch norm become zero, too. A filter of a depthwise convolution is one of "filters" (ours): where it is zero and
+    nothing reads its channel in front of it, the channel goes.
 
     ``round_to`` keeps a multiple of so many channels (kept channels rounded up), as wide registers like it. Raises
     :class:`TechniqueError` for "depth" without residual blocks and for a net with no groups that can be cut.
@@ -247,7 +248,11 @@ def _penalised(net: Net, module: nn.Module, groups: str) -> list[tuple[str, str]
 
 
 def freeze(net: Net, groups: str) -> Net:
-    """``net`` with masks on every group that is zero, and on the batch norm and bias of zero filters."""
+    """``net`` with masks on every group that is zero, and on all that makes a channel whose filters are zero.
+
+    That is the batch norm and the bias; the depthwise filter of a channel that nothing makes; and what makes a channel
+    that is read behind a depthwise filter of zeros only.
+    """
     module = net.module(formats=False)
     masks = dict(net.masks)
     kinds = [] if groups == "depth" else groups.split("+")
@@ -259,11 +264,11 @@ def freeze(net: Net, groups: str) -> Net:
             mask &= alive.any(GROUPS[kind], keepdim=True)
         masks[name] = masks.get(name, torch.ones_like(mask)) & mask
     if "filters" in kinds:
-        for member, dead in _dead_outputs(module, channel_groups(net)):
-            for end in ("bias", "weight"):
-                name = f"{member}.{end}"
-                if name in net.state and (end == "bias" or net.state[name].dim() == 1):
-                    masks[name] = masks.get(name, torch.ones_like(net.state[name], dtype=torch.bool)) & ~dead
+        for member, dead in _dead_outputs(module, channel_groups(net), net.input_shape):
+            for name in (f"{member}.bias", f"{member}.weight"):
+                if name in net.state:
+                    mask = masks.get(name, torch.ones_like(net.state[name], dtype=torch.bool))
+                    masks[name] = mask & ~dead.reshape(-1, *[1] * (mask.dim() - 1))
     for block in residual_blocks(module) if groups == "depth" else []:
         if _is_dead(module.get_submodule(block)):
             for name, parameter in module.get_submodule(block).named_parameters(prefix=block):
@@ -365,22 +370,38 @@ def _is_dead(block: nn.Module) -> bool:
     return not any(layer.weight.detach().any() for layer in _convolutions(block).values())
 
 
-def _dead_outputs(module: nn.Module, groups: Sequence[Group]) -> Iterator[tuple[str, Tensor]]:
-    """Layers that make a channel all of whose filters are zero, with a mask over their outputs."""
+def _dead_outputs(
+    module: nn.Module, groups: Sequence[Group], input_shape: tuple[int, ...]
+) -> Iterator[tuple[str, Tensor]]:
+    """Convolutions and norms of a channel all of whose filters, or one that all pass, are zero; a mask over outputs."""
     layers: Mapping[str, nn.Module] = dict(module.named_modules())
+    depthwise = {path for path, layer in layers.items() if is_depthwise(layer)}
+    traced = trace(module, input_shape) if depthwise else []
     for group in groups:
-        made = torch.zeros(group.channels, dtype=torch.bool)
-        for member in group.members:
+        outputs = [member for member in group.members if member.axis == "outputs"]
+        makers = [m for m in outputs if isinstance(layers[m.layer], nn.Conv2d | nn.Linear) and m.layer not in depthwise]
+        made = _nonzero(layers, group, makers)
+        paths = {member.layer for member in makers}
+        for gate in depthwise & {member.layer for member in outputs}:
+            passed = [member for member in outputs if member.layer == gate]
+            every = len({channel for member in passed for channel in member.channels}) == group.channels
+            if every and all_pass(traced, paths, gate, through=depthwise):
+                made &= _nonzero(layers, group, passed)
+        for member in outputs:
             layer = layers[member.layer]
-            if member.axis == "outputs" and isinstance(layer, nn.Conv2d | nn.Linear):
-                filters = layer.weight.detach().flatten(1).any(1)[list(member.places)]
-                made[torch.tensor(member.channels)[filters]] = True
-        for member in group.members:
-            layer = layers[member.layer]
-            if member.axis == "outputs" and not isinstance(layer, nn.Linear):
+            if not isinstance(layer, nn.Linear):
                 dead = torch.zeros(len(layer.weight), dtype=torch.bool)  # type: ignore[arg-type]
                 dead[list(member.places)] = ~made[torch.tensor(member.channels)]
                 yield member.layer, dead
+
+
+def _nonzero(layers: Mapping[str, Any], group: Group, members: Sequence[Member]) -> Tensor:
+    """Channels of ``group``, (channels,), for which one of ``members`` has a filter that is not zero."""
+    found = torch.zeros(group.channels, dtype=torch.bool)
+    for member in members:
+        filters = layers[member.layer].weight.detach().flatten(1).any(1)[list(member.places)]
+        found[torch.tensor(member.channels)[filters]] = True
+    return found
 
 
 def _convolutions(module: nn.Module, prefix: str = "") -> dict[str, nn.Conv2d]:
