@@ -20,7 +20,8 @@ from joulemark.techniques.energy_aware_pruning import energy_aware_pruning
 from joulemark.techniques.group_magnitude import group_magnitude, group_norms
 from joulemark.techniques.layerwise import prunable
 from joulemark.techniques.optimal_brain_damage import optimal_brain_damage
-from joulemark.techniques.structured_sparsity import freeze, remove, structured_sparsity
+from joulemark.techniques.structured_sparsity import structured_sparsity
+from joulemark.techniques.zero_groups import freeze, remove
 
 SHAPE = (1, 28, 28)
 

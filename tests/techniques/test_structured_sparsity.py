@@ -13,21 +13,9 @@ from joulemark.nets.folding import fold
 from joulemark.nets.lowered import LoweredConv2d
 from joulemark.nets.net import Net
 from joulemark.techniques.magnitude import prune
-from joulemark.techniques.structured_sparsity import (
-    GROUPS,
-    Folded,
-    Lasso,
-    _penalty,
-    _Rate,
-    freeze,
-    lengths,
-    remove,
-    residual_blocks,
-    rounded,
-    shapes,
-    structured_sparsity,
-)  # fmt: skip
+from joulemark.techniques.structured_sparsity import Folded, Lasso, _penalty, _Rate, lengths, structured_sparsity
 from joulemark.techniques.technique import TechniqueError
+from joulemark.techniques.zero_groups import GROUPS, freeze, remove, residual_blocks, rounded, shapes
 from joulemark.training import sgd
 
 CIFAR = (3, 32, 32)
