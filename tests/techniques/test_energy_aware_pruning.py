@@ -15,7 +15,7 @@ from joulemark.techniques import energy_aware_pruning as eap
 from joulemark.techniques import magnitude
 from joulemark.techniques.channelwise import magnitudes, taken_out
 from joulemark.techniques.layerwise import Layer, prunable
-from joulemark.techniques.reconstruction import RIDGE, largest
+from joulemark.techniques.reconstruction import largest
 from joulemark.techniques.technique import TechniqueError
 
 IMAGES = 200
@@ -127,7 +127,7 @@ def test_a_layer_is_fitted_to_the_outputs_it_had_with_the_inputs_it_now_gets(mon
     old = before.get_submodule(path)
     wanted = then @ old.weight.detach().double().T + old.bias.detach().double()
     x, y = now - now.mean(0), wanted - wanted.mean(0)
-    rho = RIDGE * x.square().sum() / len(x) / x.shape[1]
+    rho = x.square().sum() / len(x) / len(x)
     for row, kept in enumerate(mask):
         pull = (len(x) * rho).sqrt() * torch.eye(int(kept.sum()), dtype=torch.float64)
         rows = torch.cat([x[:, kept], pull])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark.techniques import reconstruction
-from joulemark.techniques.reconstruction import RIDGE, Moments, Sums, error, reconstruct, refit, removed, restore
+from joulemark.techniques.reconstruction import Moments, Sums, error, reconstruct, refit, removed, restore
 
 
 def layer(seed, *, groups=1, filters=3, inputs=5, samples=40, alike=0.5):
@@ -64,11 +64,11 @@ def test_refitted_weights_are_those_of_lapack(groups, chunk, monkeypatch):
     support = masks(5, weights, 0.6)
     support[0, 0] = False  # a filter with nothing left
     found = moments(x, y)
-    for ridge in (0.0, RIDGE, 0.5):
+    for ridge in (0.0, 1.0, 20.0):
         got = refit(found, weights, support, ridge=ridge)
         for g, f in itertools.product(range(groups), range(4)):
             places = support[g, f]
-            rho = ridge * x[g].square().sum() / x.shape[1] / 6
+            rho = ridge * x[g].square().sum() / x.shape[1] / x.shape[1]
             pull = (x.shape[1] * rho).sqrt() * torch.eye(int(places.sum()), dtype=torch.float64)
             rows = torch.cat([x[g][:, places], pull])
             wanted = torch.cat([y[g, :, f], pull @ weights[g, f, places]])
@@ -76,6 +76,21 @@ def test_refitted_weights_are_those_of_lapack(groups, chunk, monkeypatch):
             if places.any():
                 expected[places] = torch.linalg.lstsq(rows, wanted[:, None]).solution[:, 0]
             torch.testing.assert_close(got[g, f], expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_filters_that_read_the_same_inputs_are_solved_at_once(groups):
+    """One system for all of them, and the same weights as when each is solved by itself."""
+    x, y, weights = layer(8, groups=groups, filters=4, inputs=6)
+    support = masks(9, weights[:, :1], 0.6).expand(weights.shape)
+    found = moments(x, y)
+    odd = torch.cat([weights, weights[:, :1]], dim=1)  # a filter more, with another support: no longer all alike
+    apart = torch.cat([support, ~support[:, :1]], dim=1)
+    more = found._replace(
+        cross=torch.cat([found.cross, found.cross[:, :1]], dim=1),
+        square=torch.cat([found.square, found.square[:, :1]], 1),
+    )
+    torch.testing.assert_close(refit(found, weights, support), refit(more, odd, apart)[:, :4])
 
 
 def test_refitting_by_hand():
@@ -189,4 +204,4 @@ def test_moments_are_of_one_shape_for_plain_and_grouped_layers():
     x, y, _ = layer(0, groups=3, filters=2, inputs=4)
     found = moments(x, y)
     assert isinstance(found, Moments)
-    assert [tuple(one.shape) for one in found] == [(3, 4, 4), (3, 2, 4), (3, 2)]
+    assert [tuple(one.shape) for one in found[:3]] == [(3, 4, 4), (3, 2, 4), (3, 2)]

