@@ -178,10 +178,9 @@ def observed(
     sums: dict[str, Sums] = defaultdict(Sums)
     wanted: dict[str, list[Tensor]] = defaultdict(list)
 
-    def see(path: str, batch: int, x: Tensor, y: Tensor) -> None:
-        if batch == len(wanted[path]):  # of a layer that runs more than once, its first run
-            sums[path].add(x, y)
-            wanted[path].append(y)
+    def see(path: str, _: int, x: Tensor, y: Tensor) -> None:
+        sums[path].add(x, y)
+        wanted[path].append(y)
 
     watch(module, layers, _first(bench, images), bench.seed, see)
     return sums, wanted
@@ -192,12 +191,9 @@ def seen_now(
 ) -> dict[str, Sums]:
     """Moments of the inputs that ``layers`` get by now, with the outputs that are wanted of them."""
     sums: dict[str, Sums] = defaultdict(Sums)
-    seen: dict[str, int] = defaultdict(int)
 
     def see(path: str, batch: int, x: Tensor, _: Tensor) -> None:
-        if batch == seen[path]:  # its first run, as in :func:`observed`
-            sums[path].add(x, wanted[path][batch])
-            seen[path] += 1
+        sums[path].add(x, wanted[path][batch])
 
     watch(module, layers, _first(bench, images), bench.seed, see)
     return sums

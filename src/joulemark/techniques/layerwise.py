@@ -165,11 +165,16 @@ def watch(module: nn.Module, layers: Mapping[str, Layer], batches: Iterable[Tens
     """Send ``batches`` through and tell ``see`` of each layer: path, batch, inputs and outputs at sampled places.
 
     Inputs are (groups, samples, inputs of a filter), outputs (groups, samples, filters). The places follow from seed,
-    batch and the layer's sizes alone. If one layer is watched, the pass ends behind it.
+    batch and the layer's sizes alone. Of a layer that runs more than once in a batch, the first run is told. If one
+    layer is watched, the pass ends behind it.
     """
+    told: set[tuple[str, int]] = set()
     for number, batch in enumerate(batches):
 
         def tell(path: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, number: int = number) -> None:
+            if (path, number) in told:
+                return
+            told.add((path, number))
             random = torch.Generator().manual_seed(seed * 1_000_003 + number)
             see(path, number, *sampled(layer, inputs[0], output, random))
             if len(layers) == 1:
