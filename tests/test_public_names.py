@@ -22,8 +22,8 @@ CALL = {
 }
 IMPORTS = [
     "",
-    "import joulemark.testing, joulemark.workload",
-    "import joulemark.benchmark.run as run; assert run.run_free",
+    "import joulemark.testing, joulemark.workloads.recording",
+    "import joulemark.benchmarking.run as run; assert run.run_free",
     "import joulemark.energy, joulemark.nets, joulemark.techniques, joulemark.meters",
 ]
 
@@ -51,7 +51,7 @@ def test_every_public_name_works_twice_whatever_was_imported(first):
 def test_modules_of_these_names_are_still_reached():
     python(
         "import joulemark\nfrom joulemark import benchmark, workload\n"
-        "import joulemark.benchmark.run, joulemark.workload\n"
-        "assert joulemark.benchmark.run.run_free and joulemark.workload.record\n"
+        "import joulemark.benchmarking.run, joulemark.workloads.recording\n"
+        "assert joulemark.benchmarking.run.run_free and joulemark.workloads.recording.record\n"
         "assert callable(benchmark) and callable(workload)\n"
     )

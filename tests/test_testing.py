@@ -9,7 +9,7 @@ from torch import nn
 
 from joulemark import testing
 from joulemark.nets.net import Net
-from joulemark.nets.routers import ROUTERS, Router
+from joulemark.nets.routers.router import ROUTERS, Router
 from joulemark.nets.segments import Exit, Route
 from joulemark.techniques.technique import TECHNIQUES, Range, load_technique, technique
 from joulemark.testing import check_technique
@@ -193,9 +193,9 @@ def test_a_net_that_saving_changes_is_caught(monkeypatch):
 def test_uncounted_work_is_caught(monkeypatch):
     from torch.ops import aten
 
-    from joulemark import workload
+    from joulemark.workloads import recording
 
-    monkeypatch.setitem(workload.PRODUCTS, aten.addmm.default, lambda recorder, args, output: None)
+    monkeypatch.setitem(recording.PRODUCTS, aten.addmm.default, lambda recorder, args, output: None)
     with pytest.raises(AssertionError, match=r"the workload of faulty counts [\d,]+ MACs where PyTorch's flop counter"):
         check_technique(faulty)
 

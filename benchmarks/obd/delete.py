@@ -28,10 +28,10 @@ from picture import draw
 from torch import Tensor, nn
 
 from joulemark.data import mnist
-from joulemark.machine import this_machine, versions
-from joulemark.nets.lenet1989 import Squash
+from joulemark.machine.machine import this_machine, versions
+from joulemark.nets.builders.lenet1989 import Squash
 from joulemark.nets.net import Net
-from joulemark.techniques.optimal_brain_damage import saliencies
+from joulemark.techniques.pruning.optimal_brain_damage import saliencies
 from joulemark.training import fit, sgd
 
 HERE = Path(__file__).parent

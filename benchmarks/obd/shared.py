@@ -19,7 +19,7 @@ from delete import HERE, SUBJECTS, decibels, deleting, pixels, scores, trained
 from torch import Tensor, nn
 
 from joulemark.data import mnist
-from joulemark.techniques.optimal_brain_damage import saliencies
+from joulemark.techniques.pruning.optimal_brain_damage import saliencies
 
 IMAGES = 1000
 

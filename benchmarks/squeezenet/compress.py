@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from joulemark.machine import this_machine, versions
+from joulemark.machine.machine import this_machine, versions
 from joulemark.nets.compressed import compress, decompress
 from joulemark.nets.net import Net
-from joulemark.techniques.deep_compression import share
+from joulemark.techniques.pruning.deep_compression import share
 
 HERE = Path(__file__).parent
 WEIGHTS = "weights/squeezenet_v1.0_deepcompressed_decoded_f32.npz"

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from joulemark.benchmark.run import benchmark as benchmark
+    from joulemark.benchmarking.run import benchmark as benchmark
     from joulemark.energy.model import energy_model as energy_model
     from joulemark.meters.meters import measure as measure
     from joulemark.nets.net import Net as Net
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from joulemark.techniques.technique import TechniqueError as TechniqueError
     from joulemark.techniques.technique import Workbench as Workbench
     from joulemark.techniques.technique import technique as technique
-    from joulemark.workload import record as workload  # noqa: F401
+    from joulemark.workloads.recording import record as workload  # noqa: F401
 
 _PUBLIC = {
     "Net": ("joulemark.nets.net", "Net"),
     "Range": ("joulemark.techniques.technique", "Range"),
     "TechniqueError": ("joulemark.techniques.technique", "TechniqueError"),
     "Workbench": ("joulemark.techniques.technique", "Workbench"),
-    "benchmark": ("joulemark.benchmark.run", "benchmark"),
+    "benchmark": ("joulemark.benchmarking.run", "benchmark"),
     "energy_model": ("joulemark.energy.model", "energy_model"),
     "measure": ("joulemark.meters.meters", "measure"),
     "technique": ("joulemark.techniques.technique", "technique"),
-    "workload": ("joulemark.workload", "record"),
+    "workload": ("joulemark.workloads.recording", "record"),
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605  (a list of strings, made from the table above)
 
@@ -48,7 +48,7 @@ def _public(name: str) -> Any:
 
 
 class _Called(ModuleType):
-    """A module that bears the name of a public function, as `joulemark.benchmark`: calling it calls the function."""
+    """A module that bears the name of a public function, as `joulemark.benchmarking`: calling it calls the function."""
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         return _public(self.__name__.rpartition(".")[2])(*args, **keywords)

@@ -352,7 +352,7 @@ class Trial(Record, frozen=True, kw_only=True):
     order: tuple[str, ...] = ()  # "backend batch size" of every block, in time order
     order_seed: int | None = None  # shuffles the order and tosses the coin of each block
     conditions: Conditions | None = None
-    warnings: tuple[str, ...] = ()  # names of joulemark.stability's warnings
+    warnings: tuple[str, ...] = ()  # names of joulemark.judging.stability's warnings
 
 
 class Agreement(Record, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from typing import Any, Generic, TypeVar
 import fsspec
 import msgspec
 
-from joulemark.atomic import WRITING, replace_file
+from joulemark.machine.atomic_files import WRITING, replace_file
 from joulemark.record import SCHEMA, Attempt, Failure, FreeTrial, Made, Record, Study, Trial
 
 T = TypeVar("T", bound=Record)

@@ -46,19 +46,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
-from joulemark.benchmark.ledger import Ledger
-from joulemark.benchmark.making import AttemptError, sentence, usable
-from joulemark.benchmark.workbench import Bench
+from joulemark.benchmarking.ledger import Ledger
+from joulemark.benchmarking.making import AttemptError, sentence, usable
+from joulemark.benchmarking.workbench import Bench
 from joulemark.data.splits import Split
 from joulemark.energy.model import energy_model
-from joulemark.nets.masked import gathered
+from joulemark.nets.layers.masked import gathered
 from joulemark.nets.net import Net
 from joulemark.nets.segments import EXIT, Segments
 from joulemark.store import Store
 from joulemark.task import Recipe, Splits, Task
 from joulemark.techniques.technique import Technique
 from joulemark.training import fit, sgd
-from joulemark.workload import record
+from joulemark.workloads.recording import record
 
 TOLERANCE = 1e-3
 """Greatest difference of two logits that count as equal: batch sizes and runtimes sum in other orders."""
@@ -87,7 +87,7 @@ def check_technique(technique: Technique, *, knobs: Mapping[str, Any] | None = N
 
     ``knobs`` override its defaults. Takes a few seconds.
 
-    >>> from joulemark.techniques.int8 import int8
+    >>> from joulemark.techniques.precision.int8 import int8
     >>> check_technique(int8, knobs={"images": 64})
     """
     _require(isinstance(technique, Technique), f"{technique!r} is no technique: decorate it with @joulemark.technique")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from joulemark.nets.formats import Format
 from joulemark.nets.net import BUILDERS, Net
-from joulemark.nets.routers import ROUTERS, Carry, Router
+from joulemark.nets.routers.router import ROUTERS, Carry, Router
 from joulemark.nets.segments import CarryStage, Exit, Route
 
 SHAPE = (1, 28, 28)

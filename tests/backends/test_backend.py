@@ -12,7 +12,7 @@ from joulemark.backends.backend import Backend, backend, backend_names, precisio
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
 from joulemark.nets import net as net_module
-from joulemark.nets.masked import MaskedLayer
+from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net
 
 

@@ -9,7 +9,7 @@ from small_nets import NETS
 from torch import nn
 
 from joulemark.backends.eager import Eager
-from joulemark.nets.masked import MaskedLayer
+from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.segments import Segments
 
 KINDS = ("static", "quantised", "dynamic", "cascade", "skipping")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxNet, OnnxRuntime, OnnxSegments, export, session
 from joulemark.nets import net as net_module
-from joulemark.nets.masked import MaskedLayer
+from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net
 
 KINDS = ("static", "quantised", "dynamic", "cascade", "skipping")

@@ -13,7 +13,7 @@ from torch import nn
 from joulemark.backends.backend import backend, precision_of
 from joulemark.backends.sparse import Sparse, SparseConv2d, SparseLinear, sparse_rows
 from joulemark.nets.net import BUILDERS, Net
-from joulemark.techniques.magnitude import prune
+from joulemark.techniques.pruning.magnitude import prune
 
 
 def pruned(layer, kept):

@@ -6,11 +6,11 @@ import os
 from math import prod
 from pathlib import Path
 
-from joulemark.calibrate.bench import Timed
-from joulemark.calibrate.plan import CONTROL
+from joulemark.calibrate.sampling import CONTROL
+from joulemark.calibrate.timing import Timed
 from joulemark.energy.device import DeviceProfile
 from joulemark.energy.features import Layer
-from joulemark.machine import this_machine, versions
+from joulemark.machine.machine import this_machine, versions
 from joulemark.record import Operation, Workload
 
 PLANNED = 320  # so that there are enough poolings and fully connected layers for a fit
@@ -57,7 +57,7 @@ class FakeBench:
         return Timed(seconds, 0.9 * seconds, 1.1 * seconds, 9, 3e-4, self.watts)
 
     def net(self, name: str, batch: int) -> Timed:
-        from joulemark.calibrate.judging import at_batch, layers_of
+        from joulemark.calibrate.held_out import at_batch, layers_of
 
         self._one(name)
         layers = layers_of(at_batch(tiny_net(name), batch))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from fake_bench import PLANNED, FakeBench, run, tiny_net
 
-from joulemark.calibrate.judging import BATCHES
+from joulemark.calibrate.held_out import BATCHES
 from joulemark.calibrate.telling import additivity, fit_rows, net_rows, sentences
 from joulemark.energy import fitting
 from joulemark.energy.device import own_profile, read_profile

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from fake_bench import FakeBench, tiny_net
 
-from joulemark.calibrate import bench, judging
+from joulemark.calibrate import held_out as judging
+from joulemark.calibrate import timing as bench
 from joulemark.cli.main import main
 from joulemark.energy import fitting
 from joulemark.energy.device import read_profile, write_profile

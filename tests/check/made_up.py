@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 
+from joulemark.judging.statistics import bootstrap_median, loss_bound, paired_ratio
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -29,7 +30,6 @@ from joulemark.record import (
     Trial,
     content_key,
 )
-from joulemark.stats import bootstrap_median, loss_bound, paired_ratio
 from joulemark.store import Store
 
 MACHINE, TASK, TASK_KEY = "toy-cpu", "toy", "0123456789abcdef"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_up import GENTLE, baseline_trial, trial
 
 from joulemark.check.claims import Backing, stored_trials, unbacked, unbacked_in
-from joulemark.check.words import script_strings, shown_strings, visible_words
+from joulemark.check.prose import script_strings, shown_strings, visible_words
 from joulemark.record import Kind, Quantity, Ratio
 
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from made_up import GENTLE, attempt, free, made, quantity, score, study, trial, windows
 
 from joulemark.check.values import faults
+from joulemark.judging.rules import pack_bits
+from joulemark.judging.stability import warnings
+from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Kind, Ratio
-from joulemark.rules import pack_bits
-from joulemark.stability import warnings
-from joulemark.stats import paired_ratio
 
 ATTEMPT, TRIAL = attempt("halve", GENTLE, 0), trial("halve", GENTLE, 0)
 UNPACED = msgspec.structs.replace(TRIAL, paced=())

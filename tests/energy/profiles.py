@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from joulemark.calibrate.plan import CONTROL
+from joulemark.calibrate.sampling import CONTROL
 from joulemark.energy.device import DeviceProfile, Judged, Row, write_profile
 from joulemark.energy.features import Layer
 from joulemark.energy.fitting import Fit
-from joulemark.machine import this_machine, versions
+from joulemark.machine.machine import this_machine, versions
 
 
 def line(kind: str, quantity: str, intercept: float, *terms: tuple[int, float]) -> Fit:

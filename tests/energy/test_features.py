@@ -140,7 +140,7 @@ def test_kernels_are_read_from_a_real_run():
     import torch
     from torch import nn
 
-    from joulemark.workload import record
+    from joulemark.workloads.recording import record
 
     net = nn.Sequential(nn.MaxPool2d(3, 2, ceil_mode=True), nn.AvgPool2d((2, 1), padding=(1, 0)))
     work = record(net, torch.zeros(1, 2, 8, 8))
@@ -155,7 +155,7 @@ def test_joined_channels_are_counted_and_joined_rows_are_not():
     import torch
     from torch import Tensor, nn
 
-    from joulemark.workload import record
+    from joulemark.workloads.recording import record
 
     class Joins(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from joulemark.calibrate.plan import layer
+from joulemark.calibrate.sampling import layer
 from joulemark.energy.features import Layer, features
 from joulemark.energy.fitting import FEWEST, fit, rmspe
 

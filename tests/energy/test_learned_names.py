@@ -8,8 +8,8 @@ from profiles import planted_profile, planted_times, write_usual
 
 from joulemark.energy.device import own_profile, usual_path, write_profile
 from joulemark.energy.model import Filled, energy_model, energy_model_names
-from joulemark.listing import models
-from joulemark.machine import this_machine
+from joulemark.explain.listing import models
+from joulemark.machine.machine import this_machine
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ from synthetic import FAST, SETTINGS, make_results
 from typer.testing import CliRunner
 
 from joulemark import testing
-from joulemark.benchmark.suite import load_suite
+from joulemark.benchmarking.suite import load_suite
 from joulemark.cli.main import app
 from joulemark.explain import explanation
 from joulemark.explain.explanation import explain, paragraphs, reached
-from joulemark.explain.terminal import as_text
+from joulemark.explain.explanation_text import as_text
 from joulemark.nets.net import Net
 from joulemark.techniques.technique import load_technique
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 import joulemark.meters.meters as meters_module
-from joulemark.meters.agreement import cross_checked
+from joulemark.meters.cross_check import cross_checked
 from joulemark.meters.idle import Block, idle_of, net_of
 from joulemark.meters.meters import measure, open_meters
 from joulemark.meters.replay import replay

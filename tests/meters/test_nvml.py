@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from joulemark.meters.board import MAX_WATTS
 from joulemark.meters.counter import CounterTrack, Plain
+from joulemark.meters.gpu_card import MAX_WATTS
 from joulemark.meters.nvml import NvmlBoard, find_nvml
 from joulemark.meters.source import ReadError
 

@@ -12,7 +12,7 @@ import pytest
 from powercap import LAYOUTS, Powercap
 
 import joulemark.meters.probe as probe_module
-from joulemark import listing
+from joulemark.explain import listing
 from joulemark.meters.probe import GROUP, device_checks, probe, probe_checks
 from joulemark.meters.rapl import PERMISSION_FIX, find_rapl
 from joulemark.meters.source import Unavailable

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from joulemark.judging.statistics import t_quantile
 from joulemark.meters.slope import drifts, fit, joules_per_iteration
 from joulemark.record import Kind, Quantity
-from joulemark.stats import t_quantile
 
 PERIOD = 0.1  # seconds
 WATTS = 200.0

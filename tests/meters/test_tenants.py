@@ -13,7 +13,7 @@ import pytest
 from nvml_stub import Stub, build
 
 import joulemark.meters.meters as meters_module
-from joulemark.machine import Activity
+from joulemark.machine.machine import Activity
 from joulemark.meters.meters import measure
 from joulemark.meters.tenants import Look, between, look
 from joulemark.record import Reading

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.kernels.quantize import quantize_dequantize
 from joulemark.nets.formats import Format, QuantisedLayer, apply_formats
+from joulemark.nets.layers.quantize import quantize_dequantize
 from joulemark.nets.net import Net
 
 

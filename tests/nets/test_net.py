@@ -324,7 +324,9 @@ def test_cut_and_flipped_files(position, value):
         assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("builder", ["os:system", "os", "joulemark.nets.lenet:lenet", "antigravity:fly", "", "Lenet"])
+@pytest.mark.parametrize(
+    "builder", ["os:system", "os", "joulemark.nets.builders.lenet:lenet", "antigravity:fly", "", "Lenet"]
+)
 def test_only_registered_builders_are_imported(builder, monkeypatch):
     imported = []
     monkeypatch.setattr(net_module.importlib, "import_module", imported.append)
@@ -350,7 +352,7 @@ def test_ours_cannot_be_replaced_by_an_installed_package(monkeypatch):
         name, value = "lenet", "os:system"
 
     monkeypatch.setattr(net_module, "entry_points", lambda group: [Entry])
-    assert builders()["lenet"] == "joulemark.nets.lenet:lenet"
+    assert builders()["lenet"] == "joulemark.nets.builders.lenet:lenet"
 
 
 BAD = {

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.nets.routers import ROUTERS, Router, exactly_one
+from joulemark.nets.routers.router import ROUTERS, Router, exactly_one
 from joulemark.nets.segments import EXIT, CarryStage, Exit, Route, Segment, Segments, travel
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from joulemark.judging.rules import BASELINE, pack_bits
+from joulemark.judging.statistics import paired_ratio
 from joulemark.record import (
     Attempt,
     EnergyReport,
@@ -23,8 +25,6 @@ from joulemark.record import (
     Trial,
 )
 from joulemark.report.board import Results
-from joulemark.rules import BASELINE, pack_bits
-from joulemark.stats import paired_ratio
 
 IMAGES = 2000
 BASELINE_SECONDS = 4e-4

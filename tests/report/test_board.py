@@ -5,12 +5,12 @@ import msgspec
 import pytest
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_control, with_joules
 
+from joulemark.judging.rules import BASELINE
+from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Ratio
 from joulemark.report.board import build_board, other_views
 from joulemark.report.facts import provenance
 from joulemark.report.standing import places
-from joulemark.rules import BASELINE
-from joulemark.stats import paired_ratio
 
 
 def view_of(results, name, limit=2.0):

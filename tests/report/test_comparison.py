@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from synthetic import FAST, SETTINGS, Setting, make_results, with_joules
 
+from joulemark.judging.rules import BASELINE
 from joulemark.record import Ratio
 from joulemark.report.comparison import accuracy_gap, compare
 from joulemark.report.standing import margin_of
-from joulemark.rules import BASELINE
 
 RIVAL = Setting("rival", 1.0, 1.6, (2.5, 2.5), 2.0, 14, tested=True)
 PAIR = (*SETTINGS, RIVAL)

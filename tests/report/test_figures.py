@@ -1,11 +1,11 @@
 import pytest
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, make_results
 
+from joulemark.judging.rules import stacked_bits
+from joulemark.judging.statistics import loss_interval
 from joulemark.report import figures, layers, marks, style
 from joulemark.report.board import build_board
 from joulemark.report.costs import timing_at
-from joulemark.rules import stacked_bits
-from joulemark.stats import loss_interval
 
 
 @pytest.fixture(scope="module")

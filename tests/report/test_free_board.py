@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from joulemark.record import FreeTrial, Kind, Machine, Provenance, Quantity, Ratio
-from joulemark.report.free import as_dict, build_free
+from joulemark.report.free_board import as_dict, build_free
 from joulemark.report.page import environment
 
 

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 from synthetic import SETTINGS, make_results
 
+from joulemark.judging.rules import BASELINE
 from joulemark.record import LayerEnergy
 from joulemark.report.page import render_page
 from joulemark.report.sizes import as_dicts, left, shares_told, sizes_rows, sizes_table
 from joulemark.report.tested import settings_tested
-from joulemark.rules import BASELINE
 
 PRUNED = next(one for one in SETTINGS if one.technique == "unstructured-pruning")
 PARAMETERS = {0: 100.0, 1: 400.0}  # by seed

@@ -12,9 +12,9 @@ from test_free_board import trial
 from test_verdicts import views_of
 
 from joulemark.cli import app
-from joulemark.report.free import build_free, free_table
+from joulemark.report.board_text import board_table, other_sizes
+from joulemark.report.free_board import build_free, free_table
 from joulemark.report.table import RowsOrBlocks
-from joulemark.report.terminal import board_table, other_sizes
 from joulemark.report.words import interval, points, times
 
 WIDTHS = [40, 60, 80, 100, 120, 160]

@@ -7,7 +7,7 @@ from rich.console import Console
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules
 
 from joulemark.report.board import build_board
-from joulemark.report.terminal import as_dict, board_table, other_sizes
+from joulemark.report.board_text import as_dict, board_table, other_sizes
 from joulemark.report.verdicts import headline, row_verdict
 from joulemark.report.words import count, duration, with_prefix
 

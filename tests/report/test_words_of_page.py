@@ -5,7 +5,7 @@ from __future__ import annotations
 from synthetic import make_results, with_joules
 
 from joulemark.check.claims import unbacked
-from joulemark.check.words import visible_words
+from joulemark.check.prose import visible_words
 from joulemark.report.page import render_page
 
 

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 from synthetic import SETTINGS, make_results, score, timing
 
+from joulemark.judging.rules import BASELINE
 from joulemark.report.board import build_board
 from joulemark.report.figures import three_ways
 from joulemark.report.page import render_page
 from joulemark.report.zeros import as_dicts, explained, zeros_rows, zeros_table
-from joulemark.rules import BASELINE
 
 PRUNED = next(one for one in SETTINGS if one.technique == "unstructured-pruning")
 LEFT = {0: 100.0, 1: 300.0}  # of 1,000 parameters, by seed

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nvml_stub import Stub
 
-from joulemark.selftest.bench import Bench, Clock
+from joulemark.selftest.rig import Bench, Clock
 
 STEP_SECONDS = 0.002
 WATTS = {"cnn": 400.0, "wide-cnn": 500.0, "cnn-zeros": 300.0, "cnn-constant": 320.0, "cnn-pink": 390.0,

@@ -13,10 +13,10 @@ from nvml_stub import ROOT, Stub, build
 
 from joulemark.meters.source import ReadError, Unavailable
 from joulemark.record import Reading
-from joulemark.selftest.bench import Clock
 from joulemark.selftest.fit import line
 from joulemark.selftest.load import CONSTANT, PINK, ZEROS, pictures
 from joulemark.selftest.quick import quick_selftest
+from joulemark.selftest.rig import Clock
 
 
 def joulemark(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

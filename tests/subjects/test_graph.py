@@ -13,7 +13,7 @@ from small_graphs import SHAPE, build, write
 from joulemark.backends.onnx import export
 from joulemark.energy.model import energy_model
 from joulemark.subjects.graph import record_graph
-from joulemark.workload import record
+from joulemark.workloads.recording import record
 
 
 @pytest.fixture(scope="module")

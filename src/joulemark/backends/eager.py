@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.backends.backend import Images, variant_name
-from joulemark.nets.masked import MaskedLayer, gathered
+from joulemark.nets.layers.masked import MaskedLayer, gathered
 from joulemark.nets.net import Net
 from joulemark.nets.segments import Segments
 

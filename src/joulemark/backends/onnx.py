@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from joulemark.backends.backend import Images, variant_name
-from joulemark.kernels.quantize import onnx_translations
-from joulemark.nets.masked import MaskedLayer
+from joulemark.nets.layers.masked import MaskedLayer
+from joulemark.nets.layers.quantize import onnx_translations
 from joulemark.nets.net import Net
 from joulemark.nets.segments import Segment, Segments, travel
 

@@ -14,15 +14,15 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from joulemark.benchmark.run import Event
-from joulemark.calibrate import judging
-from joulemark.calibrate.bench import Bench, Timed
-from joulemark.calibrate.plan import layer
+from joulemark.benchmarking.run import Event
+from joulemark.calibrate import held_out as judging
+from joulemark.calibrate.sampling import layer
+from joulemark.calibrate.timing import Bench, Timed
 from joulemark.energy.device import DeviceProfile, Judged, Row, own_profile, read_profile, write_profile
 from joulemark.energy.features import TYPES, Layer
 from joulemark.energy.fitting import fewest, fit
 from joulemark.energy.learned import Learned
-from joulemark.machine import activity, conditions
+from joulemark.machine.machine import activity, conditions
 from joulemark.record import Workload
 
 RESERVE_SECONDS = 40.0

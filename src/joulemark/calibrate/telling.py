@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import Any
 
-from joulemark.calibrate import judging
+from joulemark.calibrate import held_out as judging
 from joulemark.energy.device import DeviceProfile
 from joulemark.energy.features import PAPER
 from joulemark.energy.learned import median_net_error, net_error

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from joulemark.judging.rules import BASELINE, boards, candidates, chosen
 from joulemark.record import Attempt, Failure, FreeTrial, Made, Provenance, Record, Score, Study, Trial
-from joulemark.rules import BASELINE, boards, candidates, chosen
 
 Records: TypeAlias = Mapping[str, Any]
 """Records of one folder by their path below it, "attempts/<key>.json"."""

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from joulemark.check.prose import COMMENT, FENCE, QUOTE, blank, blocks, read_words, seen
 from joulemark.check.values import faults
-from joulemark.check.words import COMMENT, FENCE, QUOTE, blank, blocks, read_words, seen
+from joulemark.judging.rules import BASELINE
 from joulemark.record import Attempt, Kind, Quantity, Record, Timing, Trial
-from joulemark.rules import BASELINE
 from joulemark.store import Store, StoreError, folders, opened
 
 _THING = r"(?:reports?|models?|counters?|records?|files?|figures?|tables?|readings?|meters?|boards?|columns?|values?)"

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from joulemark.benchmark.agreement import wilson
-from joulemark.check.replay import disordered_free, disordered_trial
+from joulemark.benchmarking.output_agreement import wilson
+from joulemark.check.block_order import disordered_free, disordered_trial
+from joulemark.judging.rules import correct_bits, pooled_loss
+from joulemark.judging.stability import disturbances, recomputed, warnings
+from joulemark.judging.statistics import bootstrap_median, paired_ratio
 from joulemark.record import Agreement, FreeTrial, Paced, PacedSide, Quantity, Ratio, Timing, Trial
-from joulemark.rules import correct_bits, pooled_loss
-from joulemark.stability import disturbances, recomputed, warnings
-from joulemark.stats import bootstrap_median, paired_ratio
 
 AGREE = 1e-9
 """Relative difference up to which two ways of computing one number agree (ours: far above rounding of doubles)."""

@@ -21,6 +21,7 @@ from joulemark.check.derived import (
     timing_faults,
     trial_faults,
 )
+from joulemark.judging.rules import BASELINE
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -41,7 +42,6 @@ from joulemark.record import (
     Timing,
     Trial,
 )
-from joulemark.rules import BASELINE
 
 KEY = re.compile(r"[0-9a-f]{16}")
 """A content key or the hash of a net."""

@@ -37,11 +37,11 @@ class Refused(Exception):  # noqa: N818  (an answer, not a fault)
 def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = False) -> None:
     """Print the boards of a suite, one for each question and limit, with what is free above them."""
     from joulemark.report.board import build_board
+    from joulemark.report.board_text import as_dict, board_table, other_sizes, paced_table
     from joulemark.report.facts import unsteady
-    from joulemark.report.free import build_free, free_table
+    from joulemark.report.free_board import build_free, free_table
     from joulemark.report.sizes import as_dicts as sizes_dicts
     from joulemark.report.sizes import sizes_table
-    from joulemark.report.terminal import as_dict, board_table, other_sizes, paced_table
     from joulemark.report.verdicts import headline
     from joulemark.report.zeros import as_dicts as zeros_dicts
     from joulemark.report.zeros import zeros_table
@@ -96,7 +96,7 @@ def write_output(path: Path, text: str) -> None:
 
     A symbolic link is followed; what is no regular file (/dev/stdout) is written to as it is.
     """
-    from joulemark.atomic import replace_file
+    from joulemark.machine.atomic_files import replace_file
 
     data = text.encode()
     try:

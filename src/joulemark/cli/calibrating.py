@@ -12,7 +12,7 @@ import typer
 from joulemark.cli.app import Json, Refused, app, print_lines, print_table
 
 if TYPE_CHECKING:
-    from joulemark.calibrate.bench import Device
+    from joulemark.calibrate.timing import Device
     from joulemark.energy.device import DeviceProfile
 
 
@@ -44,13 +44,13 @@ def calibrate(
         from joulemark.record import unknown_name
 
         raise Refused(unknown_name("backend", backend, BACKENDS))
-    from joulemark.calibrate.bench import MachineBench
     from joulemark.calibrate.calibrate import calibrate as calibrated
     from joulemark.calibrate.calibrate import refit as fitted_again
-    from joulemark.calibrate.judging import NETS, net_workload
-    from joulemark.calibrate.plan import CONTROL
+    from joulemark.calibrate.held_out import NETS, net_workload
+    from joulemark.calibrate.sampling import CONTROL
+    from joulemark.calibrate.timing import MachineBench
+    from joulemark.cli.progress import listening
     from joulemark.meters.meters import open_meters
-    from joulemark.progress import listening
 
     device = _device(backend, threads)
     nets = NETS if judge else ()
@@ -73,7 +73,7 @@ def calibrate(
 
 def _tell(profile: DeviceProfile, nets: Sequence[str], path: str, *, json: bool) -> None:
     """Print what was found, or what is left to do."""
-    from joulemark.calibrate.judging import net_workload
+    from joulemark.calibrate.held_out import net_workload
     from joulemark.calibrate.telling import additivity, as_dict, fit_rows, net_rows, sentences
 
     sums = additivity(profile, {net: net_workload(net) for net in nets} if profile.fits else {})
@@ -99,9 +99,9 @@ def _device(backend: str, threads: int) -> Device:
 
 def _fresh(device: Device, *, threads: int, seed: int, planned: int) -> DeviceProfile:
     """A profile in which nothing is measured yet."""
-    from joulemark.calibrate.plan import CONTROL
+    from joulemark.calibrate.sampling import CONTROL
     from joulemark.energy.device import DeviceProfile
-    from joulemark.machine import this_machine, versions
+    from joulemark.machine.machine import this_machine, versions
 
     return DeviceProfile(
         machine=this_machine(), backend=device.name, precision=device.precision, threads=threads, versions=versions(),

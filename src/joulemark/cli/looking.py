@@ -35,7 +35,7 @@ def list_(
         from joulemark.record import unknown_name
 
         raise Refused(unknown_name("list", what, LISTS))
-    from joulemark import listing
+    from joulemark.explain import listing
 
     rows = getattr(listing, what)()
     print_json(rows) if json else print_table(rows)
@@ -50,8 +50,8 @@ def doctor(
     """Say what can be measured on this machine, what cannot and why, and whether it is quiet."""
     if selftest:
         raise typer.Exit(selftest_doctor(strict=strict, json=json))
-    from joulemark import listing
-    from joulemark.machine import quiet_checks, this_machine, versions
+    from joulemark.explain import listing
+    from joulemark.machine.machine import quiet_checks, this_machine, versions
     from joulemark.meters.probe import device_checks
 
     machine, checks, meters = this_machine(), [*quiet_checks(), *device_checks()], listing.meters(cited=json)
@@ -110,10 +110,10 @@ def audit(
     json: Json = False,
 ) -> None:
     """Audit a net without labels or training: energy by layer, what this machine would give, and advice."""
-    from joulemark.audit.audit import audit as audited
-    from joulemark.audit.images import Preprocessing
-    from joulemark.audit.page import render_audit
-    from joulemark.audit.terminal import as_renderables
+    from joulemark.auditing.audit import audit as audited
+    from joulemark.auditing.audit_page import render_audit
+    from joulemark.auditing.audit_text import as_renderables
+    from joulemark.auditing.images import Preprocessing
 
     how = Preprocessing(scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std), bgr=bgr)
     row = parse_shape(shape)
@@ -158,8 +158,8 @@ def measure(
     The command keeps standard input and output; the report goes to standard error. The exit code is the command's:
     128 + n if signal n ended it, 127 if it is not found, 126 if it cannot be run.
     """
-    from joulemark.command import CannotRun, measure_command
-    from joulemark.command_report import report_lines
+    from joulemark.command.command import CannotRun, measure_command
+    from joulemark.command.command_report import report_lines
 
     try:
         measured = measure_command(command, repeat=repeat, idle_seconds=idle, trace=trace)

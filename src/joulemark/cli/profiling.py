@@ -45,11 +45,11 @@ def profile(
     json: Json = False,
 ) -> None:
     """Show a net layer by layer: shapes, MACs, bytes and the joules that models give it, with a stacked bar."""
-    from joulemark.profile.comparison import as_renderables as comparison_renderables
-    from joulemark.profile.comparison import compare as compared
-    from joulemark.profile.opening import open_net
-    from joulemark.profile.profile import profile_net
-    from joulemark.profile.terminal import as_renderables
+    from joulemark.profiling.opening import open_net
+    from joulemark.profiling.profile import profile_net
+    from joulemark.profiling.profile_text import as_renderables
+    from joulemark.profiling.side_by_side import as_renderables as comparison_renderables
+    from joulemark.profiling.side_by_side import compare as compared
 
     row, widths = parse_shape(shape), _bits(bits)
     if device is None:
@@ -66,7 +66,7 @@ def profile(
     _warn([f"{one.net}: {warning}" for one in profiles for warning in one.warnings], strict=strict)
     comparison = compared(*profiles) if compare is not None else None
     if html is not None:
-        from joulemark.profile.page import render_profile
+        from joulemark.profiling.profile_page import render_profile
 
         write_output(html, render_profile(profiles, comparison))
     if json:
@@ -96,8 +96,8 @@ def agree(
     json: Json = False,
 ) -> None:
     """Say how far energy models and proxies put nets in the same order (Kendall's tau), and which nets they reverse."""
-    from joulemark.profile.agreement import NETS, as_renderables
-    from joulemark.profile.agreement import agree as agreed
+    from joulemark.profiling.rank_agreement import NETS, as_renderables
+    from joulemark.profiling.rank_agreement import agree as agreed
 
     found = agreed(
         nets or NETS, named_models(model), batch_size=batch or 1, shape=parse_shape(shape),

@@ -55,14 +55,14 @@ def run(
 
     A run that was stopped goes on where it was; a finished one does nothing. Results are in --results.
     """
-    from joulemark.benchmark.suite import load_suite, narrowed
+    from joulemark.benchmarking.suite import load_suite, narrowed
 
     names, files = _techniques(technique or [])
     chosen = narrowed(load_suite(suite), techniques=names, seeds=seeds, limit_images=limit_images)
-    from joulemark.benchmark.chains import chains_of
-    from joulemark.benchmark.plan import plan
-    from joulemark.benchmark.run import run as run_suite
-    from joulemark.benchmark.session import Session
+    from joulemark.benchmarking.chains import chains_of
+    from joulemark.benchmarking.plan import plan
+    from joulemark.benchmarking.run import run as run_suite
+    from joulemark.benchmarking.session import Session
 
     session = Session.open(chosen, results, fresh=fresh)
     chains = chains_of(chosen.techniques, files)
@@ -70,7 +70,7 @@ def run(
     if dry_run:
         print_json(lines) if json else print_lines(lines)
         return
-    from joulemark.progress import listening
+    from joulemark.cli.progress import listening
 
     try:
         with closing(session), listening(json=json) as listen:
@@ -104,11 +104,11 @@ def free(
 
     What is in --results already is kept; the baseline is trained first if it is not there.
     """
-    from joulemark.benchmark.run import run_free
-    from joulemark.benchmark.session import Session
-    from joulemark.benchmark.suite import load_suite, narrowed
-    from joulemark.progress import listening
-    from joulemark.report.free import as_dict, build_free, free_table
+    from joulemark.benchmarking.run import run_free
+    from joulemark.benchmarking.session import Session
+    from joulemark.benchmarking.suite import load_suite, narrowed
+    from joulemark.cli.progress import listening
+    from joulemark.report.free_board import as_dict, build_free, free_table
 
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     session = Session.open(chosen, results)
@@ -135,9 +135,9 @@ def publish(
     json: Json = False,
 ) -> None:
     """Write the trained baselines of a suite where the package keeps those that nobody has to train again."""
-    from joulemark.benchmark.baselines import publish_trained
-    from joulemark.benchmark.session import Session
-    from joulemark.benchmark.suite import load_suite
+    from joulemark.benchmarking.baselines import publish_trained
+    from joulemark.benchmarking.session import Session
+    from joulemark.benchmarking.suite import load_suite
 
     session = Session.open(load_suite(suite), results)
     written = [str(path) for path in publish_trained(session, to)]

@@ -29,7 +29,7 @@ def selftest_gpu(
 
     Exit code 1 if a target is missed, 3 if something could not be tested.
     """
-    from joulemark.machine import this_machine
+    from joulemark.machine.machine import this_machine
     from joulemark.selftest.gpu import CannotTest, open_bench
     from joulemark.selftest.parts import Failed, run_part
 

@@ -13,10 +13,10 @@ from typing import Annotated
 
 import msgspec
 
-from joulemark.atomic import replace_file
 from joulemark.energy.features import Layer
 from joulemark.energy.fitting import Fit
-from joulemark.machine import this_machine
+from joulemark.machine.atomic_files import replace_file
+from joulemark.machine.machine import this_machine
 from joulemark.record import Conditions, Machine, Record, content_key
 
 SCHEMA = 1

@@ -24,7 +24,7 @@ from joulemark.energy.device import BACKENDS, DeviceProfile, Judged, own_profile
 from joulemark.energy.features import Layer, layer_of, one_group
 from joulemark.energy.fitting import Fit
 from joulemark.energy.summing import check_inputs
-from joulemark.machine import this_machine
+from joulemark.machine.machine import this_machine
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload, unknown_name
 
 SOURCES = (

@@ -17,13 +17,14 @@ from typing import Any
 
 import torch
 
-from joulemark import listing, testing
+from joulemark import testing
 from joulemark.backends.backend import backend, backend_names
-from joulemark.benchmark.chains import chains_of
-from joulemark.benchmark.making import AttemptError, sentence, usable
+from joulemark.benchmarking.chains import chains_of
+from joulemark.benchmarking.making import AttemptError, sentence, usable
 from joulemark.energy.model import LEARNED, energy_model, energy_model_names
+from joulemark.explain import listing
+from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net, builders
-from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import Ratio, Record, unknown_name
 from joulemark.report.board import Results, build_board
 from joulemark.report.verdicts import row_verdict

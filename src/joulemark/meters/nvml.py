@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from joulemark.meters.board import NOT_SUPPORTED, NvmlDevice, error_code
+from joulemark.meters.gpu_card import NOT_SUPPORTED, NvmlDevice, error_code
 from joulemark.meters.source import Unavailable
 from joulemark.record import Reading
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from joulemark.meters.agreement import cross_checked
+from joulemark.meters.cross_check import cross_checked
 from joulemark.meters.spans import Tally, counted, instant, integrated, tally_of
 from joulemark.meters.trace import Line, SourceFacts, Trace, read_trace
 from joulemark.record import Kind, Quantity, Reading, Record

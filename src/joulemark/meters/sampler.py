@@ -28,7 +28,7 @@ from typing import Any, Self
 
 import msgspec
 
-from joulemark.machine import this_machine
+from joulemark.machine.machine import this_machine
 from joulemark.meters.source import timed
 from joulemark.meters.trace import (
     Described,

@@ -29,9 +29,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemark.judging.statistics import t_quantile
 from joulemark.meters.replay import SHORTEST_UPDATES
 from joulemark.record import Quantity
-from joulemark.stats import t_quantile
 
 LONGEST_MEMORY = 0.97
 """No longer memory is corrected for: nearer to 1 the correction explodes (Andrews and Monahan 1992, recalled)."""

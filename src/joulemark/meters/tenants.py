@@ -3,7 +3,7 @@
 Two looks, one before and one after a window, make its flags. ``contended``: programs that are not ours used more than a
 tenth of the CPU time, or held a board, or a hypervisor took time away. ``throttled``: a core was slowed down because of
 heat, or a board's clocks were held down (power cap or heat) at one of the looks. Limits are those of
-:mod:`joulemark.stability`. What cannot be seen is not flagged.
+:mod:`joulemark.judging.stability`. What cannot be seen is not flagged.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulemark.machine import ROOT, Activity, activity, conditions
+from joulemark.judging.stability import disturbances
+from joulemark.machine.machine import ROOT, Activity, activity, conditions
 from joulemark.meters.nvml import process_ids, throttle_reasons
-from joulemark.stability import disturbances
 
 SHORTEST_SECONDS = 1.0
 """Programs' CPU time is counted in ticks of 10 ms, so of shorter windows it tells nothing."""

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from joulemark.judging.quantities import total
 from joulemark.meters.idle import net_of
 from joulemark.meters.replay import joules_of_all, ticks_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
 from joulemark.meters.source import PowerSensor, Source, Unavailable, read_or_why
 from joulemark.meters.trace import SLEPT_NS, Failed, Header, Line, Trace, facts_of, reading_lines, suspended_ns
-from joulemark.quantity import total
 from joulemark.record import Kind, Quantity, Reading
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from joulemark.nets.fire import Fire, FireSizes
-from joulemark.nets.lowered import LoweredConv2d, can_be_lowered
+from joulemark.nets.layers.fire import Fire, FireSizes
+from joulemark.nets.layers.lowered import LoweredConv2d, can_be_lowered
 
 EDITS: dict[str, Callable[..., None]] = {}
 

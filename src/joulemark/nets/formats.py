@@ -12,7 +12,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from joulemark.kernels.quantize import quantize_dequantize
+from joulemark.nets.layers.quantize import quantize_dequantize
 from joulemark.record import Record
 
 

@@ -30,20 +30,20 @@ from joulemark.record import Record, unknown_name
 aten = torch.ops.aten
 
 BUILDERS: dict[str, str] = {
-    "lenet": "joulemark.nets.lenet:lenet",
-    "lenet1989": "joulemark.nets.lenet1989:lenet1989",
-    "convnet": "joulemark.nets.convnet:convnet",
-    "alexnet": "joulemark.nets.alexnet:alexnet",
-    "alexnet-grouped": "joulemark.nets.alexnet_grouped:alexnet_grouped",
-    "alexnet-torchvision": "joulemark.nets.alexnet_torchvision:alexnet_torchvision",
-    "googlenet": "joulemark.nets.googlenet:googlenet",
-    "inception": "joulemark.nets.inception:inception",
-    "vgg": "joulemark.nets.vgg:vgg",
-    "vgg16": "joulemark.nets.vgg16:vgg16",
-    "resnet": "joulemark.nets.resnet:resnet",
-    "resnet20": "joulemark.nets.resnet:resnet20",
-    "resnet50": "joulemark.nets.resnet50:resnet50",
-    "squeezenet": "joulemark.nets.squeezenet:squeezenet",
+    "lenet": "joulemark.nets.builders.lenet:lenet",
+    "lenet1989": "joulemark.nets.builders.lenet1989:lenet1989",
+    "convnet": "joulemark.nets.builders.convnet:convnet",
+    "alexnet": "joulemark.nets.builders.alexnet:alexnet",
+    "alexnet-grouped": "joulemark.nets.builders.alexnet_grouped:alexnet_grouped",
+    "alexnet-torchvision": "joulemark.nets.builders.alexnet_torchvision:alexnet_torchvision",
+    "googlenet": "joulemark.nets.builders.googlenet:googlenet",
+    "inception": "joulemark.nets.builders.inception:inception",
+    "vgg": "joulemark.nets.builders.vgg:vgg",
+    "vgg16": "joulemark.nets.builders.vgg16:vgg16",
+    "resnet": "joulemark.nets.builders.resnet:resnet",
+    "resnet20": "joulemark.nets.builders.resnet:resnet20",
+    "resnet50": "joulemark.nets.builders.resnet50:resnet50",
+    "squeezenet": "joulemark.nets.builders.squeezenet:squeezenet",
 }
 """Builder name -> where it is. Only names listed here or by an installed package's ``joulemark.nets`` entry point are
 ever imported: a net file from another machine cannot name code to run."""

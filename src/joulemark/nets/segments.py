@@ -2,7 +2,7 @@
 
 A segment maps a carry (a dict of row-first tensors) to ``(carry', logits or None, next)``. ``next`` is an int64 tensor
 with one entry a row: the index of the segment to go to, or ``EXIT``. The router that computes it (see
-:mod:`joulemark.nets.routers`) is part of the segment, so it is exported, timed and counted with it.
+:mod:`joulemark.nets.routers.router`) is part of the segment, so it is exported, timed and counted with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from joulemark.nets.routers import Carry, Router, router
+from joulemark.nets.routers.router import Carry, Router, router
 from joulemark.record import Record
 
 EXIT = -1

@@ -13,6 +13,17 @@ from typing import TypeVar
 
 import msgspec
 
+from joulemark.judging.rules import (
+    BASELINE,
+    Board,
+    Candidate,
+    boards,
+    candidates,
+    level_of,
+    nearest,
+    why_ineligible,
+    winner,
+)
 from joulemark.record import Attempt, Failure, FreeTrial, Ratio, Record, Timing, Trial
 from joulemark.report.control import control_of, controls, unsteady_flags
 from joulemark.report.costs import (
@@ -30,17 +41,6 @@ from joulemark.report.costs import (
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, places
 from joulemark.report.words import meter_flag
-from joulemark.rules import (
-    BASELINE,
-    Board,
-    Candidate,
-    boards,
-    candidates,
-    level_of,
-    nearest,
-    why_ineligible,
-    winner,
-)
 
 T = TypeVar("T")
 

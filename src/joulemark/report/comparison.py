@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
+from joulemark.judging.rules import BASELINE, stacked_bits
+from joulemark.judging.statistics import certainly, loss_interval, ratio_of_ratios
 from joulemark.record import Ratio, Record, Trial, unknown_name
 from joulemark.report.board import Results, build_board
 from joulemark.report.costs import home_timing
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, margin_of
 from joulemark.report.words import backend_name, interval, points, times
-from joulemark.rules import BASELINE, stacked_bits
-from joulemark.stats import certainly, loss_interval, ratio_of_ratios
 
 
 class AccuracyGap(Record, frozen=True, kw_only=True):

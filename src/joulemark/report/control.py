@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from joulemark.judging.rules import BASELINE, Board
+from joulemark.judging.stability import CONTROL_WARNINGS, control_warnings
 from joulemark.record import Ratio, Trial
 from joulemark.report.costs import home_timing, own_ratio, timing_at
-from joulemark.rules import BASELINE, Board
-from joulemark.stability import CONTROL_WARNINGS, control_warnings
 
 
 def control_of(baselines: Sequence[Trial], board: Board, backend: str, batch_size: int) -> Ratio | None:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from joulemark.judging.rules import Board, pooled_loss, stacked_bits
+from joulemark.judging.statistics import combine_ratios, loss_interval
 from joulemark.record import Attempt, EnergyReport, Ratio, Record, Score, Timing, Trial
-from joulemark.rules import Board, pooled_loss, stacked_bits
-from joulemark.stats import combine_ratios, loss_interval
 
 
 class Loss(Record, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class Loss(Record, frozen=True, kw_only=True):
     points: float  # positive: less accurate than the baseline
     bound: float  # the loss is at most this
     best: float  # the loss is at least this (negative: it may even gain)
-    level: float = 0.95  # higher where several settings were tried: joulemark.rules.level_of
+    level: float = 0.95  # higher where several settings were tried: joulemark.judging.rules.level_of
     interval: tuple[float, float] | None = None  # two-sided, 95 %; None: not asked for
 
 

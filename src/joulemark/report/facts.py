@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from joulemark.judging.rules import BASELINE
+from joulemark.judging.stability import CONTROL_WARNINGS, control_warnings, warnings
 from joulemark.record import Ratio, Timing
 from joulemark.report.board import Results, references
 from joulemark.report.costs import energy_of, home_timing, timing_at
 from joulemark.report.rows import BoardView
 from joulemark.report.words import METER_FLAGS, backend_name, meter_flag, sentence_case, with_prefix
-from joulemark.rules import BASELINE
-from joulemark.stability import CONTROL_WARNINGS, control_warnings, warnings
 
 
 def joules_measured(results: Results) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from joulemark.judging.rules import BASELINE, cost_of
 from joulemark.record import Attempt, Ratio, Score
 from joulemark.report import style
 from joulemark.report.board import Results
@@ -16,7 +17,6 @@ from joulemark.report.costs import Loss
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.words import interval, knobs, points, times, with_prefix
 from joulemark.report.zeros import ZerosRow
-from joulemark.rules import BASELINE, cost_of
 
 HOVER = "%{text}<extra></extra>"
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from joulemark.machine import this_machine
+from joulemark.machine.machine import this_machine
 from joulemark.record import Attempt, FreeTrial, Record, Trial, unknown_name
 from joulemark.report.board import Results
 from joulemark.report.drawable import why_undrawable
@@ -16,7 +16,7 @@ T = TypeVar("T", Attempt, Trial, FreeTrial)
 
 
 class Declared(Protocol):
-    """What is read of a suite: :class:`joulemark.benchmark.suite.Suite` has it."""
+    """What is read of a suite: :class:`joulemark.benchmarking.suite.Suite` has it."""
 
     @property
     def name(self) -> str: ...  # noqa: D102

@@ -20,14 +20,14 @@ import plotly.graph_objects as go
 import plotly.offline
 from markupsafe import Markup, escape
 
+from joulemark.judging.statistics import kendall_tau
 from joulemark.report import facts, figures, layers, marks, sizes, style, words, zeros
 from joulemark.report.board import Results, build_board, other_views, trial_pairs
 from joulemark.report.costs import own_ratio, proxy_ratio, timing_at
-from joulemark.report.free import build_free
+from joulemark.report.free_board import build_free
 from joulemark.report.pace import paced_rows
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.verdicts import best_rows, headline, row_verdict
-from joulemark.stats import kendall_tau
 
 PROXIES = {
     "macs_per_input": "executed MACs",

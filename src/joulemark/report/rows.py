@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from joulemark.judging.rules import Board
 from joulemark.record import Ratio, Record
 from joulemark.report.costs import Loss, MakingTotal
-from joulemark.rules import Board
 
 
 class Row(Record, frozen=True, kw_only=True):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from joulemark.judging.rules import BASELINE, Board
+from joulemark.judging.statistics import ranks
 from joulemark.record import Ratio, Trial
 from joulemark.report.costs import seed_ratio
-from joulemark.rules import BASELINE, Board
-from joulemark.stats import ranks
 
 ITSELF = Ratio(value=1.0, low=1.0, high=1.0, count=1)
 """The baseline's ratio to itself, by definition."""

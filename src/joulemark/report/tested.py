@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from joulemark.judging.rules import BASELINE
 from joulemark.record import Trial
 from joulemark.report.board import Results, trial_pairs
-from joulemark.rules import BASELINE
 
 Pairs = list[tuple[Trial, Trial]]
 """(baseline, candidate) of one setting, by seed."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from joulemark.judging.rules import NO_LOSS_POINTS
 from joulemark.report.board import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.words import backend_name, interval, points, times
-from joulemark.rules import NO_LOSS_POINTS
 
 
 def headline(results: Results, views: Sequence[BoardView]) -> tuple[str, ...]:

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
+from joulemark.judging.rules import Board
+from joulemark.judging.statistics import combine_ratios
 from joulemark.record import Ratio, Record, Timing, Trial
 from joulemark.report.board import Results, references, tested_loss
 from joulemark.report.costs import Loss, board_ratio, headline_ratio, own_ratio, timing_at
 from joulemark.report.table import RowsOrBlocks
 from joulemark.report.tested import settings_tested
 from joulemark.report.words import backend_name, interval, knobs, points, times
-from joulemark.rules import Board
-from joulemark.stats import combine_ratios
 
 TITLE = "Unstructured zeros, three ways"
 SPARSE = "sparse"

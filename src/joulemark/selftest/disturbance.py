@@ -9,10 +9,10 @@ from typing import Any
 from joulemark.meters.meters import SAMPLED
 from joulemark.meters.sampler import Sampler
 from joulemark.meters.source import ReadError
-from joulemark.selftest.bench import Bench, Busy, Trace
 from joulemark.selftest.instrument import facts
 from joulemark.selftest.load import CNN, CONSTANT, PINK, WIDE, ZEROS
 from joulemark.selftest.outcome import Found, below
+from joulemark.selftest.rig import Bench, Busy, Trace
 
 WAVE_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 PHASES = (0.0, 0.25, 0.5, 0.75)

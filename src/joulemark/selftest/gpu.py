@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from joulemark.meters.nvml import find_nvml, find_nvml_power
 from joulemark.meters.source import PowerSensor
-from joulemark.selftest.bench import Bench
 from joulemark.selftest.load import TorchLoad
+from joulemark.selftest.rig import Bench
 
 
 class CannotTest(Exception):  # noqa: N818  (an answer, not a fault)

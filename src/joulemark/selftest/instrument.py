@@ -7,9 +7,9 @@ import statistics
 from typing import Any
 
 from joulemark.meters.nvml import AVERAGE_FIELD, ENERGY_FIELD, INSTANT_FIELD, processes, throttle_reasons
-from joulemark.selftest.bench import Bench, Trace
 from joulemark.selftest.load import CNN, COMPUTE, MEMORY, flops
 from joulemark.selftest.outcome import Found, Target, below
+from joulemark.selftest.rig import Bench, Trace
 
 DUTIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CYCLE_SECONDS = 0.2

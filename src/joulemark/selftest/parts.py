@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from joulemark.machine import versions
+from joulemark.machine.machine import versions
 from joulemark.meters.source import ReadError, SourceLost
 from joulemark.selftest import disturbance, instrument, repeatability, response
-from joulemark.selftest.bench import Bench
 from joulemark.selftest.outcome import Found, Outcome, read, write
+from joulemark.selftest.rig import Bench
 
 
 @dataclass(frozen=True)

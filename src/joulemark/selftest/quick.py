@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from joulemark.judging.statistics import paired_ratio
 from joulemark.meters.source import ReadError, Source, Unavailable
 from joulemark.record import Ratio, Record
-from joulemark.selftest.bench import Bench, Clock
 from joulemark.selftest.fit import line
 from joulemark.selftest.load import CNN, Load, NumpyLoad, TorchLoad
-from joulemark.stats import paired_ratio
+from joulemark.selftest.rig import Bench, Clock
 
 IDLE_SECONDS = 3.0
 PAIRS, PAIR_SECONDS = 6, 1.5

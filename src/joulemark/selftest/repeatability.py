@@ -7,11 +7,11 @@ import random
 import statistics
 from typing import Any
 
+from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Ratio
-from joulemark.selftest.bench import Bench
 from joulemark.selftest.load import CNN, WIDE
 from joulemark.selftest.outcome import Found, Target, below
-from joulemark.stats import paired_ratio
+from joulemark.selftest.rig import Bench
 
 BLOCKS = 12
 BLOCK_SECONDS = 9.0

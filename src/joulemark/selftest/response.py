@@ -6,10 +6,10 @@ import random
 from typing import Any
 
 from joulemark.meters.source import ReadError
-from joulemark.selftest.bench import Bench
 from joulemark.selftest.fit import line
 from joulemark.selftest.load import CNN
 from joulemark.selftest.outcome import Found, Target, above, below
+from joulemark.selftest.rig import Bench
 
 DOUBLINGS = 11
 LONGEST_SECONDS = 20.0

@@ -1,7 +1,7 @@
 """What an ONNX graph executes: recorded from a real run, operator by operator, without any framework behind it.
 
 Every tensor between operators is made an output, so shapes and zeros are those of real inputs, whatever axes the file
-leaves open. Multiply-accumulates are counted as :mod:`joulemark.workload` counts those of a torch module.
+leaves open. Multiply-accumulates are counted as :mod:`joulemark.workloads.recording` counts those of a torch module.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from joulemark.backends.backend import Images
-from joulemark.pairs import convolution_pairs, product_pairs
 from joulemark.record import Operation, Workload
 from joulemark.subjects.onnx_file import FAILURES
+from joulemark.workloads.pairs import convolution_pairs, product_pairs
 
 Array = NDArray[Any]
 

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from joulemark.judging.rules import BASELINE
+from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net
-from joulemark.patience import TimeLimit, time_limit
 from joulemark.record import EnergyReport, Workload, content_key, unknown_name
-from joulemark.rules import BASELINE
 from joulemark.task import Task
 from joulemark.training import Callback, Loss, MakeOptimiser, Schedule
 
@@ -253,18 +253,18 @@ def technique(
 
 
 TECHNIQUES: dict[str, str] = {
-    "conditional-deep-learning": "joulemark.techniques.conditional_deep_learning",
-    "deep-compression": "joulemark.techniques.deep_compression",
-    "energy-aware-pruning": "joulemark.techniques.energy_aware_pruning",
-    "fire": "joulemark.techniques.fire",
-    "group-magnitude": "joulemark.techniques.group_magnitude",
-    "int8": "joulemark.techniques.int8",
-    "magnitude": "joulemark.techniques.magnitude",
-    "optimal-brain-damage": "joulemark.techniques.optimal_brain_damage",
-    "random-pruning": "joulemark.techniques.random_pruning",
-    "small-dense": "joulemark.techniques.small_dense",
-    "structured-sparsity": "joulemark.techniques.structured_sparsity",
-    "two-four": "joulemark.techniques.two_four",
+    "conditional-deep-learning": "joulemark.techniques.conditional.conditional_deep_learning",
+    "deep-compression": "joulemark.techniques.pruning.deep_compression",
+    "energy-aware-pruning": "joulemark.techniques.pruning.energy_aware_pruning",
+    "fire": "joulemark.techniques.compact.fire",
+    "group-magnitude": "joulemark.techniques.pruning.group_magnitude",
+    "int8": "joulemark.techniques.precision.int8",
+    "magnitude": "joulemark.techniques.pruning.magnitude",
+    "optimal-brain-damage": "joulemark.techniques.pruning.optimal_brain_damage",
+    "random-pruning": "joulemark.techniques.pruning.random_pruning",
+    "small-dense": "joulemark.techniques.compact.small_dense",
+    "structured-sparsity": "joulemark.techniques.pruning.structured_sparsity",
+    "two-four": "joulemark.techniques.pruning.two_four",
 }
 
 

@@ -1,0 +1,113 @@
+"""One attempt: a technique with one setting of its knobs and one seed, judged on validation images."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemark.backends.backend import Compiled
+from joulemark.benchmarking.making import AttemptError, sentence
+from joulemark.benchmarking.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
+from joulemark.benchmarking.modelling import modelled
+from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.suite import Measuring
+from joulemark.benchmarking.workbench import predict
+from joulemark.data.splits import Split
+from joulemark.judging.rules import pack_bits
+from joulemark.meters.replay import SHORTEST_UPDATES
+from joulemark.nets.net import Net
+from joulemark.record import Attempt, Made, Quantity, Score, content_key
+
+SCREENING_BLOCKS = 5
+
+
+def attempt_key(session: Session, made: str) -> str:
+    """Content key of the judgement of one made net: its making and everything that decides how it is judged."""
+    suite = session.suite
+    return content_key(
+        "attempt", made, suite.backends, suite.threads, suite.models, session.machine.hardware_class,
+        suite.batch_sizes[0], suite.measuring.screening_seconds, suite.measuring.images, session.counters,
+        session.code,
+    )  # fmt: skip
+
+
+def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_seconds: float | None = None) -> Attempt:
+    """Judge one made net on the validation images.
+
+    ``baseline`` is the trained net of the same seed (``None``: this one is it) and ``baseline_seconds`` what it took
+    per input when it was screened. Raises :class:`AttemptError` if the net does not run.
+    """
+    net = session.net(made.net)
+    if net is None:
+        raise AttemptError(
+            f"the saved net {made.net} is missing or damaged: remove made/{made.key}.json to make it anew"
+        )
+    home = session.home(net)
+    try:
+        compiled = session.compiled(net, home)
+        score = score_of(compiled, session.splits["validation"], "validation")
+        seconds, per_input = _screen(session, compiled, baseline, baseline_seconds)
+        reports, known = modelled(session, net)
+    except (ValueError, RuntimeError) as error:
+        raise AttemptError(f"its net does not run on {home.name}: {sentence(error)}") from error
+    reason = home.simulated(net)
+    return Attempt(
+        key=attempt_key(session, made.key),
+        task=made.task,
+        task_key=made.task_key,
+        technique=made.technique,
+        knobs=made.knobs,
+        seed=made.seed,
+        made=made.key,
+        net=made.net,
+        score=score,
+        backend=home.name,
+        execution="real" if reason is None else "simulated",
+        reason=reason,
+        seconds=seconds,
+        joules=per_input,
+        models={report.model: report.joules for report in reports},
+        proxies=known,
+        making=made.making,
+        notes=made.notes,
+        provenance=session.provenance(),
+    )
+
+
+def score_of(compiled: Compiled, split: Split, name: str) -> Score:
+    """Accuracy of a compiled net on a split, image by image."""
+    logits = predict(compiled, split.images)
+    if logits.shape[0] != len(split.labels) or not np.isfinite(logits).all():
+        raise ValueError("its logits are not finite or not one row an image")
+    return score_logits(logits, split, name)
+
+
+def score_logits(logits: NDArray[np.float32], split: Split, name: str) -> Score:
+    """Accuracy of logits (images, classes), image by image."""
+    correct = logits.argmax(1) == split.labels
+    return Score(split=name, images=len(correct), accuracy=float(correct.mean()), correct=pack_bits(correct))
+
+
+def _screen(
+    session: Session, compiled: Compiled, baseline: Net | None, baseline_seconds: float | None
+) -> tuple[Quantity, Quantity]:
+    """Seconds and joules per input at the first batch size, short windows: to choose between attempts, not to report.
+
+    Attempts are screened minutes apart, so the seconds are those of the seed's baseline times the paired ratio.
+    """
+    suite = session.suite
+    updates = max((source.update_seconds for source in session.meters.sources), default=0.0)
+    measuring = Measuring(
+        window_seconds=suite.measuring.screening_seconds,
+        joules_window_seconds=max(suite.measuring.screening_seconds, SHORTEST_UPDATES * updates),
+        blocks=SCREENING_BLOCKS,
+        joules_blocks=SCREENING_BLOCKS,
+    )
+    images = session.splits["validation"].images[: suite.measuring.images]
+    reference = compiled if baseline is None else session.compiled(baseline, session.backends[0])
+    pair = Pair("screening", reference, compiled, suite.batch_sizes[0])
+    measure_pairs([pair], images, measuring, session.meters)
+    own = [middle for _, middle, _ in pair.seconds]
+    if baseline_seconds is not None:
+        own = [baseline_seconds * middle / (first * last) ** 0.5 for first, middle, last in pair.seconds]
+    return seconds_quantity(own), joules_quantity([middle for _, middle, _ in pair.joules])

@@ -1,0 +1,272 @@
+"""What is free comes first: ways to run the unchanged net that cost nothing, measured like any technique.
+
+Runtime, threads, batch size, memory layout, compilation and precision, each against the fp32 baseline on the suite's
+first backend at batch 1 on the suite's threads. A technique that gains less than these gains nothing that was not there
+for the asking.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from joulemark.backends.backend import DENSE_AS, Backend, Configurable, Images, backend, backend_names, variant_name
+from joulemark.benchmarking.attempt import score_logits
+from joulemark.benchmarking.making import sentence
+from joulemark.benchmarking.measuring import (
+    Pair,
+    joules_quantity,
+    joules_ratio,
+    joules_values,
+    measure_pairs,
+    seconds_quantity,
+)
+from joulemark.benchmarking.output_agreement import agreement
+from joulemark.benchmarking.passes import cpu_quantity, outputs, whole_batches
+from joulemark.benchmarking.session import Session
+from joulemark.judging.stability import disturbances
+from joulemark.judging.statistics import loss_bound, paired_ratio
+from joulemark.machine.machine import activity, conditions
+from joulemark.nets.net import Net
+from joulemark.record import FreeTrial, Kind, Quantity, content_key
+
+BATCH_SIZES = (1, 8, 64)
+VARIANT_BATCH_SIZES = (1, 64)
+SCORED_BATCH = 64
+"""Batch size of the accuracy pass, except for a compiled net, which runs in the shape it was compiled for."""
+GROUP = 6
+"""Settings measured together, their blocks shuffled; a run that is killed loses one group at most."""
+VARIANTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "eager": (("channels_last",), ("bf16",), ("bf16", "channels_last"), ("compile",)),
+}
+"""Options that are tried together; of other backends each option is tried alone."""
+
+
+Tell = Callable[[str, int, int, float | None], None]
+"""Hears of each group: a title, settings measured, settings kept, seconds; no seconds yet when it starts."""
+
+
+class Setting(NamedTuple):
+    """One way to run the net."""
+
+    backend: str
+    options: tuple[str, ...]
+    threads: int
+    batch_size: int
+
+    @property
+    def variant(self) -> str:
+        """Name of the backend with its options."""
+        return variant_name(self.backend, self.options)
+
+    @property
+    def title(self) -> str:
+        """The setting in words."""
+        return f"{self.variant}, {self.threads} {'thread' if self.threads == 1 else 'threads'}, batch {self.batch_size}"
+
+
+def thread_counts(cores: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and all cores.
+
+    >>> thread_counts(6), thread_counts(1)
+    ((1, 2, 4, 6), (1,))
+    """
+    return tuple(sorted({*(2**power for power in range(cores.bit_length())), cores}))
+
+
+def settings(session: Session) -> list[Setting]:
+    """All settings of a suite on this machine, the baseline's own first: it is the A/A control."""
+    cores, suite = session.machine.cores, session.suite
+    own = Setting(suite.backends[0], (), suite.threads, 1)
+    found = [own]
+    names = [name for name in backend_names() if name not in DENSE_AS]  # the baseline has no masks
+    for name in sorted(names, key=lambda name: (name != own.backend, name)):
+        plain, reason = _opened(name)
+        if plain is None or reason is not None:
+            found.append(Setting(name, (), suite.threads, 1))  # once, to say why not
+            continue
+        counts = sorted({*thread_counts(cores), suite.threads})
+        found += [Setting(name, (), threads, size) for threads in counts for size in BATCH_SIZES]
+        options = plain.options if isinstance(plain, Configurable) else {}
+        for chosen in VARIANTS.get(name, tuple((option,) for option in options)):
+            # Spinning is a way to wait for other threads: with one there is nothing to wait for.
+            threads = max(counts) if chosen == ("spin",) else suite.threads
+            possible = _opened(variant_name(name, chosen))[1] is None
+            found += [Setting(name, chosen, threads, size) for size in (VARIANT_BATCH_SIZES if possible else (1,))]
+    return list(dict.fromkeys(found))
+
+
+def _opened(variant: str) -> tuple[Backend | None, str | None]:
+    """A backend and why it cannot run here, if it cannot."""
+    try:
+        made = backend(variant)
+    except ImportError as error:
+        return None, f"its package is not installed: {sentence(error)}"
+    return made, made.unavailable()
+
+
+def free_key(session: Session, net: Net, setting: Setting) -> str:
+    """Content key of one free trial: the net, the setting and how it is measured."""
+    suite = session.suite
+    made, _ = _opened(setting.variant)
+    modules = ["joulemark.benchmarking.free", *([type(made).__module__] if made else [])]
+    return content_key(
+        "free", net.hash, suite.task.key, suite.backends[0], suite.threads, suite.measuring, tuple(setting),
+        session.machine.hardware_class, session.digest(*modules), session.code,
+    )  # fmt: skip
+
+
+def measure_free(session: Session, net: Net, seed: int, tell: Tell, keep: Callable[[str], None]) -> None:
+    """Measure and store every setting that is not stored yet; one that could not run is tried again.
+
+    ``keep`` hears of every key.
+    """
+    everything = settings(session)
+    done = 0
+    for group in _groups(everything, session.suite.measuring.order_seed):
+        stored = {one: session.store.free_trial(free_key(session, net, one)) for one in group}
+        missing = [one for one, record in stored.items() if record is None or record.reason is not None]
+        done += len(group)
+        title = f"what is free: {done} of {len(everything)} settings"
+        began = time.monotonic()
+        tell(title, 0, 0, None)
+        for record in _measured(session, net, seed, missing):
+            session.store.put(record)
+        for one in group:
+            keep(free_key(session, net, one))
+        tell(title, len(missing), len(group) - len(missing), time.monotonic() - began)
+
+
+def _groups(everything: Sequence[Setting], order_seed: int) -> Iterator[list[Setting]]:
+    order = np.random.default_rng(order_seed).permutation(len(everything))
+    for start in range(0, len(order), GROUP):
+        yield [everything[index] for index in order[start : start + GROUP]]
+
+
+class _Ready(NamedTuple):
+    """A setting made ready to be measured."""
+
+    setting: Setting
+    pair: Pair
+    seconds: float  # that making it ready took
+
+
+def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -> Iterator[FreeTrial]:
+    """Measure a group of settings in shuffled blocks; those that cannot run come back with the reason."""
+    ready: list[_Ready] = []
+    for setting in group:
+        made, reason = _opened(setting.variant)
+        if made is not None and reason is None:
+            try:
+                ready.append(_ready(session, net, setting, made))
+            except (ValueError, RuntimeError) as error:  # one that does not run must not stop the others
+                reason = f"it could not run: {sentence(error)}"
+        if reason is not None:
+            yield _blank(session, net, seed, setting, reason)
+    measuring = session.suite.measuring
+    order_seed = int(content_key(measuring.order_seed, [tuple(one) for one in group]), 16) % 2**32
+    before = activity()
+    itself = _control(session, net, ready)
+    pairs = [one.pair for one in ready if one.pair is not itself] + ([itself] if itself is not None else [])
+    order = tuple(measure_pairs(pairs, _images(session), measuring, session.meters, order_seed=order_seed))
+    seen = conditions(before, activity())
+    for one in ready:
+        try:
+            record = _trial(session, net, seed, one)
+        except ValueError as error:  # outputs that are not finite
+            record = _blank(session, net, seed, one.setting, sentence(error))
+        control = None if itself is None else paired_ratio(itself.seconds)
+        record = msgspec.structs.replace(
+            record, order=order, order_seed=order_seed, conditions=seen, control_ratio=control
+        )
+        yield msgspec.structs.replace(record, flags=tuple(disturbances(seen)))
+
+
+def _control(session: Session, net: Net, ready: Sequence[_Ready]) -> Pair | None:
+    """The A/A control of a group: the baseline against a second compilation of itself; ``None`` for an empty group."""
+    own = Setting(session.suite.backends[0], (), session.suite.threads, 1)
+    if not ready:
+        return None
+    there = next((one.pair for one in ready if one.setting == own), None)
+    return there or _ready(session, net, own, session.backends[0]).pair
+
+
+def _images(session: Session) -> Images:
+    """The images of every window: whole batches at every size, so that all settings run the same ones."""
+    return whole_batches(session.splits["validation"].images[: session.suite.measuring.images], max(BATCH_SIZES))
+
+
+def _ready(session: Session, net: Net, setting: Setting, made: Backend) -> _Ready:
+    images = _images(session)
+    began = time.perf_counter()
+    compiled = made.compile(net, threads=setting.threads)
+    compiled.run(images[: setting.batch_size])  # what compiles on demand does so here
+    seconds = time.perf_counter() - began
+    baseline = session.compiled(net, session.backends[0])
+    return _Ready(
+        setting, Pair(setting.title, baseline, compiled, setting.batch_size, baseline_batch_size=1), seconds
+    )  # fmt: skip
+
+
+def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
+    split, pair = session.splits["validation"], one.pair
+    size = one.setting.batch_size if "compile" in one.setting.options else SCORED_BATCH
+    reference = outputs(pair.baseline, split.images, SCORED_BATCH)
+    logits = outputs(pair.candidate, split.images, size)
+    near = agreement(reference, logits)
+    scores = [score_logits(array, split, "validation") for array in (reference, logits)]
+    loss, bound = loss_bound(*(array.argmax(1)[None] == split.labels[None] for array in (reference, logits)))
+    return msgspec.structs.replace(
+        _blank(session, net, seed, one.setting, None),
+        ratio=paired_ratio(pair.seconds),
+        seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
+        cpu_ratio=paired_ratio(pair.cpu_seconds),
+        cpu_seconds=cpu_quantity([middle for _, middle, _ in pair.cpu_seconds]),
+        joules_ratio=joules_ratio(pair.joules),
+        joules=joules_quantity([middle for _, middle, _ in pair.joules]),
+        blocks=tuple(pair.seconds),
+        cpu_blocks=tuple(pair.cpu_seconds),
+        joules_blocks=tuple((a, b, c) for a, b, c in joules_values(pair.joules)),
+        turned=tuple(pair.turned),
+        ready_seconds=one.seconds,
+        agreement=near,
+        score=scores[1],
+        baseline_score=scores[0],
+        loss_points=loss,
+        loss_bound=bound,
+    )
+
+
+def _blank(session: Session, net: Net, seed: int, setting: Setting, reason: str | None) -> FreeTrial:
+    """A record without measurements."""
+    suite = session.suite
+    made, _ = _opened(setting.variant)
+    unknown = Quantity(
+        value=None, unit="s/input", kind=Kind.MEASURED, method="monotonic clock, median of windows",
+        scope="the call of the compiled net, inputs ready in memory", source="time.perf_counter_ns", reason=reason,
+    )  # fmt: skip
+    joules = msgspec.structs.replace(unknown, unit="J/input", method="energy counter, median of windows", source="")
+    control = setting == Setting(suite.backends[0], (), suite.threads, 1)
+    return FreeTrial(
+        key=free_key(session, net, setting),
+        task=suite.task.name,
+        task_key=suite.task.key,
+        hardware_class=session.machine.hardware_class,
+        seed=seed,
+        net=net.hash,
+        backend=setting.backend,
+        options=setting.options,
+        threads=setting.threads,
+        batch_size=setting.batch_size,
+        precision=made.precision if made else "unknown",
+        control=control,
+        reason=reason,
+        seconds=unknown,
+        cpu_seconds=cpu_quantity([], reason),
+        joules=joules,
+        provenance=session.provenance(),
+    )

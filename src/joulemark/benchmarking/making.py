@@ -1,0 +1,195 @@
+"""Making a net: the baseline by its recipe, or a chain of techniques on the workbench, metered and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from joulemark.benchmarking.chains import Chain, chain_name, shares
+from joulemark.benchmarking.ledger import Ledger
+from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.workbench import Bench
+from joulemark.machine.time_limit import TimeLimit, time_limit
+from joulemark.nets.net import Net
+from joulemark.record import Made, Making, Quantity, content_key
+from joulemark.store import StoreError
+from joulemark.techniques.technique import Technique
+from joulemark.training import sgd
+
+
+class AttemptError(ValueError):
+    """A technique failed; the message is one sentence for the board."""
+
+
+def made_key(session: Session, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None) -> str:
+    """Content key of a net to be made: everything that decides its weights, code and runtimes included.
+
+    A baseline depends on less than what techniques make: on no backend, model, limit or budget.
+    """
+    suite = session.suite
+    if not chain:
+        return content_key("made", suite.task.key, seed, session.training_code)
+    budget = [suite.budget.of(one.start) for one in chain]
+    return content_key(
+        "made", suite.task.key, [(one.name, one.source) for one in chain], knobs, seed, budget,
+        max(suite.limits_points), suite.backends[0], suite.threads, suite.models[0],
+        baseline.hash if baseline else None, session.making_code(chain),
+    )  # fmt: skip
+
+
+def make_net(
+    session: Session, key: str, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None
+) -> Made:
+    """Make one net and store it with its record under ``key``, or return the record that is there already.
+
+    ``baseline`` is the trained net of the same seed; ``None`` (with an empty chain) trains it now. Raises
+    :class:`AttemptError` if a technique raises, hangs or returns something that is not a usable net.
+    """
+    kept = session.store.made(key)
+    if kept is not None and session.net(kept.net) is not None:
+        session.store.remove(f"steps/{key}")  # a run killed right after storing the record left them
+        return kept
+    ledger = Ledger(session.store, key)
+    bench = _bench(session, chain, seed, ledger)
+    with session.meters.window() as window:
+        net = _make(session, chain, knobs, bench, baseline)
+    cost, joules = ledger.cost, window.joules
+    if ledger.interrupted:
+        bench.notes["interrupted"] = True  # the seconds between its last finished step and the stop were not kept
+        joules = _unknown(joules, "the attempt was interrupted; the joules before the restart were not kept")
+    made = Made(
+        key=key,
+        task=session.suite.task.name,
+        task_key=session.suite.task.key,
+        technique=chain_name(chain),
+        knobs=dict(knobs),
+        seed=seed,
+        start=baseline.hash if baseline else None,
+        net=session.save_net(net),
+        making=Making(
+            seconds=cost.seconds, cpu_seconds=cost.cpu_seconds, image_passes=cost.image_passes, joules=joules
+        ),
+        notes=bench.notes,
+        code=session.making_code(chain) if chain else session.training_code,
+        provenance=session.provenance(),
+    )
+    session.store.put(made)
+    session.store.remove(f"steps/{key}")
+    return made
+
+
+def _bench(session: Session, chain: Chain, seed: int, ledger: Ledger) -> Bench:
+    suite = session.suite
+    return Bench(
+        task=suite.task,
+        seed=seed,
+        limit_points=max(suite.limits_points),
+        epochs=suite.budget.of(chain[0].start)[1] if chain else suite.task.recipe.epochs,
+        splits={name: split for name, split in session.splits.items() if name != "test"},
+        backend=session.backends[0],
+        threads=suite.threads,
+        training_threads=session.machine.cores,
+        model=session.models[0],
+        ledger=ledger,
+        going=session.going,
+    )
+
+
+def _make(session: Session, chain: Chain, knobs: Mapping[str, Any], bench: Bench, baseline: Net | None) -> Net:
+    recipe = session.suite.task.recipe
+    # The thread count decides the last digits: it must not depend on what this process measured before.
+    torch.set_num_threads(bench.training_threads)
+    if baseline is None:
+        fresh = Net.new(recipe.builder, session.suite.task.input_shape, seed=bench.seed, **recipe.options)
+        optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
+    net = baseline
+    for place, (one, epochs) in enumerate(zip(chain, shares(chain, bench.epochs), strict=True)):
+        bench.grant(epochs)
+        mine = f"{one.name}."
+        settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
+        given = settings if len(chain) > 1 else dict(knobs)
+        # What other knob settings of the chain may share depends on this technique, its code, the net that comes in and
+        # the seed. Another chain shares nothing: its row has to show what it costs by itself.
+        around = (chain_name(chain), one.name, one.source, session.making_code([one]))
+        bench.shared = f"shared-{content_key(*around, net.hash, bench.seed, bench.epochs)}"
+        earlier, bench.notes = bench.notes, {}
+        # A technique may stand in a chain twice: its steps are named by their place, its notes by the technique.
+        with bench.ledger.inside(f"part-{place}") if len(chain) > 1 else contextlib.nullcontext():
+            returned = _called(one, net, bench, given, session.suite.budget.minutes)
+        bench.notes = earlier | {
+            f"{one.name}.{name}" if name in earlier else name: value for name, value in bench.notes.items()
+        }
+        net = usable(returned, one.name, session.suite.task.classes)
+    return net
+
+
+def _called(one: Technique, net: Net, bench: Bench, knobs: Mapping[str, Any], minutes: float) -> Any:
+    """What a technique returns. It gets a copy of the net, and what it prints goes where messages go.
+
+    Raises :class:`AttemptError` if it raises or takes longer than ``minutes``.
+    """
+    process = os.getpid()
+    own = Net.from_bytes(net.to_bytes())  # one that writes into its tensors must not change the others' baseline
+    try:
+        with time_limit(minutes * 60.0), contextlib.redirect_stdout(sys.stderr):
+            return one(own, bench, **knobs)
+    except TimeLimit as error:
+        raise AttemptError(f"{one.name} ran longer than {minutes:g} minutes and was stopped") from error
+    except (StoreError, KeyboardInterrupt):
+        raise  # a full disk is nobody's technique, and a person may stop the run
+    except BaseException as error:  # anybody's code: what it raises is its row's reason
+        raise AttemptError(f"{one.name} raised {type(error).__name__}: {sentence(error)}") from error
+    finally:
+        _restore(process)
+
+
+def _restore(process: int) -> None:
+    """Undo what a technique may have left behind: a forked copy of this process, PyTorch's global defaults."""
+    if os.getpid() != process:
+        os._exit(1)  # the child of a fork must not go on with the run
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)  # "cpu" would stand in the way of every later operator, and be timed with it
+    torch.set_grad_enabled(True)
+
+
+def usable(returned: Any, name: str, classes: int) -> Net:
+    """``returned`` as it is read back, if it can be saved, built and run; else :class:`AttemptError` says why not."""
+    if not isinstance(returned, Net):
+        raise AttemptError(f"{name} returned {type(returned).__name__}, not a Net")
+    try:
+        net = Net.from_bytes(returned.to_bytes())
+    except Exception as error:  # what a net holds is anybody's
+        raise AttemptError(f"{name} returned a net that cannot be saved: {sentence(error)}") from error
+    if net.hash != returned.hash:
+        raise AttemptError(f"{name} returned a net that is another one when saved and read")
+    try:
+        module = net.module()
+        with torch.no_grad():
+            logits = getattr(module, "run", module)(torch.zeros(2, *net.input_shape))
+        finite = bool(torch.isfinite(logits).all())
+    except Exception as error:  # the same: a net is made of anybody's builder
+        raise AttemptError(f"{name} returned a net that does not run: {sentence(error)}") from error
+    if tuple(logits.shape) != (2, classes):
+        raise AttemptError(f"{name} returned a net with outputs of shape {tuple(logits.shape)}, not (2, {classes})")
+    if not finite:
+        raise AttemptError(f"{name} returned a net whose outputs are not finite")
+    return net
+
+
+def _unknown(quantity: Quantity, reason: str) -> Quantity:
+    return Quantity(
+        value=None, unit=quantity.unit, kind=quantity.kind, method=quantity.method, scope=quantity.scope,
+        source=quantity.source, flags=quantity.flags, reason=quantity.reason or reason,
+    )  # fmt: skip
+
+
+def sentence(error: BaseException) -> str:
+    """The message of an error as one line that can be stored and printed, whatever is in it."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

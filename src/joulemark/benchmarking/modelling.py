@@ -1,0 +1,31 @@
+"""What a net executes on real inputs, and what the energy models and proxies make of it."""
+
+from __future__ import annotations
+
+import msgspec
+import torch
+
+from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.workbench import WORKLOAD_IMAGES
+from joulemark.energy.proxies import proxies
+from joulemark.nets.net import Net
+from joulemark.record import EnergyReport
+from joulemark.workloads.recording import record
+
+
+def modelled(session: Session, net: Net) -> tuple[tuple[EnergyReport, ...], dict[str, float]]:
+    """Energy reports of the suite's models and the proxies of ``net``, for the first validation images.
+
+    Besides the executed MACs, ``macs`` counts those of one input that leaves nowhere early.
+    """
+    images = torch.from_numpy(session.splits["validation"].images[:WORKLOAD_IMAGES])
+    module = net.module()
+    workload = record(module, images, batch_size=session.suite.batch_sizes[0], formats=net.formats)
+    whole = record(module, images[:1], whole=True)
+    known = proxies(workload, parameters=net.parameters(), nonzeros=net.nonzeros())
+    reports = tuple(
+        # Boards look for the name that the suite says: of a file's model its path, whatever the file calls it.
+        msgspec.structs.replace(model.estimate(workload), model=name)
+        for name, model in zip(session.suite.models, session.models, strict=True)
+    )
+    return reports, {**known, "macs": whole.macs_per_input}

@@ -1,0 +1,327 @@
+"""Running a suite: baselines, attempts, the choice on validation, trials. Finished steps are never run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from joulemark.benchmarking.attempt import attempt_key, run_attempt
+from joulemark.benchmarking.baselines import published
+from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, chains_of, refuse_thin, searched_in
+from joulemark.benchmarking.free import measure_free
+from joulemark.benchmarking.making import AttemptError, made_key, make_net, sentence
+from joulemark.benchmarking.search import next_knobs
+from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.suite import load_suite, narrowed
+from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_key
+from joulemark.judging.rules import BASELINE, boards, candidates, chosen
+from joulemark.machine.machine import boot
+from joulemark.nets.net import Net
+from joulemark.record import Attempt, Failure, Record, Study, Trial, content_key
+
+Listener = Callable[["Event"], None]
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """Something that happened in a run; ``done`` and ``steps`` count steps, ``steps`` being what is known so far."""
+
+    what: str  # "started", "going" (some of it is done), "finished", "kept" (it was there already) or "failed"
+    step: str  # content key
+    title: str
+    done: int
+    steps: int
+    seconds: float | None = None
+    share: float | None = None  # of a step that is going, 0 to 1
+    detail: str | None = None
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """What a run did."""
+
+    made: int
+    kept: int
+    failed: tuple[str, ...]  # one sentence each
+    seconds: float
+
+
+def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:
+    """Run a suite to its end. Whatever was finished before is kept; a technique that fails does not stop the others.
+
+    Raises ``ValueError`` for a composition that the budget does not reach for.
+    """
+    refuse_thin(session.suite, chains)
+    return _Run(session, chains, listen).all()
+
+
+def run_free(session: Session, listen: Listener) -> Outcome:
+    """Measure what costs nothing for a suite, and nothing else; what is stored is kept."""
+    return _Run(session, (), listen).free()
+
+
+class _Run:
+    """A run in progress."""
+
+    def __init__(self, session: Session, chains: Sequence[Chain], listen: Listener) -> None:
+        self.session, self.chains, self.listen = session, chains, listen
+        self.suite = session.suite
+        self.boards = boards(self.suite.models)
+        self.made = self.kept = 0
+        self.measures = False  # whether this run measures a trial
+        self.failed: list[str] = []
+        self.began = time.monotonic()
+        self.baselines: dict[int, tuple[Attempt, Net]] = {}
+        self.baseline_keys: dict[int, str] = {}  # of their makings
+        seeds = len(self.suite.seeds)
+        per_chain = [attempts_of(self.suite, chain) for chain in chains]
+        self.steps = seeds * (1 + sum(per_chain)) + seeds * (1 + len(chains))  # trials: a first guess
+
+    def all(self) -> Outcome:
+        for seed in self.suite.seeds:
+            self._baseline(seed)
+        pool = [attempt for attempt, _ in self.baselines.values()]
+        self._open_study()
+        for chain in self.chains:
+            found = self._search(chain)
+            pool += found
+            mine = {chain_name(chain): tuple(attempt.key for attempt in found)}
+            self._keep(msgspec.structs.replace(self.study, attempts={**self.study.attempts, **mine}))
+        self._drop_stale_trials()
+        tested = self._chosen(pool)
+        self.steps = self.made + self.kept + len(self.failed) + len(tested)
+        self.measures = any(self._stored_trial(attempt) is None for attempt in tested)
+        for attempt in tested:
+            self._trial(attempt)
+        if self.suite.free:
+            self._free()
+        return self._outcome()
+
+    def free(self) -> Outcome:
+        """The free board alone: of all baselines only the first seed's is trained, if it is not there."""
+        self._baseline(self.suite.seeds[0])
+        self._open_study()
+        self._free()
+        return self._outcome()
+
+    def _free(self) -> None:
+        """Measure what costs nothing with the baseline of the first seed."""
+        seed = self.suite.seeds[0]
+        keys: list[str] = []
+
+        def tell(title: str, made: int, kept: int, seconds: float | None) -> None:
+            self.made, self.kept = self.made + made, self.kept + kept
+            self._tell("started" if seconds is None else "finished" if made else "kept", "free", title, seconds=seconds)
+
+        def keep(key: str) -> None:
+            keys.append(key)
+            self._keep(msgspec.structs.replace(self.study, free=tuple(keys)))
+
+        measure_free(self.session, self.baselines[seed][1], seed, tell, keep)
+
+    def _outcome(self) -> Outcome:
+        return Outcome(made=self.made, kept=self.kept, failed=tuple(self.failed), seconds=time.monotonic() - self.began)
+
+    def _open_study(self) -> None:
+        """Go on with the stored study, unless something that all its rows share has changed."""
+        suite, session = self.suite, self.session
+        baselines = tuple(attempt_key(session, self._baseline_key(seed)) for seed in suite.seeds)
+        shared = msgspec.structs.replace(suite, techniques=(), free=False)
+        settings = content_key("study", shared, session.code, session.machine.hardware_class, session.counters)
+        stored = session.store.study(suite.name)
+        if stored is None or (stored.settings, stored.baselines) != (settings, baselines):
+            net = self.baselines[suite.seeds[0]][1]
+            stored = Study(
+                key=suite.name, settings=settings, limits_points=suite.limits_points, models=suite.models,
+                baselines=baselines, screening=screen_baseline(session, net),
+            )  # fmt: skip
+        self._keep(stored)
+
+    def _drop_stale_trials(self) -> None:
+        """Trials of attempts that the study no longer names (their technique was changed) leave it."""
+        named = {*self.study.baselines, *(key for keys in self.study.attempts.values() for key in keys)}
+        stored = {key: self.session.store.trial(key) for key in self.study.trials}
+        trials = tuple(key for key, trial in stored.items() if trial is not None and trial.attempt in named)
+        self._keep(msgspec.structs.replace(self.study, trials=trials))
+
+    def _keep(self, study: Study) -> None:
+        self.study = study
+        self.session.store.put(study)
+
+    def _baseline(self, seed: int) -> None:
+        made = self._baseline_key(seed)
+        key = attempt_key(self.session, made)
+        attempt = self._step(
+            key,
+            f"baseline, seed {seed}",
+            lambda: self.session.store.attempt(key),
+            lambda: run_attempt(self.session, make_net(self.session, made, (), {}, seed, None), None),
+        )
+        net = self.session.net(attempt.net or "")
+        if net is None:
+            raise AttemptError(
+                f"the saved baseline net {attempt.net} is missing or damaged: remove attempts/{key}.json to train anew"
+            )
+        self.baselines[seed] = (attempt, net)
+
+    def _baseline_key(self, seed: int) -> str:
+        """Key of the baseline's making: the published one, which is put into the store, or one to be trained."""
+        if seed not in self.baseline_keys:
+            given = None if self.session.fresh else published(self.suite.task, seed)
+            if given is not None:
+                made, net = given
+                self.session.save_net(net)
+                if self.session.store.made(made.key) is None:
+                    self.session.store.put(made)
+            self.baseline_keys[seed] = given[0].key if given else made_key(self.session, (), {}, seed, None)
+        return self.baseline_keys[seed]
+
+    def _search(self, chain: Chain) -> list[Attempt]:
+        """The attempts of one technique: every setting on every seed before the next setting is decided."""
+        name, searched = chain_name(chain), searched_in(chain)
+        history: list[tuple[dict[str, Any], float]] = []
+        found: list[Attempt] = []
+        for number in range(attempts_of(self.suite, chain)):
+            settings = next_knobs(searched, history, self.suite.limits_points)
+            if settings is None:
+                break
+            knobs = settings if len(chain) == 1 else {
+                f"{one.name}.{k}": v for one in chain for k, v in (settings if one is searched else one.knobs).items()
+            }  # fmt: skip
+            shown = f" {searched.knob} {settings[searched.knob]:g}" if searched.knob else ""
+            group = []
+            for seed in self.suite.seeds:
+                attempt = self._attempt(chain, knobs, seed, f"{name}{shown}, seed {seed} (attempt {number + 1})")
+                if attempt is None:
+                    return found  # it failed: other settings of it would only repeat that
+                group.append(attempt)
+            found += group
+            tries = attempts_of(self.suite, chain)  # judged as strictly while searching as when the winner is chosen
+            pooled = candidates([*(a for a, _ in self.baselines.values()), *group], self.boards, tries=tries)
+            history.append((settings, pooled[0].bound_points))
+        return found
+
+    def _attempt(self, chain: Chain, knobs: dict[str, Any], seed: int, title: str) -> Attempt | None:
+        baseline, net = self.baselines[seed]
+        made = made_key(self.session, chain, knobs, seed, net)
+        key = attempt_key(self.session, made)
+        store = self.session.store
+        try:
+            attempt: Attempt = self._step(
+                key,
+                title,
+                lambda: store.attempt(key),
+                lambda: run_attempt(
+                    self.session,
+                    make_net(self.session, made, chain, knobs, seed, net),
+                    net,
+                    baseline.seconds.value,
+                ),
+            )
+        except AttemptError as error:
+            reason = sentence(error)
+            task = self.suite.task
+            failure = Failure(
+                key=content_key("failure", task.key, chain_name(chain)), task=task.name, task_key=task.key,
+                technique=chain_name(chain), knobs=knobs, seed=seed, reason=reason,
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+            )  # fmt: skip
+            store.put(failure)
+            self.failed.append(f"{title}: {reason}")
+            self._tell("failed", key, title, detail=reason)
+            return None
+        store.remove(f"failures/{content_key('failure', self.suite.task.key, chain_name(chain))}.json")
+        return attempt
+
+    def _chosen(self, pool: Sequence[Attempt]) -> list[Attempt]:
+        """Attempts to measure and test: the baselines and what the rules choose of each technique."""
+        settings = candidates(pool, self.boards)
+        keys = [attempt.key for attempt, _ in self.baselines.values()]
+        for shown in chosen(settings, self.boards, self.suite.limits_points).values():
+            keys += [key for candidate in shown for key in candidate.attempts]
+        by_key = {attempt.key: attempt for attempt in pool}
+        return [by_key[key] for key in dict.fromkeys(keys)]
+
+    def _stored_trial(self, attempt: Attempt) -> Trial | None:
+        """The trial of an attempt, if it is there.
+
+        An A/A control of before the machine was started counts no more where something is measured in this run: every
+        run has a control of its own.
+        """
+        trial = self.session.store.trial(self._trial_key(attempt))
+        if trial is None or attempt.technique != BASELINE or not self.measures:
+            return trial
+        return trial if trial.provenance.boot == boot() else None
+
+    def _trial_key(self, attempt: Attempt) -> str:
+        return trial_key(self.session, attempt, self.baselines[attempt.seed][0], self.study.screening)
+
+    def _trial(self, attempt: Attempt) -> None:
+        key = self._trial_key(attempt)
+        title = f"measure and test {'A/A control' if attempt.technique == BASELINE else attempt.technique}"
+        try:
+            self._step(
+                key,
+                f"{title}, seed {attempt.seed}",
+                lambda: self._stored_trial(attempt),
+                lambda: run_trial(self.session, attempt, self.baselines[attempt.seed][0], self.study.screening),
+            )
+        except (ValueError, RuntimeError) as error:  # one net that does not run must not stop the others
+            self.failed.append(f"{title}: {sentence(error)}")
+            self._tell("failed", key, title, detail=sentence(error))
+            return
+        if key not in self.study.trials:
+            self._keep(msgspec.structs.replace(self.study, trials=(*self.study.trials, key)))
+
+    def _step(self, key: str, title: str, find: Callable[[], Any], make: Callable[[], Any]) -> Any:
+        """``find()``, or ``make()``, stored; the listener is told."""
+        record: Attempt | Trial | None = find()
+        if record is not None:
+            self.kept += 1
+            self._tell("kept", key, title)
+            return record
+        self._tell("started", key, title)
+        self.session.going = lambda share: self._tell("going", key, title, share=share)
+        began = time.monotonic()
+        record = make()
+        self.session.store.put(record)
+        self.made += 1
+        self._tell("finished", key, title, seconds=time.monotonic() - began)
+        return record
+
+    def _tell(
+        self,
+        what: str,
+        key: str,
+        title: str,
+        *,
+        seconds: float | None = None,
+        share: float | None = None,
+        detail: str | None = None,
+    ) -> None:
+        done = self.made + self.kept + len(self.failed)
+        steps = max(self.steps, done)
+        self.listen(
+            Event(what=what, step=key, title=title, done=done, steps=steps, seconds=seconds, share=share, detail=detail)
+        )
+
+
+def benchmark(
+    suite: str = "quick",
+    *,
+    techniques: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    results: str | Path = "runs",
+    listen: Listener = lambda event: None,
+) -> Outcome:
+    """Run a suite (by name or TOML path) and store its results; ``techniques`` replaces those of the suite.
+
+    What is in ``results`` already is not run again. Raises ``ValueError`` for a name that is not known.
+    """
+    narrow = narrowed(load_suite(suite), techniques=tuple(techniques))
+    with closing(Session.open(narrow, results)) as session:
+        return run(session, chains_of(narrow.techniques, files), listen)

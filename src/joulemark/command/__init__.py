@@ -1,0 +1,1 @@
+"""Measuring another program: `joulemark measure`."""

@@ -1,1 +1,0 @@
-"""Operators that the runtimes lack, registered with torch.library."""

@@ -1,0 +1,1 @@
+"""What this machine is, whether it is quiet, time limits, atomic files."""

@@ -1,0 +1,1 @@
+"""Builders: functions that build a network from options, one network a file."""

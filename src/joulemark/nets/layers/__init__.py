@@ -1,0 +1,1 @@
+"""Kinds of layer, one a file."""

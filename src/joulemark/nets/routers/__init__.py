@@ -1,0 +1,1 @@
+"""Routers: which rows go on after a segment, one rule a file."""

@@ -1,0 +1,1 @@
+"""Smaller architectures, trained from scratch, one paper a file."""

@@ -1,0 +1,1 @@
+"""Techniques that compute less for easy inputs, one paper a file."""

@@ -1,0 +1,1 @@
+"""Techniques that use fewer bits, one paper a file."""

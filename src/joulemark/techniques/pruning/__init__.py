@@ -1,0 +1,1 @@
+"""Techniques that remove weights, filters or channels, one paper a file."""
