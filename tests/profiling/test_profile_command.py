@@ -6,6 +6,7 @@ import sys
 import pytest
 from small_graphs import relu
 
+from joulemark import vocabulary
 from joulemark.cli.main import main
 
 
@@ -132,7 +133,7 @@ def test_a_model_that_cannot_be_made_is_left_out_of_all(joulemark, monkeypatch):
     from joulemark.energy import model
 
     broken = EntryPoint("broken", "no_such_module_anywhere:Model", model.GROUP)
-    monkeypatch.setattr(model, "entry_points", lambda *, group: (broken,))
+    monkeypatch.setattr(vocabulary, "entry_points", lambda *, group: (broken,))
     code, _, err = joulemark("profile", "lenet", "--model", "all", "--json")
     assert code == 0
     assert "broken is left out" in err

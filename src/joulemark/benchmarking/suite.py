@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from joulemark.record import Record, unknown_name
+from joulemark.record import Record
 from joulemark.task import Positive, Rate, Task, refuse_name
+from joulemark.vocabulary import unknown_name_message
 
 Points = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -117,7 +118,7 @@ def load_suite(name: str) -> Suite:
             raise SuiteError(f"cannot read suite {name}: {error.strerror}") from error
     shipped = shipped_suites()
     if name not in shipped:
-        raise SuiteError(unknown_name("suite", name, shipped) + " (or give the path of a .toml file)")
+        raise SuiteError(unknown_name_message("suite", name, shipped) + " (or give the path of a .toml file)")
     return parse_suite(shipped[name], where=f"{name}.toml")
 
 

@@ -32,9 +32,9 @@ def list_(
 ) -> None:
     """List techniques, suites, meters, models, backends or nets."""
     if what not in LISTS:
-        from joulemark.record import unknown_name
+        from joulemark.vocabulary import unknown_name_message
 
-        raise Refused(unknown_name("list", what, LISTS))
+        raise Refused(unknown_name_message("list", what, LISTS))
     from joulemark.explain import listing
 
     rows = getattr(listing, what)()

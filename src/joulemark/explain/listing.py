@@ -102,7 +102,7 @@ def models() -> Rows:
          "sources": "; ".join(one.sources)}
         for name, one in made
     ] + [
-        {"model": LEARNED.name, "variants": ", ".join(BACKENDS),
+        {"model": LEARNED, "variants": ", ".join(BACKENDS),
          "sources": "; ".join((*SOURCES, "each variant needs `joulemark calibrate --backend VARIANT` on this machine"))}
     ]  # fmt: skip
 

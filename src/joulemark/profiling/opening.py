@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from joulemark.nets.formats import Format
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
-from joulemark.record import Workload, unknown_name
+from joulemark.record import Workload
 from joulemark.subjects.user_code import build_module, input_shape, output_of
+from joulemark.vocabulary import unknown_name_message
 from joulemark.workloads.recording import record
 
 PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
@@ -193,6 +194,6 @@ def _unknown(name: str) -> str:
     asked = [package for package in ("torchvision", "timm") if find_spec(package) is not None]
     elsewhere = f"; {' and '.join(asked)} have none of that name either" if asked else ""
     return (
-        f"{unknown_name('net', name, builders())}{elsewhere}. Your own: package.module:function, an .onnx file or a"
-        " saved .safetensors net"
+        f"{unknown_name_message('net', name, builders())}{elsewhere}. Your own: package.module:function, an .onnx file "
+        "or a saved .safetensors net"
     )

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 from joulemark.judging.rules import BASELINE, stacked_bits
 from joulemark.judging.statistics import certainly, loss_interval, ratio_of_ratios
-from joulemark.record import Ratio, Record, Trial, unknown_name
+from joulemark.record import Ratio, Record, Trial
 from joulemark.report.board import Results, build_board
 from joulemark.report.costs import home_timing
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import by_seed, margin_of
 from joulemark.report.words import backend_name, interval, points, times
+from joulemark.vocabulary import unknown_name_message
 
 
 class AccuracyGap(Record, frozen=True, kw_only=True):
@@ -60,7 +61,7 @@ def compare(
     """
     known = {one.name: one for one in results.boards}
     if board not in known:
-        raise ValueError(unknown_name("board", board, known))
+        raise ValueError(unknown_name_message("board", board, known))
     limit = max(results.limits_points) if limit_points is None else limit_points
     if limit not in results.limits_points:
         limits = ", ".join(f"{one:g}" for one in results.limits_points)
@@ -71,7 +72,7 @@ def compare(
     reasons = [None if name in names else elsewhere(name) for name in (first, second)]
     for name, reason in zip((first, second), reasons, strict=True):
         if name not in names and reason is None:
-            raise ValueError(unknown_name("technique", name, names))
+            raise ValueError(unknown_name_message("technique", name, names))
     answer = functools.partial(
         Comparison,
         first=first,

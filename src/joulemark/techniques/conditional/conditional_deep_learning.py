@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.nets.net import Net
-from joulemark.nets.routers.router import exactly_one
+from joulemark.nets.routers.exactly_one import exactly_one
 from joulemark.nets.segments import Exit, Route
 from joulemark.record import Workload
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
