@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -172,7 +171,8 @@ def _from_package(
 
 
 def _torchvision(name: str) -> tuple[nn.Module, tuple[int, ...]] | None:
-    models: Any = importlib.import_module("torchvision.models")
+    from torchvision import models
+
     if name not in models.list_models():
         return None
     size = getattr(models.get_model_weights(name).DEFAULT.transforms(), "crop_size", None)
@@ -181,7 +181,8 @@ def _torchvision(name: str) -> tuple[nn.Module, tuple[int, ...]] | None:
 
 
 def _timm(name: str) -> tuple[nn.Module, tuple[int, ...]] | None:
-    timm: Any = importlib.import_module("timm")
+    import timm
+
     if not timm.is_model(name):
         return None
     module = timm.create_model(name, pretrained=False)
