@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from joulemark import testing
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
 from joulemark.nets.routers.router import Router
-from joulemark.nets.segments import Exit, Route
 from joulemark.techniques.technique import Range, load_technique, technique
 from joulemark.testing import check_technique
 from joulemark.vocabulary import TABLES, look_up

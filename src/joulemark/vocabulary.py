@@ -142,7 +142,8 @@ class Registration:
 
 _registered: dict[tuple[str, str], Registration] = {}
 _listeners: list[set[str]] = []
-_imported: dict[tuple[str, str], ModuleType] = {}
+_imported: dict[tuple[str, str], ModuleType] = {}  # by path and digest
+_sources: dict[str, bytes] = {}  # of files, by path, as they were imported last
 
 
 def register(
@@ -241,7 +242,8 @@ def import_file(path: str | Path) -> ModuleType:
     Its name tells the file and its content, so that two files, or two states of one, are never taken for each other.
     """
     whole = Path(path).resolve()
-    digest = hashlib.sha256(whole.read_bytes()).hexdigest()
+    source = whole.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
     key = (str(whole), digest)
     if key not in _imported:
         stem = "".join(c if c.isalnum() else "_" for c in whole.stem)
@@ -256,7 +258,13 @@ def import_file(path: str | Path) -> ModuleType:
             del sys.modules[module.__name__]
             raise
         _imported[key] = module
+    _sources[str(whole)] = source
     return _imported[key]
+
+
+def imported_files() -> dict[str, bytes]:
+    """Path -> text of every user's file that was imported, as it was when it was imported last."""
+    return dict(_sources)
 
 
 def unknown_name_message(what: str, name: str, known: Iterable[str]) -> str:
@@ -266,7 +274,8 @@ def unknown_name_message(what: str, name: str, known: Iterable[str]) -> str:
     "unknown suite 'quik': did you mean 'quick'? Known: cifar10, quick"
     """
     ordered = sorted(known)
-    close = difflib.get_close_matches(name, ordered, n=1, cutoff=0.4)
+    close = [one for one in ordered if name and one.startswith(name)]
+    close += difflib.get_close_matches(name, ordered, n=1, cutoff=0.4)
     hint = f": did you mean {close[0]!r}?" if close else "."
     return f"unknown {what} {name!r}{hint} Known: {', '.join(ordered) or 'none'}"
 

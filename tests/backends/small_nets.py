@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Exit, Format, Route
 from joulemark.nets.net import Net
 from joulemark.nets.routers.router import Carry, Router
-from joulemark.nets.segments import CarryStage, Exit, Route
+from joulemark.nets.segments import CarryStage
 from joulemark.vocabulary import TABLES
 
 SHAPE = (1, 28, 28)

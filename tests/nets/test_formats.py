@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.nets.formats import Format, apply_formats
+from joulemark.nets.formats import apply_formats
+from joulemark.nets.header import Format
 from joulemark.nets.layers.integer import IntegerLayer
 from joulemark.nets.layers.quantize import quantize_dequantize
 from joulemark.nets.net import Net

@@ -7,8 +7,8 @@ import torch
 from small_nets import FORM, NETS, SHAPE
 
 from joulemark.backends.onnx import OnnxRuntime
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
-from joulemark.nets.segments import Exit, Route
 
 
 def nested(kind: str) -> Net:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from joulemark import vocabulary
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Exit, Format, Route
 from joulemark.nets.layers.integer import IntegerLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
-from joulemark.nets.segments import Exit, Route, Segments
+from joulemark.nets.segments import Segments
 from joulemark.training import cross_entropy, fit, sgd
 from joulemark.vocabulary import TABLES
 

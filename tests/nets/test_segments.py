@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.routers.exactly_one import exactly_one
 from joulemark.nets.routers.router import Router
-from joulemark.nets.segments import EXIT, CarryStage, Exit, Route, Segment, Segments, travel
+from joulemark.nets.segments import EXIT, CarryStage, Segment, Segments, travel
 from joulemark.vocabulary import TABLES, look_up
 
 

@@ -7,41 +7,13 @@ backend. What a kind of format means stands in its file in ``nets/layers``, foun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import msgspec
 from torch import nn
 
 from joulemark.nets.edits.edit import put_in_place
+from joulemark.nets.header import Format
 from joulemark.nets.layers.layer import LayerKind
-from joulemark.record import Record
 from joulemark.vocabulary import look_up
-
-
-class Format(Record, frozen=True, kw_only=True):
-    """Number format of one layer. ``None`` bits mean float32; ``ValueError`` for bits that are not 1 to 32.
-
-    ``kind`` is a kind of layer in the vocabulary, and ``options`` are its own. Of integers: activations have one scale
-    over [``low``, ``high``], the range seen in calibration widened to hold zero. ``output`` is the range of what the
-    layer puts out, for one whose outputs must be integers too; a range from 0 is a ReLU as well. What is unset is not
-    written, so that nets saved before it was thought of keep their hash. ``gradient_bits`` is reserved for training in
-    low precision: no backend reads it, and running a net does not depend on it.
-    """
-
-    kind: str = "int"
-    weight_bits: int | None = None
-    activation_bits: int | None = None
-    gradient_bits: int | None = None
-    low: float = 0.0
-    high: float = 0.0
-    output: tuple[float, float] | msgspec.UnsetType = msgspec.UNSET
-    options: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-
-    def __post_init__(self) -> None:
-        for name in ("weight_bits", "activation_bits", "gradient_bits"):
-            bits = getattr(self, name)
-            if bits is not None and not (type(bits) is int and 1 <= bits <= 32):
-                raise ValueError(f"{name} are 1 to 32 or None, not {bits!r}")
 
 
 def layer_kind(name: str) -> LayerKind:

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from joulemark.nets.edits.edit import replay
-from joulemark.nets.formats import Format, apply_formats, learned_formats
+from joulemark.nets.formats import apply_formats, learned_formats
+from joulemark.nets.header import Format, Header, Route
 from joulemark.nets.layers.layer import words
-from joulemark.nets.segments import Route, Segments
-from joulemark.record import Record
+from joulemark.nets.segments import Segments
 from joulemark.vocabulary import look_up, module_of, names
 
 aten = torch.ops.aten
@@ -42,18 +42,6 @@ class _Undrawn(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return args[0] if func in (aten.uniform_.default, aten.normal_.default) else func(*args, **(kwargs or {}))
-
-
-class Header(Record, frozen=True, kw_only=True):
-    """The JSON part of a saved net."""
-
-    builder: str
-    input_shape: tuple[int, ...]
-    options: dict[str, Any]
-    edits: tuple[dict[str, Any], ...] = ()
-    formats: dict[str, Format] = {}
-    route: Route | None = None
-    parts: dict[str, Header] = {}
 
 
 @dataclasses.dataclass(frozen=True)

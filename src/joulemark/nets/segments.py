@@ -17,32 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.routers.router import Carry, Router, router
-from joulemark.record import Record
 
 EXIT = -1
-
-
-class Exit(Record, frozen=True, kw_only=True):
-    """A place where rows may leave or part: after a stage of the net (or a part of a cascade).
-
-    Unset options are not written, so that nets saved before they were thought of keep their hash.
-    """
-
-    after: str  # child of the module, or name of the part
-    router: str  # name in the vocabulary
-    threshold: float
-    features: int | None = None  # inputs of the linear head; None: a part's output is the logits, a stage has none
-    classes: int | None = None
-    options: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # of the router, such as its sizes
-
-
-class Route(Record, frozen=True, kw_only=True):
-    """How rows travel: ``exits`` along the stages of one net, or a ``cascade`` over its parts, in the order given."""
-
-    kind: str  # "exits" or "cascade"
-    exits: tuple[Exit, ...]
-    order: tuple[str, ...] = ()  # cascade: names of the parts, cheapest first; the last one answers the rest
 
 
 class CarryStage(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Format
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
 from joulemark.record import Workload

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Format
 from joulemark.nets.layers.layer import CountRule, own_counts, own_free
 from joulemark.nets.layers.masked import gathered
 from joulemark.record import Operation, Workload

@@ -10,7 +10,8 @@ from torch import nn
 
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
-from joulemark.nets.formats import Format, apply_formats
+from joulemark.nets.formats import apply_formats
+from joulemark.nets.header import Format
 from joulemark.nets.layers.integer import IntegerLayer, TrainedIntegerLayer, needs
 from joulemark.nets.net import Net
 

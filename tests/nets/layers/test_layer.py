@@ -11,7 +11,8 @@ from torch import nn
 from joulemark.backends.backend import precision_of, simulated, unlisted
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
-from joulemark.nets.formats import Format, layer_kind
+from joulemark.nets.formats import layer_kind
+from joulemark.nets.header import Format
 from joulemark.nets.layers.layer import LayerKind, StandIn, needy, words
 from joulemark.nets.net import Net
 from joulemark.vocabulary import TABLES

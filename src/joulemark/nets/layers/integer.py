@@ -15,7 +15,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Format
 from joulemark.nets.layers.layer import LayerKind, StandIn
 from joulemark.nets.layers.quantize import onnx_translations, quantize_dequantize
 

@@ -2,7 +2,7 @@
 
 A kind comes into a net in one of two ways.
 
-1. A **number format** (:class:`joulemark.nets.formats.Format`) names a :class:`LayerKind` of the vocabulary. It stands
+1. A **number format** (:class:`joulemark.nets.header.Format`) names a :class:`LayerKind` of the vocabulary. It stands
    in for a layer of the net and takes over its weights: in one form while the net trains, in another when it runs.
 2. An **edit or a builder** puts a module of the kind into the net.
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from joulemark.nets.formats import Format
+    from joulemark.nets.header import Format
 
 
 class Recorder(Protocol):
