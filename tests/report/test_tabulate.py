@@ -17,7 +17,7 @@ from joulemark.report.page import render_page
 from joulemark.report.sizes import sizes_rows
 from joulemark.report.zeros import zeros_rows
 
-COMPUTING = {"costs.py", "by_layer.py", "tested.py", "tabulate.py"}
+COMPUTING = {"costs.py", "by_layer.py", "line.py", "tabulate.py"}
 """The only files that make figures of trials and attempts."""
 
 

@@ -13,11 +13,11 @@ from msgspec.structs import replace as changed
 from joulemark.judging.rules import BASELINE, Board, Candidate, level_of, nearest, why_ineligible, winner
 from joulemark.record import Ratio
 from joulemark.report.costs import Loss, MakingTotal
+from joulemark.report.line import AtBatch, Line
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import places
 from joulemark.report.tabulate import Table
-from joulemark.report.tested import AtBatch, Tested
 from joulemark.report.words import meter_flag
 
 
@@ -174,9 +174,7 @@ def with_ranks(table: Table, rows: Sequence[Row], board: Board, batch_size: int)
     ]
 
 
-def winner_flags(
-    results: Results, chosen: Candidate, line: Tested, backend: str, limit_points: float
-) -> tuple[str, ...]:
+def winner_flags(results: Results, chosen: Candidate, line: Line, backend: str, limit_points: float) -> tuple[str, ...]:
     """List what a reader must know about a winner beside its numbers."""
     flags = []
     test, seeds = line.losses.get(backend), len(line.trials)

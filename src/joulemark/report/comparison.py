@@ -9,10 +9,10 @@ from joulemark.judging.rules import BASELINE, stacked_bits
 from joulemark.judging.statistics import certainly, loss_interval, ratio_of_ratios
 from joulemark.record import Ratio, Record, unknown_name
 from joulemark.report.board import build_board
+from joulemark.report.line import Line
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import margin_of
-from joulemark.report.tested import Tested
 from joulemark.report.words import backend_name, interval, points, times
 
 
@@ -115,7 +115,7 @@ def why_not(view: BoardView, *rows: Row | None) -> str | None:
     return " ".join(reasons) or None
 
 
-def unlike_denominators(view: BoardView, *lines: Tested) -> str | None:
+def unlike_denominators(view: BoardView, *lines: Line) -> str | None:
     """Say if two lines' ratios of one seed divide by the baseline on different backends; ``None`` if they do not.
 
     A model has no backend, and the baseline's ratio to itself has any denominator.
@@ -152,7 +152,7 @@ def judged(
     return verdict, f"{where}{cost}{''.join(clauses)}."
 
 
-def accuracy_gap(first: Tested, second: Tested, *, backends: Sequence[str]) -> AccuracyGap | None:
+def accuracy_gap(first: Line, second: Line, *, backends: Sequence[str]) -> AccuracyGap | None:
     """Points that the first loses beside the second, paired over test images and seeds; ``None`` without common ones.
 
     ``backends`` are those of the two. The test images are not looked at again: both nets' right and wrong answers are

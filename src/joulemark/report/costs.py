@@ -117,17 +117,6 @@ def seed_ratio(baseline: Trial, candidate: Trial, board: Board, batch_size: int)
     return None if timing is None else headline_ratio(timing, board)
 
 
-def seed_ratios(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> list[Ratio]:
-    """Board ratios of (baseline, candidate) trials of the same seeds; fewer than pairs where some lack one."""
-    ratios = [seed_ratio(baseline, candidate, board, batch_size) for baseline, candidate in pairs]
-    return [ratio for ratio in ratios if ratio is not None]
-
-
-def board_ratio(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> Ratio | None:
-    """Cost ratio on a board over (baseline, candidate) trials of the same seeds; ``None`` where none is known."""
-    return combine_ratios(seed_ratios(pairs, board, batch_size))
-
-
 def own_ratio(timings: Iterable[Timing | None], board: Board) -> Ratio | None:
     """Ratio over the fp32 baseline on the same backend, timings of several seeds; of a baseline, the A/A control."""
     ratios = [same_backend_ratio(timing, board) for timing in timings if timing is not None]

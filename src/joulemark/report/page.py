@@ -24,10 +24,10 @@ from joulemark.judging.statistics import kendall_tau
 from joulemark.report import facts, figures, layers, marks, sizes, style, words, zeros
 from joulemark.report.board import build_board, other_views
 from joulemark.report.free_board import build_free
+from joulemark.report.line import NO_PROXY
 from joulemark.report.pace import paced_rows
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
-from joulemark.report.tested import NO_PROXY
 from joulemark.report.verdicts import best_rows, headline, row_verdict
 
 PROXIES = {

@@ -10,9 +10,9 @@ from rich.markup import escape
 
 from joulemark.record import Record
 from joulemark.report.costs import Loss
+from joulemark.report.line import NO_PROXY, Line
 from joulemark.report.results import Results
 from joulemark.report.table import RowsOrBlocks
-from joulemark.report.tested import NO_PROXY, Tested
 from joulemark.report.words import knobs, points, times
 
 TITLE = "What is left"
@@ -36,7 +36,7 @@ class SizesRow(Record, frozen=True, kw_only=True):
     parameters_ratio: float | None  # baseline's over these, geometric mean over seeds
     macs: float | None  # of one input that leaves nowhere early
     macs_ratio: float | None
-    convolutions: dict[str, float]  # path -> share of its MACs left, mean over seeds; empty: not known
+    convolutions: dict[str, float | None]  # path -> share of its MACs left, mean over seeds; None: cannot be told
 
 
 def sizes_rows(results: Results) -> list[SizesRow]:
@@ -44,7 +44,7 @@ def sizes_rows(results: Results) -> list[SizesRow]:
     return [_row(line, results.backends) for line in results.table.settings]
 
 
-def _row(line: Tested, backends: Sequence[str]) -> SizesRow:
+def _row(line: Line, backends: Sequence[str]) -> SizesRow:
     home = next((name for name in backends if name in line.scores), None)
     parameters, macs = (line.proxies.get(name, NO_PROXY) for name in ("nonzero_parameters", "macs"))
     return SizesRow(
@@ -92,14 +92,18 @@ def left(count: float | None, ratio: float | None) -> list[str]:
 def shares_told(row: SizesRow) -> str:
     """The shares of the convolutions, first to last: "25, 7.6 %"; of many the least and the greatest.
 
-    "all" if nothing is gone, "" if they are not known.
+    "all" if nothing is gone, "" if nothing was recorded, "unknown" where it cannot be told what became of one.
     """
     shares = list(row.convolutions.values())
-    if not shares or all(share == 1.0 for share in shares):
-        return "all" if shares else ""
+    known = [share for share in shares if share is not None]
+    if not known:
+        return "unknown" if shares else ""
+    if all(share == 1.0 for share in shares):  # of an unknown one nobody says so
+        return "all"
     if len(shares) > LISTED:
-        return f"{100 * min(shares):.3g} to {100 * max(shares):.3g} %"
-    return ", ".join(f"{100 * share:.3g}" for share in shares) + " %"
+        lost = len(shares) - len(known)
+        return f"{100 * min(known):.3g} to {100 * max(known):.3g} %" + (f", {lost} unknown" if lost else "")
+    return ", ".join("unknown" if share is None else f"{100 * share:.3g}" for share in shares) + " %"
 
 
 def as_dicts(results: Results) -> list[dict[str, Any]]:

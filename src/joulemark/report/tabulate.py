@@ -15,7 +15,7 @@ from joulemark.judging.rules import BASELINE, Board, cost_of
 from joulemark.record import Attempt, Ratio, Record, Score, Timing, Trial
 from joulemark.report.by_layer import components
 from joulemark.report.costs import MakingTotal, baseline_cost, energy_of, home_timing, making_total, timing_at
-from joulemark.report.tested import Pairs, Tested, references, tested
+from joulemark.report.line import Line, Pairs, line_of, references
 
 
 class Screened(Record, frozen=True, kw_only=True):
@@ -41,10 +41,10 @@ class Windows(Record, frozen=True, kw_only=True):
 class Table(Record, frozen=True, kw_only=True):
     """The lines of one study and what else is drawn of it."""
 
-    baseline: Tested
-    settings: tuple[Tested, ...]  # one a tested setting of a technique, in the order of the tests
-    of_attempts: dict[tuple[str, ...], Tested]  # attempts of a setting, seeds pooled -> its line; left out: not tested
-    of_trials: dict[tuple[str, ...], Tested]  # keys of a line's trials -> the line; the baseline's too
+    baseline: Line
+    settings: tuple[Line, ...]  # one a tested setting of a technique, in the order of the tests
+    of_attempts: dict[tuple[str, ...], Line]  # attempts of a setting, seeds pooled -> its line; left out: not tested
+    of_trials: dict[tuple[str, ...], Line]  # keys of a line's trials -> the line; the baseline's too
     costs: dict[str, dict[int, float | None]]  # board -> batch size -> of the baseline, per input
     speeds: dict[int, dict[str, float]]  # batch size -> backend -> seconds per input of the fp32 baseline
     references: dict[int, tuple[str, ...]]  # batch size -> backends of the baselines that the headline divides by
@@ -85,7 +85,7 @@ def tabulate(
     itself = [(trial, trial) for trial in ordered]
     settings, judged = pairs_of(trials, _settings(trials), baselines), pairs_of(trials, pooled, baselines)
     lines = {
-        _keys(pairs): tested(pairs, seeds, boards=boards, backends=backends, batch_sizes=batch_sizes)
+        _keys(pairs): line_of(pairs, seeds, boards=boards, backends=backends, batch_sizes=batch_sizes)
         for pairs in {_keys(pairs): pairs for pairs in (itself, *settings.values(), *judged.values())}.values()
     }
     return Table(

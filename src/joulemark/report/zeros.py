@@ -11,9 +11,9 @@ from rich.markup import escape
 
 from joulemark.record import Ratio, Record
 from joulemark.report.costs import Loss
+from joulemark.report.line import Line
 from joulemark.report.results import Results
 from joulemark.report.table import RowsOrBlocks
-from joulemark.report.tested import Tested
 from joulemark.report.words import backend_name, interval, knobs, points, times
 
 TITLE = "Unstructured zeros, three ways"
@@ -49,7 +49,7 @@ def zeros_rows(results: Results) -> list[ZerosRow]:
     return [_row(line, size, first, models) for size in results.batch_sizes for line in chosen]
 
 
-def _multiplied(line: Tested, backend: str) -> bool:
+def _multiplied(line: Line, backend: str) -> bool:
     """Whether every seed's net has more zeros than its baseline (a ReLU leaves some in any), and multiplies them."""
     before, after = zero_shares(line)
     executions = zip(*(at.on[backend].executions for at in line.at.values()), strict=True)
@@ -59,7 +59,7 @@ def _multiplied(line: Tested, backend: str) -> bool:
     )
 
 
-def zero_shares(line: Tested) -> tuple[list[float | None], list[float | None]]:
+def zero_shares(line: Line) -> tuple[list[float | None], list[float | None]]:
     """Share of the parameters that are exactly zero, biases included: of each seed's baseline, and of each net.
 
     ``None`` in records without the proxies.
@@ -76,7 +76,7 @@ def zero_shares(line: Tested) -> tuple[list[float | None], list[float | None]]:
     return before, after
 
 
-def _row(line: Tested, batch_size: int, dense: str, models: Sequence[str]) -> ZerosRow:
+def _row(line: Line, batch_size: int, dense: str, models: Sequence[str]) -> ZerosRow:
     at = line.at[batch_size]
     multiplying, skipping = at.on[dense], at.on.get(SPARSE)
     return ZerosRow(

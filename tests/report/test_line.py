@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from synthetic import FAST, make_results
 
-from joulemark.report.tested import NO_PROXY, Proxy
+from joulemark.report.line import NO_PROXY, Proxy
 
 
 def changed(results, change):

@@ -87,7 +87,7 @@ NO_PROXY = Proxy(before=(), after=())
 """One that no record has."""
 
 
-class Tested(Record, frozen=True, kw_only=True):
+class Line(Record, frozen=True, kw_only=True):
     """One setting of a technique that was measured and tested, or the baseline itself."""
 
     technique: str
@@ -99,21 +99,21 @@ class Tested(Record, frozen=True, kw_only=True):
     scores: dict[str, dict[int, Score]]  # backend -> seed -> test score
     losses: dict[str, Loss]  # backend -> loss on the test images of the object that was timed there
     proxies: dict[str, Proxy]
-    convolutions: dict[str, float]  # path -> share of its MACs left
+    convolutions: dict[str, float | None]  # path -> share of its MACs left; None: cannot be told
     layers: dict[str, tuple[Stacks, Stacks]]  # energy model -> of the baselines, of the nets
     at: dict[int, AtBatch]  # batch size -> figures
 
 
-def tested(
+def line_of(
     pairs: Pairs, seeds: Sequence[int], *, boards: Sequence[Board], backends: Sequence[str], batch_sizes: Sequence[int]
-) -> Tested:
+) -> Line:
     """Draw up the line of one setting; ``seeds`` are those of all baselines, in order."""
     trials = [trial for _, trial in pairs]
     names = dict.fromkeys(name for pair in pairs for trial in pair for name in trial.proxies)
     scored = dict.fromkeys(name for trial in trials for name in trial.scores)
     losses = {name: tested_loss(pairs, name) for name in scored}
     models = [board.name for board in boards if not board.needs_real]
-    return Tested(
+    return Line(
         technique=trials[0].technique if trials else BASELINE,
         knobs=trials[0].knobs if trials else {},
         seeds=tuple(trial.seed for trial in trials),
