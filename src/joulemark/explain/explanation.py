@@ -25,7 +25,8 @@ from joulemark.explain import listing
 from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net, builders
 from joulemark.record import Ratio, Record
-from joulemark.report.board import Results, build_board
+from joulemark.report.board import build_board
+from joulemark.report.results import Results
 from joulemark.report.verdicts import row_verdict
 from joulemark.techniques.paper import Paper, read_paper
 from joulemark.techniques.technique import Technique, file_techniques, load_technique, technique_names

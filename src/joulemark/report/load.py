@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from joulemark.machine.machine import this_machine
 from joulemark.record import Attempt, FreeTrial, Record, Trial
-from joulemark.report.board import Results
 from joulemark.report.drawable import why_undrawable
+from joulemark.report.results import Results
 from joulemark.store import KINDS, Store, folders, hardware_classes
 from joulemark.vocabulary import unknown_name_message
 
