@@ -298,7 +298,7 @@ class Made(Record, frozen=True, kw_only=True):
     net: str  # hash of the saved net
     making: Making
     notes: dict[str, Any] = {}
-    code: str  # digest of the code that made it
+    code: dict[str, str] = {}  # the trace of its making: unit of code -> digest; empty: not known
     provenance: Provenance
 
 
@@ -324,6 +324,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     proxies: dict[str, float]
     making: Making
     notes: dict[str, Any] = {}
+    code: dict[str, str] = {}  # the trace of its judgement
     provenance: Provenance
 
 
@@ -345,6 +346,7 @@ class Trial(Record, frozen=True, kw_only=True):
     models: tuple[EnergyReport, ...]
     proxies: dict[str, float]
     notes: dict[str, Any] = {}
+    code: dict[str, str] = {}  # the trace of its measurement
     provenance: Provenance
     paced: tuple[Paced, ...] = ()
     order: tuple[str, ...] = ()  # "backend batch size" of every block, in time order
@@ -407,6 +409,7 @@ class FreeTrial(Record, frozen=True, kw_only=True):
     baseline_score: Score | None = None
     loss_points: float | None = None
     loss_bound: float | None = None  # one-sided 95 % upper bound, points
+    code: dict[str, str] = {}  # the trace of its measurement
     provenance: Provenance
 
 
@@ -428,7 +431,7 @@ class Study(Record, frozen=True, kw_only=True):
     """Which records of the store belong together: those of the last run of a suite, kept up while it runs.
 
     Boards are drawn from these alone, so that other settings of the same suite never mix with them. ``settings`` hashes
-    all that must be equal for rows to stand on one board.
+    all that must be equal for rows to stand on one board, but for code: that each record keeps for itself.
     """
 
     schema: int = SCHEMA

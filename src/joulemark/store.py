@@ -1,6 +1,6 @@
 """Where results live: one JSON a record, keyed by content, written atomically; nets and unfinished steps beside them.
 
-    <root>/<hardware class>/<task>/made/<key>.json             (how a net was made)
+    <root>/<hardware class>/<task>/made/<key>.json             (how a net was made; the key begins with its inputs)
                                   /attempts/<key>.json
                                   /trials/<key>.json
                                   /free/<key>.json               (what costs nothing)
@@ -151,6 +151,12 @@ class Store:
     def free_trial(self, key: str) -> FreeTrial | None:
         """One free trial, or ``None``; a damaged file counts as none."""
         return self._get(f"free/{key}.json", FreeTrial)
+
+    def find(self, record_type: type[T], inputs: str) -> list[T]:
+        """All records of these inputs, by whatever code they were made; ``inputs`` begins their keys."""
+        kind = KINDS[record_type]
+        found = [self._get(f"{kind}/{name}", record_type) for name in self.names(kind) if name.startswith(f"{inputs}-")]
+        return [record for record in found if record is not None]
 
     def study(self, suite: str) -> Study | None:
         """The study of a suite by its name, or ``None``."""

@@ -13,6 +13,9 @@ import msgspec
 
 from joulemark.record import Record, content_key
 
+BASELINE = "baseline"
+"""What the trained net that techniques start from is called, where techniques are."""
+
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 """Bounds are there to refuse infinity and slips of the pen, which would be found out only after hours."""

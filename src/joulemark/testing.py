@@ -46,8 +46,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
+from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.ledger import Ledger
-from joulemark.benchmarking.making import AttemptError, sentence, usable
+from joulemark.benchmarking.making import usable
 from joulemark.benchmarking.workbench import Bench
 from joulemark.data.splits import Split
 from joulemark.energy.model import energy_model

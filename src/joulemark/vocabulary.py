@@ -81,7 +81,8 @@ TABLES: dict[str, dict[str, str]] = {
         "datasheet": "joulemark.energy.datasheet:DataSheet",
         "microcontroller": "joulemark.energy.microcontroller:Microcontroller",
     },
-    "calibrated model": {
+    "model from a file": {
+        "accelerator": "joulemark.energy.accelerator:from_file",
         "learned": "joulemark.energy.learned:named_model",
     },
     "data set": {

@@ -8,15 +8,15 @@ import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmarking import baselines
-from joulemark.benchmarking import session as session_module
-from joulemark.benchmarking.attempt import attempt_key
+from joulemark.benchmarking.attempt import attempt_inputs
 from joulemark.benchmarking.baselines import folder_name, publish, publish_trained, published
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.making import made_key, make_net
+from joulemark.benchmarking.making import made_inputs, make_net
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import Session
 from joulemark.meters.meters import Meters
 from joulemark.nets.net import Net
+from joulemark.record import Made
 from joulemark.store import sealed
 
 
@@ -31,7 +31,7 @@ def package(tmp_path, monkeypatch):
 def trained(open_session):
     """A session and the record of its baseline."""
     session = open_session()
-    return session, make_net(session, made_key(session, (), {}, 0, None), (), {}, 0, None)
+    return session, make_net(session, made_inputs(session, (), {}, 0, None), (), {}, 0, None)
 
 
 def test_what_is_published_is_read_again(trained, package):
@@ -59,7 +59,7 @@ def test_a_run_takes_the_published_baseline_and_fresh_trains_its_own(trained, pa
     fresh = Session.open(tiny_suite(), tmp_path / "fresh", command="test", fresh=True)
     fresh.__dict__["splits"] = session.splits
     run(fresh, chains_of(["baseline"]), heard)
-    own = fresh.store.made(made_key(fresh, (), {}, 0, None))
+    own = fresh.current(Made, made_inputs(fresh, (), {}, 0, None))
     assert own.provenance.started > made.provenance.started
     assert own.net == made.net  # deterministic
 
@@ -127,9 +127,11 @@ def test_a_net_is_not_made_again_when_only_its_judging_changes(open_session, hea
 def test_another_counter_measures_everything_again(open_session):
     without, with_one = open_session(), open_session()
     with_one.__dict__["meters"] = Meters([SimpleNamespace(name="rapl package-0", scope="package 0")], [])
-    assert attempt_key(without, "made") == attempt_key(open_session(), "made")
-    assert attempt_key(without, "made") != attempt_key(with_one, "made")
-    assert made_key(without, (), {}, 0, None) == made_key(with_one, (), {}, 0, None)  # no net is made again for it
+    assert attempt_inputs(without, "made") == attempt_inputs(open_session(), "made")
+    assert attempt_inputs(without, "made") != attempt_inputs(with_one, "made")
+    assert made_inputs(without, (), {}, 0, None) == made_inputs(
+        with_one, (), {}, 0, None
+    )  # no net is made again for it
 
 
 def test_a_composition_pays_for_what_it_shares_with_nobody(open_session, heard, tmp_path):
@@ -145,11 +147,3 @@ def test_a_composition_pays_for_what_it_shares_with_nobody(open_session, heard, 
     run(session, chains_of(["first", "first+int8"], [first]), heard)
     passes = {one.technique: one.making.image_passes for one in session.store.all_made()}
     assert passes["first+int8"] >= passes["first"] == len(session.splits["train"].labels)
-
-
-def test_a_file_edited_during_a_run_changes_none_of_its_keys(open_session, monkeypatch):
-    session = open_session()
-    before = session.making_code(())
-    monkeypatch.setattr(session_module, "code_digest", lambda modules: "edited")
-    assert session.making_code(()) == before
-    assert open_session().making_code(()) != before

@@ -11,8 +11,9 @@ from profiles import planted_times, write_usual
 from tiny import tiny_suite
 
 from joulemark.benchmarking import workbench
+from joulemark.benchmarking.attempt import attempt_inputs
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.making import made_key
+from joulemark.benchmarking.making import made_inputs
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.suite import load_suite, shipped_suites
 from joulemark.check.results import check_results
@@ -39,7 +40,11 @@ def keys(open_session, models) -> tuple[str, str, str]:
     """Of a baseline, of a technique's net, and of judging."""
     session = open_session(tiny_suite(models=models))
     chain = chains_of(["small-dense"])[0]
-    return made_key(session, (), {}, 0, None), made_key(session, chain, {}, 0, None), session.code
+    return (
+        made_inputs(session, (), {}, 0, None),
+        made_inputs(session, chain, {}, 0, None),
+        attempt_inputs(session, "made"),
+    )
 
 
 def write_times(seed: int) -> str:

@@ -173,9 +173,7 @@ def test_a_mended_technique_is_tried_again_and_its_failure_forgotten(open_sessio
     path = technique_file(tmp_path, "    raise ValueError('not yet')", name="mended")
     session, _ = run_one(open_session, heard, path)
     assert len(session.store.failures()) == 1
-    from joulemark.techniques import technique as module
 
-    module.file_techniques.cache_clear()
     technique_file(tmp_path, "    return net", name="mended")
     session, outcome = run_one(open_session, heard, path)
     assert outcome.failed == ()

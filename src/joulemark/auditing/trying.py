@@ -14,8 +14,8 @@ from joulemark.auditing.subject import Subject
 from joulemark.backends.backend import Compiled, Images, variant_name
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
+from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.free import thread_counts
-from joulemark.benchmarking.making import sentence
 from joulemark.benchmarking.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
 from joulemark.benchmarking.output_agreement import agreement
 from joulemark.benchmarking.passes import cpu_quantity, outputs, whole_batches

@@ -18,6 +18,8 @@ from joulemark.vocabulary import look_up, names, unknown_name_message
 
 Images = NDArray[np.float32]
 
+WORKLOAD_IMAGES = 200
+"""Validation images that a workload is recorded of."""
 DENSE_AS = {"sparse": "eager"}
 """Backends that run a net without masks exactly as another one does: beside it nothing is learnt of such a net."""
 
@@ -131,6 +133,12 @@ def precision_of(net: Net, backend: Backend) -> str:
 def without_masks(net: Net) -> Net:
     """``net`` without its own masks and those of its parts; its weights stay as they are."""
     return net.replace(masks={}, parts={name: without_masks(part) for name, part in net.parts.items()})
+
+
+def predict(compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100) -> NDArray[np.float32]:
+    """Logits of all ``images``, in batches."""
+    parts = [compiled.run(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    return np.concatenate(parts)
 
 
 def variant_name(plain: str, options: Iterable[str]) -> str:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.backends.backend import Compiled, simulated
-from joulemark.benchmarking.making import AttemptError, sentence
+from joulemark.backends.backend import Compiled, predict, simulated
+from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
 from joulemark.benchmarking.modelling import modelled
-from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import Measuring
-from joulemark.benchmarking.workbench import predict
+from joulemark.benchmarking.tracing import judged_by, key_of
 from joulemark.data.splits import Split
 from joulemark.judging.rules import pack_bits
 from joulemark.meters.replay import SHORTEST_UPDATES
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Made, Quantity, Score, content_key
 
+if TYPE_CHECKING:
+    from joulemark.benchmarking.session import Session
+
 SCREENING_BLOCKS = 5
 
 
-def attempt_key(session: Session, made: str) -> str:
-    """Content key of the judgement of one made net: its making and everything that decides how it is judged."""
+def attempt_inputs(session: Session, made: str) -> str:
+    """Digest of all that decides how a made net is judged, but for code; ``made`` is the key of its making."""
     suite = session.suite
     return content_key(
-        "attempt", made, suite.backends, suite.threads, suite.models, session.machine.hardware_class,
+        "attempt", made, suite.backends, suite.threads, session.filled, session.machine.hardware_class,
         suite.batch_sizes[0], suite.measuring.screening_seconds, suite.measuring.images, session.counters,
-        session.code,
     )  # fmt: skip
 
 
@@ -51,8 +54,9 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
     except (ValueError, RuntimeError) as error:
         raise AttemptError(f"its net does not run on {home.name}: {sentence(error)}") from error
     reason = simulated(net, home)
+    code = judged_by(session, [net, *([baseline] if baseline else [])])
     return Attempt(
-        key=attempt_key(session, made.key),
+        key=key_of(attempt_inputs(session, made.key), code),
         task=made.task,
         task_key=made.task_key,
         technique=made.technique,
@@ -70,6 +74,7 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
         proxies=known,
         making=made.making,
         notes=made.notes,
+        code=code,
         provenance=session.provenance(),
     )
 

@@ -13,11 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from joulemark.benchmarking.session import Session
-from joulemark.judging.rules import BASELINE
 from joulemark.nets.net import Net
 from joulemark.record import Made
 from joulemark.store import opened, sealed
-from joulemark.task import Task
+from joulemark.task import BASELINE, Task
 
 
 def published(task: Task, seed: int) -> tuple[Made, Net] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from joulemark.benchmarking.suite import Suite
-from joulemark.judging.rules import BASELINE
+from joulemark.task import BASELINE
 from joulemark.techniques.technique import Technique, TechniqueError, check_chain, load_technique
 
 Chain = Sequence[Technique]

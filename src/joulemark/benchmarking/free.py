@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
 from joulemark.backends.backend import DENSE_AS, Backend, Configurable, Images, backend, backend_names, variant_name
 from joulemark.benchmarking.attempt import score_logits
-from joulemark.benchmarking.making import sentence
+from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.measuring import (
     Pair,
     joules_quantity,
@@ -27,12 +27,15 @@ from joulemark.benchmarking.measuring import (
 )
 from joulemark.benchmarking.output_agreement import agreement
 from joulemark.benchmarking.passes import cpu_quantity, outputs, whole_batches
-from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.tracing import free_by, key_of
 from joulemark.judging.stability import disturbances
 from joulemark.judging.statistics import loss_bound, paired_ratio
 from joulemark.machine.machine import activity, conditions
 from joulemark.nets.net import Net
 from joulemark.record import FreeTrial, Kind, Quantity, content_key
+
+if TYPE_CHECKING:
+    from joulemark.benchmarking.session import Session
 
 BATCH_SIZES = (1, 8, 64)
 VARIANT_BATCH_SIZES = (1, 64)
@@ -109,14 +112,12 @@ def _opened(variant: str) -> tuple[Backend | None, str | None]:
     return made, made.unavailable()
 
 
-def free_key(session: Session, net: Net, setting: Setting) -> str:
-    """Content key of one free trial: the net, the setting and how it is measured."""
+def free_inputs(session: Session, net: Net, setting: Setting) -> str:
+    """Digest of all that goes into one free trial, but for code: the net, the setting and how it is measured."""
     suite = session.suite
-    made, _ = _opened(setting.variant)
-    modules = ["joulemark.benchmarking.free", *([type(made).__module__] if made else [])]
     return content_key(
         "free", net.hash, suite.task.key, suite.backends[0], suite.threads, suite.measuring, tuple(setting),
-        session.machine.hardware_class, session.digest(*modules), session.code,
+        session.machine.hardware_class,
     )  # fmt: skip
 
 
@@ -128,16 +129,18 @@ def measure_free(session: Session, net: Net, seed: int, tell: Tell, keep: Callab
     everything = settings(session)
     done = 0
     for group in _groups(everything, session.suite.measuring.order_seed):
-        stored = {one: session.store.free_trial(free_key(session, net, one)) for one in group}
+        stored = {one: session.current(FreeTrial, free_inputs(session, net, one)) for one in group}
         missing = [one for one, record in stored.items() if record is None or record.reason is not None]
+        keys = {one: record.key for one, record in stored.items() if record is not None}
         done += len(group)
         title = f"what is free: {done} of {len(everything)} settings"
         began = time.monotonic()
         tell(title, 0, 0, None)
         for record in _measured(session, net, seed, missing):
             session.store.put(record)
+            keys[Setting(record.backend, record.options, record.threads, record.batch_size)] = record.key
         for one in group:
-            keep(free_key(session, net, one))
+            keep(keys[one])
         tell(title, len(missing), len(group) - len(missing), time.monotonic() - began)
 
 
@@ -251,8 +254,10 @@ def _blank(session: Session, net: Net, seed: int, setting: Setting, reason: str 
     )  # fmt: skip
     joules = msgspec.structs.replace(unknown, unit="J/input", method="energy counter, median of windows", source="")
     control = setting == Setting(suite.backends[0], (), suite.threads, 1)
+    code = free_by(session, net, made)
     return FreeTrial(
-        key=free_key(session, net, setting),
+        key=key_of(free_inputs(session, net, setting), code),
+        code=code,
         task=suite.task.name,
         task_key=suite.task.key,
         hardware_class=session.machine.hardware_class,

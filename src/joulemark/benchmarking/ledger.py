@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from joulemark.nets.net import Net
 from joulemark.record import Record
-from joulemark.store import Store
+
+if TYPE_CHECKING:
+    from joulemark.store import Store
 
 T = TypeVar("T")
 

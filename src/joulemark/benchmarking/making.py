@@ -11,59 +11,62 @@ from typing import Any
 import torch
 
 from joulemark.benchmarking.chains import Chain, chain_name, shares
+from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.ledger import Ledger
 from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.tracing import key_of, made_by, making_roots
 from joulemark.benchmarking.workbench import Bench
+from joulemark.judging.trace import trace
 from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net
 from joulemark.record import Made, Making, Quantity, content_key
 from joulemark.store import StoreError
 from joulemark.techniques.technique import Technique
 from joulemark.training import sgd
+from joulemark.vocabulary import listening
 
 
-class AttemptError(ValueError):
-    """A technique failed; the message is one sentence for the board."""
-
-
-def made_key(session: Session, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None) -> str:
-    """Content key of a net to be made: everything that decides its weights, code and runtimes included.
+def made_inputs(session: Session, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None) -> str:
+    """Digest of all that goes into a net to be made, but for code.
 
     A baseline depends on less than what techniques make: on no backend, model, limit or budget.
     """
     suite = session.suite
     if not chain:
-        return content_key("made", suite.task.key, seed, session.training_code)
-    budget = [suite.budget.of(one.start) for one in chain]
+        return content_key("made", suite.task.key, seed)
     return content_key(
-        "made", suite.task.key, [(one.name, one.source) for one in chain], knobs, seed, budget,
-        max(suite.limits_points), suite.backends[0], suite.threads, suite.models[0],
-        baseline.hash if baseline else None, session.making_code(chain),
+        "made", suite.task.key, chain_name(chain), knobs, seed, [suite.budget.of(one.start) for one in chain],
+        max(suite.limits_points), suite.backends[0], suite.threads, session.filled[:1],
+        baseline.hash if baseline else None,
     )  # fmt: skip
 
 
 def make_net(
-    session: Session, key: str, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None
+    session: Session, inputs: str, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None
 ) -> Made:
-    """Make one net and store it with its record under ``key``, or return the record that is there already.
+    """Make one net and store it with its record, or return the record that the code of now made already.
 
-    ``baseline`` is the trained net of the same seed; ``None`` (with an empty chain) trains it now. Raises
-    :class:`AttemptError` if a technique raises, hangs or returns something that is not a usable net.
+    ``inputs`` is the digest of the others (:func:`made_inputs`); ``baseline`` is the trained net of the same seed;
+    ``None`` (with an empty chain) trains it now. Raises :class:`AttemptError` if a technique raises, hangs or returns
+    something that is not a usable net.
     """
-    kept = session.store.made(key)
+    # Steps of an unfinished making belong to the code that began it.
+    steps = key_of(inputs, trace(making_roots(session, chain)))
+    kept = session.current(Made, inputs)
     if kept is not None and session.net(kept.net) is not None:
-        session.store.remove(f"steps/{key}")  # a run killed right after storing the record left them
+        session.store.remove(f"steps/{steps}")  # a run killed right after storing the record left them
         return kept
-    ledger = Ledger(session.store, key)
+    ledger = Ledger(session.store, steps)
     bench = _bench(session, chain, seed, ledger)
-    with session.meters.window() as window:
+    with session.meters.window() as window, listening() as heard:
         net = _make(session, chain, knobs, bench, baseline)
     cost, joules = ledger.cost, window.joules
     if ledger.interrupted:
         bench.notes["interrupted"] = True  # the seconds between its last finished step and the stop were not kept
         joules = _unknown(joules, "the attempt was interrupted; the joules before the restart were not kept")
+    code = made_by(session, chain, heard, [net, *([baseline] if baseline else [])])
     made = Made(
-        key=key,
+        key=key_of(inputs, code),
         task=session.suite.task.name,
         task_key=session.suite.task.key,
         technique=chain_name(chain),
@@ -75,11 +78,11 @@ def make_net(
             seconds=cost.seconds, cpu_seconds=cost.cpu_seconds, image_passes=cost.image_passes, joules=joules
         ),
         notes=bench.notes,
-        code=session.making_code(chain) if chain else session.training_code,
+        code=code,
         provenance=session.provenance(),
     )
     session.store.put(made)
-    session.store.remove(f"steps/{key}")
+    session.store.remove(f"steps/{steps}")
     return made
 
 
@@ -116,7 +119,7 @@ def _make(session: Session, chain: Chain, knobs: Mapping[str, Any], bench: Bench
         given = settings if len(chain) > 1 else dict(knobs)
         # What other knob settings of the chain may share depends on this technique, its code, the net that comes in and
         # the seed. Another chain shares nothing: its row has to show what it costs by itself.
-        around = (chain_name(chain), one.name, one.source, session.making_code([one]))
+        around = (chain_name(chain), one.name, trace(making_roots(session, [one])))
         bench.shared = f"shared-{content_key(*around, net.hash, bench.seed, bench.epochs)}"
         earlier, bench.notes = bench.notes, {}
         # A technique may stand in a chain twice: its steps are named by their place, its notes by the technique.
@@ -187,9 +190,3 @@ def _unknown(quantity: Quantity, reason: str) -> Quantity:
         value=None, unit=quantity.unit, kind=quantity.kind, method=quantity.method, scope=quantity.scope,
         source=quantity.source, flags=quantity.flags, reason=quantity.reason or reason,
     )  # fmt: skip
-
-
-def sentence(error: BaseException) -> str:
-    """The message of an error as one line that can be stored and printed, whatever is in it."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import torch
 
-from joulemark.benchmarking.session import Session
-from joulemark.benchmarking.workbench import WORKLOAD_IMAGES
+from joulemark.backends.backend import WORKLOAD_IMAGES
 from joulemark.energy.proxies import proxies
 from joulemark.nets.net import Net
 from joulemark.record import EnergyReport
 from joulemark.workloads.recording import record
+
+if TYPE_CHECKING:
+    from joulemark.benchmarking.session import Session
 
 
 def modelled(session: Session, net: Net) -> tuple[tuple[EnergyReport, ...], dict[str, float]]:

@@ -11,19 +11,21 @@ from typing import Any
 
 import msgspec
 
-from joulemark.benchmarking.attempt import attempt_key, run_attempt
+from joulemark.benchmarking.attempt import attempt_inputs, run_attempt
 from joulemark.benchmarking.baselines import published
 from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, chains_of, refuse_thin, searched_in
+from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.free import measure_free
-from joulemark.benchmarking.making import AttemptError, made_key, make_net, sentence
+from joulemark.benchmarking.making import made_inputs, make_net
 from joulemark.benchmarking.search import next_knobs
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import load_suite, narrowed
-from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_key
-from joulemark.judging.rules import BASELINE, boards, candidates, chosen
+from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
+from joulemark.judging.rules import boards, candidates, chosen
 from joulemark.machine.machine import boot
 from joulemark.nets.net import Net
-from joulemark.record import Attempt, Failure, Record, Study, Trial, content_key
+from joulemark.record import Attempt, Failure, Made, Record, Study, Trial, content_key
+from joulemark.task import BASELINE
 
 Listener = Callable[["Event"], None]
 
@@ -32,7 +34,7 @@ class Event(Record, frozen=True, kw_only=True):
     """Something that happened in a run; ``done`` and ``steps`` count steps, ``steps`` being what is known so far."""
 
     what: str  # "started", "going" (some of it is done), "finished", "kept" (it was there already) or "failed"
-    step: str  # content key
+    step: str  # digest of its inputs
     title: str
     done: int
     steps: int
@@ -76,7 +78,6 @@ class _Run:
         self.failed: list[str] = []
         self.began = time.monotonic()
         self.baselines: dict[int, tuple[Attempt, Net]] = {}
-        self.baseline_keys: dict[int, str] = {}  # of their makings
         seeds = len(self.suite.seeds)
         per_chain = [attempts_of(self.suite, chain) for chain in chains]
         self.steps = seeds * (1 + sum(per_chain)) + seeds * (1 + len(chains))  # trials: a first guess
@@ -127,19 +128,28 @@ class _Run:
         return Outcome(made=self.made, kept=self.kept, failed=tuple(self.failed), seconds=time.monotonic() - self.began)
 
     def _open_study(self) -> None:
-        """Go on with the stored study, unless something that all its rows share has changed."""
+        """Go on with the stored study, unless rows of it could not stand beside those of this run.
+
+        Rows that other code made, judged or measured stay: the board says so. Settings and baselines are the same.
+        """
         suite, session = self.suite, self.session
-        baselines = tuple(attempt_key(session, self._baseline_key(seed)) for seed in suite.seeds)
+        baselines = tuple(attempt.key for attempt, _ in self.baselines.values())
+        nets = [attempt.net for attempt, _ in self.baselines.values()]
         shared = msgspec.structs.replace(suite, techniques=(), free=False)
-        settings = content_key("study", shared, session.code, session.machine.hardware_class, session.counters)
+        settings = content_key("study", shared, session.machine.hardware_class, session.counters)
         stored = session.store.study(suite.name)
-        if stored is None or (stored.settings, stored.baselines) != (settings, baselines):
+        if stored is None or stored.settings != settings or self._nets(stored.baselines) != nets:
             net = self.baselines[suite.seeds[0]][1]
             stored = Study(
                 key=suite.name, settings=settings, limits_points=suite.limits_points, models=suite.models,
                 baselines=baselines, screening=screen_baseline(session, net),
             )  # fmt: skip
-        self._keep(stored)
+        self._keep(msgspec.structs.replace(stored, baselines=baselines))
+
+    def _nets(self, attempts: Sequence[str]) -> list[str | None]:
+        """The nets of some stored attempts."""
+        stored = (self.session.store.attempt(key) for key in attempts)
+        return [attempt.net if attempt is not None else None for attempt in stored]
 
     def _drop_stale_trials(self) -> None:
         """Trials of attempts that the study no longer names (their technique was changed) leave it."""
@@ -153,32 +163,36 @@ class _Run:
         self.session.store.put(study)
 
     def _baseline(self, seed: int) -> None:
-        made = self._baseline_key(seed)
-        key = attempt_key(self.session, made)
+        given = self._published(seed)
+        inputs = made_inputs(self.session, (), {}, seed, None)
         attempt = self._step(
-            key,
+            inputs,
             f"baseline, seed {seed}",
-            lambda: self.session.store.attempt(key),
-            lambda: run_attempt(self.session, make_net(self.session, made, (), {}, seed, None), None),
+            lambda: self._judged(given or self.session.current(Made, inputs)),
+            lambda: run_attempt(self.session, given or make_net(self.session, inputs, (), {}, seed, None), None),
         )
         net = self.session.net(attempt.net or "")
         if net is None:
             raise AttemptError(
-                f"the saved baseline net {attempt.net} is missing or damaged: remove attempts/{key}.json to train anew"
+                f"the saved baseline net {attempt.net} is missing or damaged: remove attempts/{attempt.key}.json to "
+                "train anew"
             )
         self.baselines[seed] = (attempt, net)
 
-    def _baseline_key(self, seed: int) -> str:
-        """Key of the baseline's making: the published one, which is put into the store, or one to be trained."""
-        if seed not in self.baseline_keys:
-            given = None if self.session.fresh else published(self.suite.task, seed)
-            if given is not None:
-                made, net = given
-                self.session.save_net(net)
-                if self.session.store.made(made.key) is None:
-                    self.session.store.put(made)
-            self.baseline_keys[seed] = given[0].key if given else made_key(self.session, (), {}, seed, None)
-        return self.baseline_keys[seed]
+    def _published(self, seed: int) -> Made | None:
+        """The making of the published baseline, put into the store with its net; ``None`` without one, or if fresh."""
+        given = None if self.session.fresh else published(self.suite.task, seed)
+        if given is None:
+            return None
+        made, net = given
+        self.session.save_net(net)
+        if self.session.store.made(made.key) is None:
+            self.session.store.put(made)
+        return made
+
+    def _judged(self, made: Made | None) -> Attempt | None:
+        """The judgement of a net by the code of now, if it is stored."""
+        return None if made is None else self.session.current(Attempt, attempt_inputs(self.session, made.key))
 
     def _search(self, chain: Chain) -> list[Attempt]:
         """The attempts of one technique: every setting on every seed before the next setting is decided."""
@@ -207,17 +221,16 @@ class _Run:
 
     def _attempt(self, chain: Chain, knobs: dict[str, Any], seed: int, title: str) -> Attempt | None:
         baseline, net = self.baselines[seed]
-        made = made_key(self.session, chain, knobs, seed, net)
-        key = attempt_key(self.session, made)
+        inputs = made_inputs(self.session, chain, knobs, seed, net)
         store = self.session.store
         try:
             attempt: Attempt = self._step(
-                key,
+                inputs,
                 title,
-                lambda: store.attempt(key),
+                lambda: self._judged(self.session.current(Made, inputs)),
                 lambda: run_attempt(
                     self.session,
-                    make_net(self.session, made, chain, knobs, seed, net),
+                    make_net(self.session, inputs, chain, knobs, seed, net),
                     net,
                     baseline.seconds.value,
                 ),
@@ -232,7 +245,7 @@ class _Run:
             )  # fmt: skip
             store.put(failure)
             self.failed.append(f"{title}: {reason}")
-            self._tell("failed", key, title, detail=reason)
+            self._tell("failed", inputs, title, detail=reason)
             return None
         store.remove(f"failures/{content_key('failure', self.suite.task.key, chain_name(chain))}.json")
         return attempt
@@ -252,30 +265,30 @@ class _Run:
         An A/A control of before the machine was started counts no more where something is measured in this run: every
         run has a control of its own.
         """
-        trial = self.session.store.trial(self._trial_key(attempt))
+        trial = self.session.current(Trial, self._trial_inputs(attempt))
         if trial is None or attempt.technique != BASELINE or not self.measures:
             return trial
         return trial if trial.provenance.boot == boot() else None
 
-    def _trial_key(self, attempt: Attempt) -> str:
-        return trial_key(self.session, attempt, self.baselines[attempt.seed][0], self.study.screening)
+    def _trial_inputs(self, attempt: Attempt) -> str:
+        return trial_inputs(self.session, attempt, self.baselines[attempt.seed][0], self.study.screening)
 
     def _trial(self, attempt: Attempt) -> None:
-        key = self._trial_key(attempt)
+        inputs = self._trial_inputs(attempt)
         title = f"measure and test {'A/A control' if attempt.technique == BASELINE else attempt.technique}"
         try:
-            self._step(
-                key,
+            trial: Trial = self._step(
+                inputs,
                 f"{title}, seed {attempt.seed}",
                 lambda: self._stored_trial(attempt),
                 lambda: run_trial(self.session, attempt, self.baselines[attempt.seed][0], self.study.screening),
             )
         except (ValueError, RuntimeError) as error:  # one net that does not run must not stop the others
             self.failed.append(f"{title}: {sentence(error)}")
-            self._tell("failed", key, title, detail=sentence(error))
+            self._tell("failed", inputs, title, detail=sentence(error))
             return
-        if key not in self.study.trials:
-            self._keep(msgspec.structs.replace(self.study, trials=(*self.study.trials, key)))
+        if trial.key not in self.study.trials:
+            self._keep(msgspec.structs.replace(self.study, trials=(*self.study.trials, trial.key)))
 
     def _step(self, key: str, title: str, find: Callable[[], Any], make: Callable[[], Any]) -> Any:
         """``find()``, or ``make()``, stored; the listener is told."""

@@ -8,26 +8,27 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from joulemark.backends.backend import Backend, Compiled, backend, simulated, without_masks
-from joulemark.benchmarking.fingerprint import code_digest
 from joulemark.benchmarking.suite import Suite
-from joulemark.data import load, readers
+from joulemark.data import load
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel, Filled, energy_model
+from joulemark.judging.trace import changed
 from joulemark.machine.machine import boot, this_machine, versions
 from joulemark.meters.meters import Meters, open_meters
 from joulemark.meters.sampler import LONGEST_PERIOD_SECONDS
-from joulemark.nets.net import Net, builders
-from joulemark.record import Machine, Provenance, content_key
+from joulemark.nets.net import Net, hash_of
+from joulemark.record import Attempt, FreeTrial, Machine, Made, Provenance, Trial
 from joulemark.store import Store
-from joulemark.techniques.technique import Technique
 
 COMPILED_KEPT = 32
+T = TypeVar("T", Made, Attempt, Trial, FreeTrial)
 
 
 @dataclasses.dataclass
@@ -41,7 +42,6 @@ class Session:
     fresh: bool = False  # train baselines anew instead of taking the published ones
     going: Callable[[float], None] = lambda share: None  # told how much of the step in hand is done
     _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
-    _digests: dict[tuple[str, ...], str] = dataclasses.field(default_factory=dict)
     _held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     @classmethod
@@ -86,62 +86,19 @@ class Session:
         """Close the meters."""
         self._held.close()
 
-    @cached_property
-    def training_code(self) -> str:
-        """Digest of the code that trains a baseline, and the versions of what it runs on."""
-        return content_key(self.digest("joulemark.training", *self._asked), self._runtimes("numpy", "torch"))
-
-    def making_code(self, chain: Sequence[Technique]) -> str:
-        """Digest of the code that makes a net by these techniques, and the versions of what it runs on.
-
-        A workbench has the suite's first backend and first energy model, and no other.
-        """
-        techniques = [one.function.__module__ for one in chain]
-        guides = [type(one[0]).__module__ for one in (self.backends, self.models)]
-        return content_key(
-            self.digest("joulemark.benchmarking.workbench", *techniques, *self._asked, *guides),
-            self._constants(self.models[:1]),
-            self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
-        )
-
-    @cached_property
-    def code(self) -> str:
-        """Digest of the code that judges and measures nets, and the versions of what it runs on."""
-        return content_key(
-            self.digest("joulemark.benchmarking.attempt", "joulemark.benchmarking.trial", *self._asked, *self._judges),
-            self._constants(self.models),
-            self._runtimes("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
-        )
-
-    def digest(self, *modules: str) -> str:
-        """Digest of modules as they were when first asked for: editing a file during a run changes none of its keys."""
-        if modules not in self._digests:
-            self._digests[modules] = code_digest(modules)
-        return self._digests[modules]
-
     @property
-    def _asked(self) -> list[str]:
-        """Modules that the task names: the reader of its data and the builder of its net."""
-        task = self.suite.task
-        named = (readers().get(task.data, ""), builders().get(task.recipe.builder, ""))
-        return [name.partition(":")[0] for name in named if name]
+    def filled(self) -> list[tuple[str, str | None]]:
+        """Name of every energy model, and what it is filled with where that is a file of this machine or the user."""
+        names = self.suite.models
+        return [
+            (name, one.content if isinstance(one, Filled) else None)
+            for name, one in zip(names, self.models, strict=True)
+        ]
 
-    @property
-    def _judges(self) -> list[str]:
-        """Modules that the suite names: its backends and energy models."""
-        return [type(one).__module__ for one in (*self.backends, *self.models)]
-
-    @cached_property
-    def _tables(self) -> list[str]:
-        folder = Path(__file__).parent.parent / "energy"
-        return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))]
-
-    def _constants(self, models: Sequence[EnergyModel]) -> list[str]:
-        """What energy models are filled with: our tables, and the files that some of ``models`` were read from."""
-        return [*self._tables, *(one.content for one in models if isinstance(one, Filled))]
-
-    def _runtimes(self, *names: str) -> list[str | None]:
-        return [versions().get(name) for name in names]
+    def current(self, record_type: type[T], inputs: str) -> T | None:
+        """The record of these inputs that the code of now would make again, the newest; else ``None``."""
+        valid = [one for one in self.store.find(record_type, inputs) if not changed(one.code)]
+        return max(valid, key=lambda one: one.provenance.started, default=None)
 
     @property
     def counters(self) -> list[tuple[str, str]]:
@@ -195,22 +152,25 @@ class Session:
         )
 
     def save_net(self, net: Net) -> str:
-        """Store a net under its hash, once."""
-        path = f"nets/{net.hash}.safetensors"
-        if self.net(net.hash) is None:
-            self.store.write(path, net.to_bytes())
-        return net.hash
+        """Store a net under its hash, once; a damaged file in its place is written over."""
+        data = net.to_bytes()
+        key = hash_of(data)
+        path = f"nets/{key}.safetensors"
+        if self.store.read(path) != data:
+            self.store.write(path, data)
+        return key
 
     def net(self, key: str) -> Net | None:
         """A stored net, or ``None`` if it is missing or damaged."""
         data = self.store.read(f"nets/{key}.safetensors")
         if data is None:
             return None
+        if hash_of(data) != key:
+            return None
         try:
-            net = Net.from_bytes(data)
+            return Net.from_bytes(data)
         except ValueError:
             return None
-        return net if net.hash == key else None
 
 
 def commit() -> str | None:

@@ -20,7 +20,7 @@ Pace = Annotated[float, msgspec.Meta(ge=1e-3, le=1e6)]
 Blocks = Annotated[int, msgspec.Meta(ge=3, le=10_000)]
 
 
-class Budget(Record, frozen=True, kw_only=True):
+class Budget(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What one technique may spend on one seed: attempts, and epochs over the train split in each.
 
     The two ways cost the same number of image passes; everything spent is shown as the cost of making.
@@ -45,7 +45,7 @@ class Budget(Record, frozen=True, kw_only=True):
         return self.trained_attempts, self.trained_epochs
 
 
-class Measuring(Record, frozen=True, kw_only=True):
+class Measuring(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Lengths of windows in seconds and how many blocks; a block holds two windows of each net."""
 
     window_seconds: Seconds  # at least; a window is whole passes over the images
@@ -59,7 +59,7 @@ class Measuring(Record, frozen=True, kw_only=True):
     paced_seconds: Seconds = 1.0  # of one paced window; a slow pace gets as long as two inputs take
 
 
-class Suite(Record, frozen=True, kw_only=True):
+class Suite(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What ``joulemark run`` runs."""
 
     name: Name

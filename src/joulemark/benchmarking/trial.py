@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from joulemark.backends.backend import DENSE_AS, Backend, Compiled, precision_of, simulated
 from joulemark.benchmarking.attempt import score_of
-from joulemark.benchmarking.making import AttemptError
+from joulemark.benchmarking.errors import AttemptError
 from joulemark.benchmarking.measuring import (
     Pair,
     joules_quantity,
@@ -20,12 +21,15 @@ from joulemark.benchmarking.measuring import (
 )
 from joulemark.benchmarking.modelling import modelled
 from joulemark.benchmarking.pacing import measure_pace
-from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.tracing import key_of, measured_by
 from joulemark.judging.stability import across, warnings
 from joulemark.judging.statistics import paired_ratio
 from joulemark.machine.machine import activity, conditions, quiet_checks
 from joulemark.nets.net import Net
 from joulemark.record import Attempt, Paced, Timing, Trial, content_key
+
+if TYPE_CHECKING:
+    from joulemark.benchmarking.session import Session
 
 SCREENING_IMAGES = 64
 
@@ -49,14 +53,13 @@ def screen_baseline(session: Session, net: Net) -> dict[str, dict[str, float]]:
     return {str(size): screen(fp32, images[: max(size, SCREENING_IMAGES)], size) for size in sorted(sizes)}
 
 
-def trial_key(session: Session, attempt: Attempt, baseline: Attempt, screening: Screening) -> str:
-    """Content key of a trial: the attempt, its baseline and how they are measured."""
+def trial_inputs(session: Session, attempt: Attempt, baseline: Attempt, screening: Screening) -> str:
+    """Digest of all that goes into a trial, but for code: the attempt, its baseline and how they are measured."""
     suite = session.suite
     divided_by = {size: _fastest(found) for size, found in screening.items()}
     return content_key(
-        "trial", attempt.key, baseline.key, suite.batch_sizes, suite.home_only, suite.threads, suite.models,
+        "trial", attempt.key, baseline.key, suite.batch_sizes, suite.home_only, suite.threads, session.filled,
         suite.measuring, _is_paced(session, attempt), divided_by, attempt.net, baseline.net, session.counters,
-        session.code,
     )  # fmt: skip
 
 
@@ -67,9 +70,10 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     :class:`AttemptError` if a saved net is gone or damaged.
     """
     suite = session.suite
-    key = trial_key(session, attempt, baseline, screening)
-    order_seed = int(content_key(suite.measuring.order_seed, key), 16) % 2**32
+    inputs = trial_inputs(session, attempt, baseline, screening)
+    order_seed = int(content_key(suite.measuring.order_seed, inputs), 16) % 2**32
     nets = [_saved(session, one) for one in (baseline, attempt)]
+    code = measured_by(session, nets)
     references = {one.name: session.compiled(nets[0], one) for one in session.backends}
     scenarios = session.scenarios(nets[1])
     control = attempt.key == baseline.key
@@ -87,7 +91,7 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     scores = {name: score_of(compiled, session.splits["test"], "test") for name, compiled in candidates.items()}
     models, known = modelled(session, nets[1])
     trial = Trial(
-        key=key,
+        key=key_of(inputs, code),
         attempt=attempt.key,
         task=suite.task.name,
         task_key=suite.task.key,
@@ -104,6 +108,7 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
         models=models,
         proxies=known,
         notes=attempt.notes,
+        code=code,
         provenance=provenance,
         paced=paced,
         order=tuple(order),

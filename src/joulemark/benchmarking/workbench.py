@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from joulemark.backends.backend import Backend, Compiled
+from joulemark.backends.backend import WORKLOAD_IMAGES, Backend, Compiled, predict
 from joulemark.benchmarking.ledger import Ledger, LedgerCheckpoint
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel
@@ -24,7 +24,6 @@ from joulemark.workloads.recording import record
 
 T = TypeVar("T")
 CALIBRATION_IMAGES = 512
-WORKLOAD_IMAGES = 200
 FINE_TUNING_SHARE = 0.1
 """Learning rate of a fine-tuning fit over that of the baseline's recipe, unless the technique says otherwise."""
 
@@ -147,9 +146,3 @@ class Bench:
     def note(self, name: str, value: Any) -> None:
         """Keep a JSON value with the result; ``TypeError`` for what JSON cannot hold."""
         self.notes[name] = msgspec.json.decode(msgspec.json.encode(value))
-
-
-def predict(compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100) -> NDArray[np.float32]:
-    """Logits of all ``images``, in batches."""
-    parts = [compiled.run(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
-    return np.concatenate(parts)

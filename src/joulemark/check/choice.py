@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from joulemark.judging.rules import BASELINE, boards, candidates, chosen
+from joulemark.judging.rules import boards, candidates, chosen
 from joulemark.record import Attempt, Failure, FreeTrial, Made, Provenance, Record, Score, Study, Trial
+from joulemark.task import BASELINE
 
 Records: TypeAlias = Mapping[str, Any]
 """Records of one folder by their path below it, "attempts/<key>.json"."""
@@ -191,9 +192,9 @@ def _build(provenance: Provenance) -> tuple[str, str | None]:
     return provenance.joulemark, provenance.commit
 
 
-def _code(attempt: Attempt, records: Records) -> str | None:
+def _code(attempt: Attempt, records: Records) -> tuple[tuple[str, str], ...] | None:
     made: Made | None = records.get(f"made/{attempt.made}.json")
-    return None if made is None else made.code
+    return None if made is None else tuple(sorted(made.code.items()))
 
 
 def _setting(free: FreeTrial) -> tuple[Any, ...]:

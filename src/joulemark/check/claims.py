@@ -20,9 +20,9 @@ from typing import Any
 
 from joulemark.check.prose import COMMENT, FENCE, QUOTE, blank, blocks, read_words, seen
 from joulemark.check.values import faults
-from joulemark.judging.rules import BASELINE
 from joulemark.record import Attempt, Kind, Quantity, Record, Timing, Trial
 from joulemark.store import Store, StoreError, folders, opened
+from joulemark.task import BASELINE
 
 _THING = r"(?:reports?|models?|counters?|records?|files?|figures?|tables?|readings?|meters?|boards?|columns?|values?)"
 _ENERGY = (

@@ -19,10 +19,10 @@ import msgspec
 from joulemark.check.choice import hidden, miscounted, named_attempts, second_controls, study_faults, unreadable
 from joulemark.check.derived import same
 from joulemark.check.values import faults
-from joulemark.judging.rules import BASELINE
 from joulemark.machine.atomic_files import WRITING
 from joulemark.record import Attempt, FreeTrial, Made, Record, Study, Trial
 from joulemark.store import KINDS, Store, StoreError, folders, opened
+from joulemark.task import BASELINE
 
 ENDING = ".safetensors"
 

@@ -21,7 +21,6 @@ from joulemark.check.derived import (
     timing_faults,
     trial_faults,
 )
-from joulemark.judging.rules import BASELINE
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -41,9 +40,11 @@ from joulemark.record import (
     Study,
     Timing,
     Trial,
+    content_key,
 )
+from joulemark.task import BASELINE
 
-KEY = re.compile(r"[0-9a-f]{16}")
+KEY = re.compile(r"[0-9a-f]{16}(-[0-9a-f]{8})?")  # of inputs, and of code since records keep that
 """A content key or the hash of a net."""
 
 WHOLE = ("parameters", "nonzero_parameters", "macs")
@@ -203,12 +204,14 @@ def _machine(machine: Machine) -> Iterator[str]:
 
 def _made(made: Made) -> Iterator[str]:
     yield from _keys(key=made.key, net=made.net, start=made.start)
+    yield from _of_its_code(made)
     if (made.start is None) != (made.technique == BASELINE):
         yield f"{made.technique} starts from {made.start or 'nothing'}"
 
 
 def _attempt(attempt: Attempt) -> Iterator[str]:
     yield from _keys(key=attempt.key, made=attempt.made, net=attempt.net)
+    yield from _of_its_code(attempt)
     yield from _executed(attempt.execution, attempt.reason)
     yield from _splits([attempt.score], "validation")
     yield from _kinds({"seconds": attempt.seconds}, Kind.MEASURED, "s")
@@ -219,6 +222,7 @@ def _attempt(attempt: Attempt) -> Iterator[str]:
 
 def _trial(trial: Trial) -> Iterator[str]:
     yield from _keys(key=trial.key, attempt=trial.attempt, net=trial.net)
+    yield from _of_its_code(trial)
     yield from _splits(trial.scores.values(), "test")
     yield from _proxies(trial.proxies)
     if untested := sorted({timing.backend for timing in trial.timings} - set(trial.scores)):
@@ -234,6 +238,7 @@ def _trial(trial: Trial) -> Iterator[str]:
 
 def _free(free: FreeTrial) -> Iterator[str]:
     yield from _keys(key=free.key, net=free.net)
+    yield from _of_its_code(free)
     yield from _splits([free.score, free.baseline_score], "validation")
     yield from _kinds({"seconds": free.seconds, "cpu_seconds": free.cpu_seconds}, Kind.MEASURED, "s")
     yield from _kinds({"joules": free.joules}, Kind.MEASURED, "J")
@@ -271,6 +276,12 @@ def _keys(**keys: str | None) -> Iterator[str]:
     for name, key in keys.items():
         if key is not None and not KEY.fullmatch(key):
             yield f"{name}: {key!r} is no content key"
+
+
+def _of_its_code(record: Made | Attempt | Trial | FreeTrial) -> Iterator[str]:
+    _, dash, code = record.key.partition("-")
+    if dash and code != content_key(record.code)[:8]:
+        yield "code: the trace is not the one that its key was made with"
 
 
 def _splits(scores: Any, split: str) -> Iterator[str]:

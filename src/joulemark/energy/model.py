@@ -104,14 +104,12 @@ def energy_model(name: str) -> EnergyModel:
     'row-stationary'
     """
     if name.endswith(".toml"):
-        from joulemark.energy.accelerator import from_file
-
-        own = from_file(Path(name))
+        own: EnergyModel = look_up("model from a file", "accelerator")(Path(name))
         if own.name in energy_model_names():
             raise ValueError(f"{name} takes the name {own.name!r} of a model that is there: give it another")
         return own
     if name.endswith(".json") or name.partition(":")[0] == LEARNED:
-        calibrated: EnergyModel = look_up("calibrated model", LEARNED)(name)
+        calibrated: EnergyModel = look_up("model from a file", LEARNED)(name)
         return calibrated
     name, colon, variant = name.partition(":")
     model = look_up("energy model", name)()

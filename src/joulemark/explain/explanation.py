@@ -19,7 +19,8 @@ import torch
 from joulemark import testing
 from joulemark.backends.backend import backend, backend_names, simulated
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.making import AttemptError, sentence, usable
+from joulemark.benchmarking.errors import AttemptError, sentence
+from joulemark.benchmarking.making import usable
 from joulemark.energy.model import LEARNED, energy_model, energy_model_names
 from joulemark.explain import listing
 from joulemark.machine.time_limit import TimeLimit, time_limit
@@ -222,7 +223,7 @@ def explain_model(name: str) -> Explanation:
 
 def explain_learned(name: str) -> Explanation:
     """The learned energy model, also where no profile is."""
-    module = module_of("calibrated model", LEARNED)
+    module = module_of("model from a file", LEARNED)
     return of_module(name, "energy model", module, facts={"Sources": tuple(module.SOURCES)})
 
 

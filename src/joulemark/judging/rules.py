@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from joulemark.judging.statistics import loss_bound
 from joulemark.record import Attempt, Record, Score
+from joulemark.task import BASELINE
 
-BASELINE = "baseline"
 NO_LOSS_POINTS = 0.2
 """An upper bound of the loss at or below this is called "no loss"."""
 ERROR = 0.05

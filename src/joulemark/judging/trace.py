@@ -1,7 +1,8 @@
 """What a result was made or judged by: the digest of every unit of code that was used, so that no other change counts.
 
 A *unit* is one module of ours ("joulemark.training"), a user's file ("file mine.py", or "file helper" for a module that
-it imports), or an installed package ("package torch"), whose digest is its version. A *trace* holds the units of some
+it imports), an installed package ("package torch"), whose digest is its version, or a table of constants beside a
+module of ours ("table joulemark/energy/systolic.toml"). A *trace* holds the units of some
 roots and of all that these import, however far. Imports are read from syntax trees; nothing is imported. The vocabulary
 is the only place where a string decides what is imported, and it says what it handed out.
 
@@ -60,6 +61,8 @@ def trace(roots: Iterable[str], *, folder: Path = OURS) -> dict[str, str]:
         path = None if unit.startswith("package ") else _path(name, folder)
         if path is not None and path.suffix == ".py":
             waiting += _imports(name, path, folder)
+    for table in {table for unit in units for table in _tables(unit, folder)}:
+        units[table] = digest(table, folder=folder) or ""
     return dict(sorted(units.items()))
 
 
@@ -71,7 +74,7 @@ def changed(code: Mapping[str, str], *, folder: Path = OURS) -> tuple[str, ...]:
     found = []
     for unit, was in sorted(code.items()):
         now = digest(unit, folder=folder)
-        if now != was and (now is not None or unit.startswith(f"{PACKAGE}.")):
+        if now != was and (now is not None or unit.startswith((f"{PACKAGE}.", "table "))):
             found.append(unit)
     return tuple(found)
 
@@ -83,10 +86,19 @@ def digest(unit: str, *, folder: Path = OURS) -> str | None:
     """
     if unit.startswith("package "):
         return _version(unit.removeprefix("package "))
+    if unit.startswith("table "):
+        table = folder / unit.removeprefix("table ")
+        return hashlib.sha256(table.read_bytes()).hexdigest()[:16] if table.is_file() else None
     if unit.startswith("file "):
         return _digest_of_user(unit.removeprefix("file "), folder)
     path = _own_path(unit, folder)
     return None if path is None else _digest_of_file(path, unit, folder)
+
+
+def _tables(unit: str, folder: Path) -> list[str]:
+    """Units of the tables of constants that stand beside a module of ours, which may read them."""
+    path = _own_path(unit, folder) if _ours(unit) else None
+    return [] if path is None else [f"table {one.relative_to(folder).as_posix()}" for one in path.parent.glob("*.toml")]
 
 
 def _digest_of_user(name: str, folder: Path) -> str | None:

@@ -171,7 +171,7 @@ class Net:
     @property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 over header and tensors: what a record calls this net."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+        return hash_of(self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The net as one safetensors file; ``ValueError`` in one sentence for what such a file cannot hold."""
@@ -240,6 +240,11 @@ def _encoded(header: Header) -> str:
         return msgspec.json.encode(plain, order="deterministic").decode()
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise ValueError(f"the net cannot be saved: {error}") from error
+
+
+def hash_of(data: bytes) -> str:
+    """The hash of a saved net: for who has its bytes already, which take a while to write."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def build(builder: str, options: Mapping[str, Any]) -> nn.Module:

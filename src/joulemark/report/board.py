@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace as changed
 
-from joulemark.judging.rules import BASELINE, Board, Candidate, level_of, nearest, why_ineligible, winner
+from joulemark.judging.rules import Board, Candidate, level_of, nearest, why_ineligible, winner
 from joulemark.record import Ratio
 from joulemark.report.costs import Loss, MakingTotal
 from joulemark.report.line import AtBatch, Line
@@ -19,6 +19,7 @@ from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import places
 from joulemark.report.tabulate import Table
 from joulemark.report.words import meter_flag
+from joulemark.task import BASELINE
 
 
 def build_board(results: Results, board: Board, limit_points: float, batch_size: int | None = None) -> BoardView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from joulemark.judging.rules import BASELINE, stacked_bits
+from joulemark.judging.rules import stacked_bits
 from joulemark.judging.statistics import certainly, loss_interval, ratio_of_ratios
 from joulemark.record import Ratio, Record
 from joulemark.report.board import build_board
@@ -14,6 +14,7 @@ from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import margin_of
 from joulemark.report.words import backend_name, interval, points, times
+from joulemark.task import BASELINE
 from joulemark.vocabulary import unknown_name_message
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from joulemark.judging.rules import BASELINE
 from joulemark.judging.stability import CONTROL_WARNINGS, control_warnings, warnings
 from joulemark.record import Ratio, Timing
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView
 from joulemark.report.words import METER_FLAGS, backend_name, meter_flag, sentence_case, with_prefix
+from joulemark.task import BASELINE
 
 
 def joules_measured(results: Results) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from joulemark.judging.rules import BASELINE, Board
+from joulemark.judging.rules import Board
 from joulemark.judging.stability import CONTROL_WARNINGS, control_warnings
 from joulemark.judging.statistics import combine_ratios
 from joulemark.record import Ratio, Record, Score, Timing, Trial
@@ -25,6 +25,7 @@ from joulemark.report.costs import (
     seed_ratio,
     timing_at,
 )
+from joulemark.task import BASELINE
 
 ITSELF = Ratio(value=1.0, low=1.0, high=1.0, count=1)
 """The baseline's ratio to itself, by definition."""

@@ -6,9 +6,10 @@ import functools
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from joulemark.judging.rules import BASELINE, Board, Candidate, boards, candidates
+from joulemark.judging.rules import Board, Candidate, boards, candidates
 from joulemark.record import Attempt, Failure, FreeTrial, Record, Trial
 from joulemark.report.tabulate import Table, tabulate
+from joulemark.task import BASELINE
 
 
 class Results(Record, frozen=True, kw_only=True, dict=True):

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from joulemark.judging.rules import BASELINE, Board, cost_of
+from joulemark.judging.rules import Board, cost_of
 from joulemark.record import Attempt, Ratio, Record, Score, Timing, Trial
 from joulemark.report.by_layer import components
 from joulemark.report.costs import MakingTotal, baseline_cost, energy_of, home_timing, making_total, timing_at
 from joulemark.report.line import Line, Pairs, line_of, references
+from joulemark.task import BASELINE
 
 
 class Screened(Record, frozen=True, kw_only=True):

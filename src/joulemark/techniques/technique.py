@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 import math
 import re
@@ -19,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from joulemark.judging.rules import BASELINE
 from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net
-from joulemark.record import EnergyReport, Workload, content_key
-from joulemark.task import Task
+from joulemark.record import EnergyReport, Workload
+from joulemark.task import BASELINE, Task
 from joulemark.training import Callback, Loss, MakeOptimiser, Schedule
 from joulemark.vocabulary import VocabularyError, import_file, look_up, names, unknown_name_message
 
@@ -134,7 +132,6 @@ class Technique:
     knobs: Mapping[str, Any]  # defaults
     ranges: Mapping[str, Range]
     choices: Mapping[str, tuple[Any, ...]]  # of a knob whose type is a Literal
-    source: str  # digest of the file it is written in: part of every key
 
     @property
     def summary(self) -> str:
@@ -243,7 +240,6 @@ def technique(
             knobs=knobs,
             ranges=ranges,
             choices=words,
-            source=content_key(inspect.getsource(inspect.getmodule(function) or function)),
         )
         made.settings(knobs)  # the defaults obey the ranges too
         return made
@@ -281,7 +277,6 @@ def techniques_in(module: ModuleType) -> list[Technique]:
     return [value for value in vars(module).values() if isinstance(value, Technique)]
 
 
-@functools.cache
 def file_techniques(path: Path) -> tuple[Technique, ...]:
     """The techniques in a user's Python file, which is imported once. :class:`TechniqueError` if that fails."""
     found = techniques_in(_import_file(path))

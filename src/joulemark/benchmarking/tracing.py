@@ -1,0 +1,88 @@
+"""What a record was made, judged or measured by: the roots of its trace.
+
+Roots are the modules that do the work, those that the task, the suite and the technique name, and those that the names
+in its nets lead to. What a technique looked up while it ran is a root, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from joulemark.judging.trace import trace
+from joulemark.nets.net import Net
+from joulemark.record import content_key
+from joulemark.vocabulary import module_of
+
+if TYPE_CHECKING:
+    from joulemark.benchmarking.session import Session
+    from joulemark.techniques.technique import Technique
+
+TRAINING = "joulemark.training"
+WORKBENCH = "joulemark.benchmarking.workbench"
+JUDGING = "joulemark.benchmarking.attempt"
+MEASURING = "joulemark.benchmarking.trial"
+FREE = "joulemark.benchmarking.free"
+
+
+def made_by(session: Session, chain: Sequence[Technique], heard: Iterable[str], nets: Iterable[Net]) -> dict[str, str]:
+    """The trace of a making: ``heard`` are modules looked up meanwhile, ``nets`` what it began and ended with."""
+    return trace({*making_roots(session, chain), *heard, *modules_of(nets)})
+
+
+def making_roots(session: Session, chain: Sequence[Technique]) -> list[str]:
+    """What a making depends on before it begins: a workbench has the suite's first backend and model, and no other."""
+    roots = [TRAINING, *asked(session)]
+    if chain:
+        guides = [type(one[0]).__module__ for one in (session.backends, session.models)]
+        roots += [WORKBENCH, *(one.function.__module__ for one in chain), *guides]
+    return roots
+
+
+def judged_by(session: Session, nets: Iterable[Net]) -> dict[str, str]:
+    """The trace of an attempt's judgement."""
+    return trace({JUDGING, *asked(session), *judges(session), *modules_of(nets)})
+
+
+def measured_by(session: Session, nets: Iterable[Net]) -> dict[str, str]:
+    """The trace of a trial."""
+    return trace({MEASURING, *asked(session), *judges(session), *modules_of(nets)})
+
+
+def free_by(session: Session, net: Net, backend: object | None) -> dict[str, str]:
+    """The trace of a free trial, which ``backend`` ran (``None``: it could not be opened)."""
+    opened = [type(backend).__module__] if backend is not None else []
+    return trace({FREE, *asked(session), *judges(session), *opened, *modules_of([net])})
+
+
+def key_of(inputs: str, code: Mapping[str, str]) -> str:
+    """The key of a record: the digest of its inputs, then that of its trace. Records of other code stand beside it."""
+    return f"{inputs}-{content_key(code)[:8]}"
+
+
+def asked(session: Session) -> list[str]:
+    """Modules that the task names: the reader of its data and the builder of its net."""
+    task = session.suite.task
+    return [module_of("data set", task.data).__name__, module_of("builder", task.recipe.builder).__name__]
+
+
+def judges(session: Session) -> list[str]:
+    """Modules that the suite names: its backends and energy models."""
+    return [type(one).__module__ for one in (*session.backends, *session.models)]
+
+
+def modules_of(nets: Iterable[Net]) -> set[str]:
+    """The modules that the names in some nets lead to: builders, edits, kinds of layer, routers, those of parts too."""
+    return {module_of(kind, name).__name__ for net in nets for kind, name in _named(net)}
+
+
+def _named(net: Net) -> Iterator[tuple[str, str]]:
+    if net.parts:
+        for part in net.parts.values():
+            yield from _named(part)
+    else:
+        yield "builder", net.builder
+        yield from (("edit", str(edit.get("edit"))) for edit in net.edits)
+    yield from (("kind of layer", form.kind) for form in net.formats.values())
+    if net.route is not None:
+        yield from (("router", one.router) for one in net.route.exits)
