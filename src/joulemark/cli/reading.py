@@ -173,6 +173,28 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def migrate(
+    results: Annotated[Path, typer.Argument(help="Folder that holds results of an earlier version.")] = Path("runs"),
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", help="Git repository with the commits that the records name: what code made them."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring stored results of an earlier version to this one, in place; exit code 1 if a record was left as it is."""
+    from joulemark.migrating.migrate import lines
+    from joulemark.migrating.migrate import migrate as bring_over
+
+    done = bring_over(results, repository=history)
+    if json:
+        print_json(msgspec.to_builtins(done))
+    else:
+        print_lines(list(lines(done)))
+    if done.failed:
+        raise typer.Exit(1)
+
+
 def _stored(results: str, named: list[str]) -> tuple[list[Any], list[tuple[str, str]]]:
     """Results of our suites and of the .toml files named, on every machine that has some; and what cannot be read."""
     from joulemark.benchmarking.suite import load_suite, shipped_suites

@@ -1,0 +1,1 @@
+"""Bringing results of earlier versions to this one."""

@@ -1,0 +1,118 @@
+"""Bringing stored records to the schema of today, in place: what they say stays, what was not known then is null.
+
+Of the first schema: scores keep which rows are right and not the predicted classes, and the digest of all code becomes a
+trace, where the commit that made the record can be read. Of every schema: modules that were moved since get the names
+of today. A record is written anew only if something changes, sealed, under the name that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from joulemark.benchmarking.task_files import parse_task, shipped_tasks
+from joulemark.judging.trace import OURS
+from joulemark.machine.atomic_files import replace_file
+from joulemark.migrating.history import History, moved
+from joulemark.migrating.scores import migrate_scores
+from joulemark.record import SCHEMA, Record
+from joulemark.store import KINDS, seal_of
+
+TRACED = ("made", "attempts", "trials", "free")
+"""Folders of the records that keep a trace."""
+
+
+class Migrated(Record, frozen=True, kw_only=True):
+    """What was brought over: records read, records written, those of them whose code is not known, and what failed."""
+
+    records: int
+    written: int
+    unknown: int
+    failed: tuple[str, ...]
+
+
+def migrate(results: Path, *, repository: Path | None = None) -> Migrated:
+    """Bring every record below ``results`` over: a folder of results, or of published baselines.
+
+    ``repository`` is where the commits are that the records name; without one, or where it lacks a commit, the code
+    that made a record of the first schema stays unknown. Raises ``ValueError`` if there is nothing to bring over.
+    """
+    paths = sorted(path for path in results.rglob("*.json") if _kind(path) is not None)
+    if not paths:
+        raise ValueError(f"there are no records below {results}: name a folder of results")
+    history = None if repository is None else History(repository, _tasks())
+    written = unknown = 0
+    failed = []
+    for path in paths:
+        try:
+            stated = _opened(path)
+            record = brought_over(stated, str(_kind(path)), history)
+        except (ValueError, KeyError, TypeError) as error:
+            failed.append(f"{path}: {error}")
+            continue
+        unknown += _kind(path) in TRACED and not record["code"]
+        if record != stated:
+            sealed = {**record, "seal": seal_of(record)}
+            replace_file(path, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
+            written += 1
+    return Migrated(records=len(paths), written=written, unknown=unknown, failed=tuple(failed))
+
+
+def brought_over(stated: Mapping[str, Any], kind: str, history: History | None) -> dict[str, Any]:
+    """One record, as plain JSON values without its seal, in the schema of today.
+
+    Raises ``ValueError`` for a schema that this version does not know.
+    """
+    record = dict(stated)
+    if record["schema"] not in range(1, SCHEMA + 1):
+        raise ValueError(f"it has schema {record['schema']}, this version reads 1 to {SCHEMA}: update Joulemark")
+    if record["schema"] == 1:
+        record = migrate_scores(record)
+        if kind in TRACED:
+            record["code"] = {} if history is None else history.trace(stated, kind)
+        record["schema"] = 2
+    if kind in TRACED:
+        record["code"] = moved(record["code"], OURS)
+    plain = msgspec.to_builtins(msgspec.convert(record, type=_TYPES[kind]))  # the order and form of a new record
+    return dict(msgspec.json.decode(msgspec.json.encode(plain)))
+
+
+_TYPES = {folder: record_type for record_type, folder in KINDS.items()}
+
+
+def _kind(path: Path) -> str | None:
+    """Folder of the type of a record: that it lies in, or "made" for a published baseline."""
+    if path.parent.name in _TYPES:
+        return path.parent.name
+    return "made" if path.parent.parent.name == "baselines" else None
+
+
+def _opened(path: Path) -> dict[str, Any]:
+    """The JSON values of a record without its seal. ``ValueError`` if it was edited since it was stored."""
+    try:
+        stated = msgspec.json.decode(path.read_bytes())
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"it is no record: {error}") from error
+    if not isinstance(stated, dict) or "schema" not in stated:
+        raise ValueError("it is no record")
+    seal = stated.pop("seal", None)
+    if seal is not None and seal != seal_of(stated):
+        raise ValueError("it was edited after it was made: its seal does not fit its content")
+    return stated
+
+
+def _tasks() -> dict[str, Any]:
+    """The tasks of the package, by key."""
+    tasks = (parse_task(text, where=name) for name, text in shipped_tasks().items())
+    return {task.key: task for task in tasks}
+
+
+def lines(migrated: Migrated) -> Iterator[str]:
+    """What was done, for a person."""
+    yield from (f"left as it is: {one}" for one in migrated.failed)
+    yield f"{migrated.records} records: {migrated.written} brought over, {len(migrated.failed)} left as they are."
+    if migrated.unknown:
+        yield f"Of {migrated.unknown} nobody knows the code that made them: add --history REPOSITORY with their commits."
