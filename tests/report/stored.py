@@ -30,8 +30,8 @@ def fill(
         Study(
             key=suite,
             settings="s",
-            baselines=tuple(a.key for a in results.attempts_of["baseline"]),
-            attempts={name: tuple(a.key for a in results.attempts_of.get(name, [])) for name in names},
+            baselines=tuple(a.key for a in results.attempts if a.technique == "baseline"),
+            attempts={name: tuple(a.key for a in results.attempts if a.technique == name) for name in names},
             trials=tuple(t.key for t in results.trials if t.technique in (*names, "baseline")),
         )
     )

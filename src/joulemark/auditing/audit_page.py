@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import jinja2
-
 from joulemark.auditing.audit import Audit
 from joulemark.auditing.audit_text import cells, joules_line, layer_sums
+from joulemark.report.template import page_environment
 from joulemark.report.words import with_prefix
 
 
 def render_audit(audit: Audit) -> str:
     """Draw the page; every text is escaped, and the page's own policy forbids scripts and requests."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("joulemark.auditing", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("joulemark.auditing")
     environment.filters["prefix"] = with_prefix
     return environment.get_template("audit.html").render(
         audit=audit,

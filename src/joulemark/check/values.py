@@ -21,6 +21,7 @@ from joulemark.check.derived import (
     timing_faults,
     trial_faults,
 )
+from joulemark.judging.fields import values_in
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -53,27 +54,19 @@ WHOLE = ("parameters", "nonzero_parameters", "macs")
 
 def faults(record: Record) -> list[str]:
     """Everything wrong with the values of one record, one sentence each with the field's path; empty if all is well."""
-    return [f"{path}: {fault}" if path else fault for path, fault in _walk(record, "")]
+    return [f"{path}: {fault}" if path else fault for path, fault in _faults(record)]
 
 
-def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, float) and not math.isfinite(value):
-        yield path, "is not a finite number"
-    elif isinstance(value, msgspec.Struct):
+def _faults(record: Record) -> Iterator[tuple[str, str]]:
+    for path, value in values_in(record):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield path, "is not a finite number"
         rule = _RULES.get(type(value))
         try:
             for fault in rule(value) if rule is not None else ():
                 yield path, fault
         except (ValueError, ArithmeticError) as error:  # values that a rule cannot even compute with
             yield path, f"cannot be judged: {error}"
-        for name in value.__struct_fields__:
-            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."))
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _walk(inner, f"{path}.{name}")
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _walk(inner, f"{path}[{index}]")
 
 
 def _quantity(quantity: Quantity) -> Iterator[str]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from joulemark.profiling.profile import Layer, Modelled, Profile
@@ -24,18 +23,13 @@ from joulemark.profiling.profile_text import (
 )
 from joulemark.profiling.side_by_side import Comparison, cells
 from joulemark.report.style import COMPONENTS
+from joulemark.report.template import page_environment
 from joulemark.report.words import sentence_case, with_prefix
 
 
 def render_profile(profiles: tuple[Profile, ...], comparison: Comparison | None = None) -> str:
     """Draw the page; every text is escaped, and the page's own policy forbids scripts and requests."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("joulemark.profiling", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("joulemark.profiling")
     environment.filters |= {"prefix": with_prefix, "short": short, "sentence_case": sentence_case}
     css = (files("joulemark.report") / "page.css").read_text(encoding="utf-8")
     return environment.get_template("profile.html").render(

@@ -1,6 +1,6 @@
 """What a trial costs against its baseline: ratios per board, test losses, and the price of making it.
 
-Everything here takes records and returns numbers; the board decides what to show.
+Everything here takes records and returns numbers, for the table alone: what is drawn reads the table.
 """
 
 from __future__ import annotations

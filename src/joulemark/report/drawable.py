@@ -5,38 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
 from typing import Any
 
-import msgspec
-
+from joulemark.judging.fields import values_in
 from joulemark.record import Paced, Quantity, Ratio, Record, Score, Timing
+
+BLOCK = re.compile(r"blocks\[\d+\]$")
+"""Path of one block of windows."""
 
 
 def why_undrawable(record: Record) -> str | None:
     """What cannot be in a record, with the field's path; ``None`` if it can be drawn."""
-    return next((f"{path} {fault}".strip() for path, fault in _walk(record, "")), None)
+    faults = ((path, _fault(path, value)) for path, value in values_in(record))
+    return next((f"{path} {fault}".strip() for path, fault in faults if fault is not None), None)
 
 
-def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, msgspec.Struct):
-        fault = _fault(value)
-        if fault is not None:
-            yield path, fault
-        for name in value.__struct_fields__:
-            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."))
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _walk(inner, f"{path}.{name}")
-    elif isinstance(value, list | tuple):
-        positive = path.endswith("blocks")
-        for index, inner in enumerate(value):
-            if positive and not all(one > 0 for one in inner):
-                yield f"{path}[{index}]", "is not positive"
-            yield from _walk(inner, f"{path}[{index}]")
-
-
-def _fault(value: msgspec.Struct) -> str | None:
+def _fault(path: str, value: Any) -> str | None:
     if isinstance(value, Score):
         return None if _holds_its_bits(value) else f"does not hold one bit for each of {value.images} images"
     if isinstance(value, Quantity):
@@ -47,6 +32,8 @@ def _fault(value: msgspec.Struct) -> str | None:
         numbers = list(value.screening.values())
     elif isinstance(value, Paced):
         numbers = [value.inputs_per_second, value.window_seconds, value.busy_ratio]
+    elif isinstance(value, tuple) and BLOCK.search(path):
+        numbers = list(value)
     else:
         numbers = []
     return None if all(number > 0 for number in numbers) else "is not positive"

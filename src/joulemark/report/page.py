@@ -28,6 +28,7 @@ from joulemark.report.line import NO_PROXY
 from joulemark.report.pace import paced_rows
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
+from joulemark.report.template import page_environment
 from joulemark.report.verdicts import best_rows, headline, row_verdict
 
 PROXIES = {
@@ -92,14 +93,8 @@ def script_hash(text: str) -> str:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Set up the template engine: everything is escaped, an unknown name is an error."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("joulemark.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Set up the template engine with the words of the page."""
+    made = page_environment("joulemark.report")
     made.filters |= {
         "prefix": words.with_prefix,
         "duration": words.duration,

@@ -48,14 +48,6 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
         return tuple(sorted(tried - {BASELINE}))
 
     @functools.cached_property
-    def attempts_of(self) -> dict[str, list[Attempt]]:
-        """The attempts of each technique."""
-        groups: dict[str, list[Attempt]] = defaultdict(list)
-        for attempt in self.attempts:
-            groups[attempt.technique].append(attempt)
-        return dict(groups)
-
-    @functools.cached_property
     def pool(self) -> dict[str, list[Candidate]]:
         """The settings of each technique, seeds pooled, as the benchmark judged them."""
         groups: dict[str, list[Candidate]] = defaultdict(list)
