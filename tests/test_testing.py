@@ -89,7 +89,7 @@ def not_finite(net, bench):
 def not_resumable(net, bench):
     """The mistake of the lesson: what the callback saw is gone when the finished fit is not run again."""
     seen = []
-    fitted = bench.fit(net, epochs=1, after_step=lambda module: seen.append(module.stage2.conv.weight > 0))
+    fitted = bench.fit(net, epochs=1, after_step=lambda step: seen.append(step.module.stage2.conv.weight > 0))
     return bench.fit(fitted.replace(masks={"stage2.conv.weight": seen[-1]} if seen else {}), epochs=1)
 
 

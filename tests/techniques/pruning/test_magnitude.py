@@ -173,15 +173,13 @@ class Recording:
     def note(self, name, value):
         self.notes[name] = value
 
+    def watch(self, step):
+        self.optimiser = step.optimiser
+        self.rates.append(step.optimiser.param_groups[0]["lr"])
+
     def fit(self, net, *, epochs, optimiser=None, schedule=None):
         assert (optimiser is None) == (schedule is None)
         module, recipe = net.module(), self.task.recipe
-        made = []
-
-        def make(module):
-            made.append((optimiser or sgd(recipe.learning_rate * FINE_TUNING_SHARE))(module))
-            return made[0]
-
         fit(
             module,
             torch.zeros(64, 1, 28, 28),
@@ -189,12 +187,11 @@ class Recording:
             epochs=epochs,
             batch_size=8,
             seed=self.seed,
-            optimiser=make,
+            optimiser=optimiser or sgd(recipe.learning_rate * FINE_TUNING_SHARE),
             schedule=schedule or cosine,
             masks=net.masks,
-            after_step=lambda _: self.rates.append(made[0].param_groups[0]["lr"]),
+            after_step=self.watch,
         )
-        self.optimiser = made[0]
         return net.with_state(module)
 
 
