@@ -37,6 +37,15 @@ class Compiled(Protocol):
 
 
 @runtime_checkable
+class CompiledExits(Compiled, Protocol):
+    """A compiled net that can also answer at every exit: for choosing thresholds on what will really run."""
+
+    def exit_logits(self, images: Images) -> list[Images]:
+        """Logits (rows, classes) of every exit that has some, in order, for all rows: none leaves on the way."""
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """A runtime with its precision pinned: fp32 means fp32."""
 
