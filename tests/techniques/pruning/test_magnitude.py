@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from joulemark import testing
+from joulemark.backends.eager import Eager
+from joulemark.backends.onnx import OnnxRuntime
 from joulemark.benchmarking.workbench import FINE_TUNING_SHARE
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import largest, magnitude, prune, rewound
@@ -241,7 +243,7 @@ def test_zero_stays_zero_the_rest_is_trained_and_the_seed_decides(retraining, tm
 
 def test_its_zeros_are_simulated_on_every_backend_and_said_to_be():
     net = prune(testing.baseline(), 0.5)
-    for backend in (testing.OnnxRuntime(), testing.Eager()):
+    for backend in (OnnxRuntime(), Eager()):
         assert "no sparse kernel" in backend.simulated(net)
 
 
