@@ -9,9 +9,9 @@ from joulemark.backends.backend import Compiled
 from joulemark.benchmarking.making import AttemptError, sentence
 from joulemark.benchmarking.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
 from joulemark.benchmarking.modelling import modelled
+from joulemark.benchmarking.passes import predict
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import Measuring
-from joulemark.benchmarking.workbench import predict
 from joulemark.data.splits import Split
 from joulemark.judging.rules import pack_bits
 from joulemark.meters.replay import SHORTEST_UPDATES

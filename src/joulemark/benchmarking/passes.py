@@ -1,4 +1,4 @@
-"""Passes over images in batches of one size, and the CPU-seconds they took."""
+"""Passes over images in batches, and the CPU-seconds they took."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.backends.backend import Compiled, Images
+from joulemark.backends.backend import Compiled, CompiledExits, Images
 from joulemark.judging.statistics import bootstrap_median
 from joulemark.record import Kind, Quantity
 
@@ -49,3 +49,19 @@ def outputs(compiled: Compiled, images: Images, batch_size: int) -> NDArray[np.f
         rows = images[start : start + batch_size]
         parts.append(compiled.run(np.ascontiguousarray(whole_batches(rows, batch_size)))[: len(rows)])
     return np.concatenate(parts)
+
+
+def predict(compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100) -> NDArray[np.float32]:
+    """Logits of all ``images``, in batches."""
+    parts = [compiled.run(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    return np.concatenate(parts)
+
+
+def predict_exits(
+    compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100
+) -> list[NDArray[np.float32]]:
+    """Logits of all ``images`` at every exit, in batches. ``ValueError`` for a compiled net that cannot say them."""
+    if not isinstance(compiled, CompiledExits):
+        raise ValueError(f"{type(compiled).__name__} gives the logits of the exit that a row takes, not of every exit")
+    parts = [compiled.exit_logits(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    return [np.concatenate(exits) for exits in zip(*parts, strict=True)]

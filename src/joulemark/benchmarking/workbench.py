@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from joulemark.backends.backend import Backend, Compiled, CompiledExits
+from joulemark.backends.backend import Backend, Compiled
 from joulemark.benchmarking.ledger import Ledger, LedgerCheckpoint
+from joulemark.benchmarking.passes import predict, predict_exits
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel
 from joulemark.nets.net import Net
@@ -162,7 +163,7 @@ class Bench:
 
     def exit_logits(self, net: Net) -> list[NDArray[np.float32]]:
         """Logits of every exit of the compiled net on the validation images, every row going to the last one."""
-        return self._predicted(net, predict_exits)
+        return [self.logits(net)] if net.route is None else self._predicted(net, predict_exits)
 
     def _predicted(self, net: Net, by: Callable[[Compiled, NDArray[np.float32]], T]) -> T:
         if net.hash not in self.compiled:
@@ -241,19 +242,3 @@ def trained_module(net: Net) -> nn.Module:
 
 def _has_formats(net: Net) -> bool:
     return bool(net.formats) or any(map(_has_formats, net.parts.values()))
-
-
-def predict(compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100) -> NDArray[np.float32]:
-    """Logits of all ``images``, in batches."""
-    parts = [compiled.run(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
-    return np.concatenate(parts)
-
-
-def predict_exits(
-    compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100
-) -> list[NDArray[np.float32]]:
-    """Logits of all ``images`` at every exit, in batches. ``ValueError`` for a compiled net that cannot say them."""
-    if not isinstance(compiled, CompiledExits):
-        raise ValueError(f"{type(compiled).__name__} gives the logits of the exit that a row takes, not of every exit")
-    parts = [compiled.exit_logits(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
-    return [np.concatenate(exits) for exits in zip(*parts, strict=True)]

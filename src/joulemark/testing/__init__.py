@@ -35,7 +35,7 @@ holds for a loss that learns.
 """
 
 from joulemark.testing.checks import check_technique
-from joulemark.testing.generated import EPOCHS, TASK, baseline, generated, generated_task
+from joulemark.testing.example import EPOCHS, TASK, baseline, generated, generated_task
 from joulemark.testing.watched import WatchedBench, workbench
 
 __all__ = [

@@ -24,7 +24,7 @@ from joulemark.nets.segments import EXIT, Segments
 from joulemark.task import Task
 from joulemark.techniques.technique import Technique
 from joulemark.testing.answers import agree, logits_of, seeded
-from joulemark.testing.generated import TASK, baseline, generated, generated_task
+from joulemark.testing.example import TASK, baseline, generated, generated_task
 from joulemark.testing.watched import Stopped, workbench
 from joulemark.workloads.recording import record
 

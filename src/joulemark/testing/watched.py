@@ -14,7 +14,7 @@ from joulemark.nets.net import Net
 from joulemark.store import Store
 from joulemark.task import Task
 from joulemark.techniques.technique import Technique
-from joulemark.testing.generated import EPOCHS, TASK, generated
+from joulemark.testing.example import EPOCHS, TASK, generated
 
 
 class Stopped(BaseException):
