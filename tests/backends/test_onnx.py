@@ -149,3 +149,16 @@ def test_a_net_that_cannot_be_exported_is_a_value_error():
     with pytest.raises(ValueError, match=r"^the net cannot be exported to ONNX: ") as caught:
         export(Decomposition(), (torch.zeros(2, 3, 3),))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic", "cascade", "skipping"])
+def test_at_every_exit_all_rows_have_the_logits_of_the_static_module(nets, compiled, kind):
+    x, module = images(40), nets[kind].module()
+    with torch.no_grad():
+        every = module.forward_all if hasattr(module, "forward_all") else lambda rows: [module(rows)]
+        expected = [one.numpy() for one in every(torch.from_numpy(x))]
+    for found in (compiled[kind].exit_logits(x), Eager().compile(nets[kind], threads=1).exit_logits(x)):
+        assert len(found) == len(expected)
+        for got, wanted in zip(found, expected, strict=True):
+            assert got.dtype == np.float32
+            np.testing.assert_allclose(got, wanted, atol=1e-5)

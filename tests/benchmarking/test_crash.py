@@ -35,10 +35,11 @@ SHORTER = {
 
 LAUNCHER = """
 import sys
-from joulemark import training
 from joulemark.cli import main
+from joulemark.training import fit
+from joulemark.training.checkpoint import Run
 
-restore, training.fit.__kwdefaults__["checkpoint_seconds"] = training._Run.restore, 0.0
+restore, fit.__kwdefaults__["checkpoint_seconds"] = Run.restore, 0.0
 
 def told(run):
     epochs = restore(run)
@@ -46,7 +47,7 @@ def told(run):
         print("resumed after epoch", epochs, flush=True)
     return epochs
 
-training._Run.restore = told
+Run.restore = told
 main()
 """
 """The command with a checkpoint after every epoch, which says so when it goes on from one."""

@@ -254,3 +254,15 @@ def test_a_file_that_leaves_or_hangs_at_import_is_said(tmp_path, monkeypatch, te
     (tmp_path / "odd.py").write_text(text)
     with pytest.raises(TechniqueError, match=rf"odd\.py cannot be imported: {said}"):
         file_techniques(tmp_path / "odd.py")
+
+
+def test_a_search_is_declared_in_whole_epochs():
+    plain = technique("plain", **ABOUT)(lambda net, bench: net)
+    searching = technique("searching", search_epochs=4, **ABOUT)(lambda net, bench: net)
+    control = technique("control", paper="nobody 1900", family="control")(lambda net, bench: net)
+    assert [one.granted(6) for one in (plain, searching, control)] == [(6, 0), (6, 4), (6, 0)]
+    assert control.fixed({"search_epochs": 4}).granted(6) == (10, 0)  # as many image passes as the one that searches
+    assert searching.fixed({"search_epochs": 9}).granted(6) == (6, 9)
+    for bad in (-1, 1.5, True, "4"):
+        with pytest.raises(TechniqueError, match="search_epochs must be a whole number of at least 0"):
+            technique("bad", search_epochs=bad, **ABOUT)(lambda net, bench: net)

@@ -33,6 +33,15 @@ class Compiled(Protocol):
 
 
 @runtime_checkable
+class CompiledExits(Compiled, Protocol):
+    """A compiled net that can also answer at every exit: for choosing thresholds on what will really run."""
+
+    def exit_logits(self, images: Images) -> list[Images]:
+        """Logits (rows, classes) of every exit that has some, in order, for all rows: none leaves on the way."""
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """A runtime with its precision pinned: fp32 means fp32.
 
@@ -133,12 +142,6 @@ def precision_of(net: Net, backend: Backend) -> str:
 def without_masks(net: Net) -> Net:
     """``net`` without its own masks and those of its parts; its weights stay as they are."""
     return net.replace(masks={}, parts={name: without_masks(part) for name, part in net.parts.items()})
-
-
-def predict(compiled: Compiled, images: NDArray[np.float32], *, batch_size: int = 100) -> NDArray[np.float32]:
-    """Logits of all ``images``, in batches."""
-    parts = [compiled.run(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
-    return np.concatenate(parts)
 
 
 def variant_name(plain: str, options: Iterable[str]) -> str:

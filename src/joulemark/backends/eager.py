@@ -76,14 +76,26 @@ class EagerNet:
 
     def run(self, images: Images) -> Images:
         """Outputs for ``images``; rows that leave early are really dropped."""
+        rows = self._rows(images)
+        with torch.inference_mode(), self._gathered(), self._precision():
+            output: Tensor = self.call(rows)
+        return output.float().numpy()
+
+    def exit_logits(self, images: Images) -> list[Images]:
+        """Outputs of every exit that has some, in order, for all ``images``: none leaves on the way."""
+        if not isinstance(self.module, Segments):
+            return [self.run(images)]
+        rows = self._rows(images)
+        with torch.inference_mode(), self._gathered(), self._precision():
+            return [output.float().numpy() for output in self.module.forward_all(rows)]
+
+    def _rows(self, images: Images) -> Tensor:
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         rows = torch.from_numpy(images)
         if self.layout is not None and rows.dim() == 4:
             rows = rows.contiguous(memory_format=self.layout)
-        with torch.inference_mode(), self._gathered(), self._precision():
-            output: Tensor = self.call(rows)
-        return output.float().numpy()
+        return rows
 
     def _gathered(self) -> contextlib.AbstractContextManager[object]:
         return gathered(self.module) if self.masked else contextlib.nullcontext()

@@ -78,6 +78,10 @@ class OnnxNet:
         """Logits of ``images``."""
         return self.graph.run(None, {self.input: images})[0]  # type: ignore[no-any-return]
 
+    def exit_logits(self, images: Images) -> list[Images]:
+        """Logits of ``images`` at the one exit there is."""
+        return [self.run(images)]
+
 
 class OnnxSegments:
     """A dynamic net: one session a segment, rows dropped in between."""
@@ -110,6 +114,16 @@ class OnnxSegments:
         for rows, logits in pieces:
             output[rows] = logits
         return output
+
+    def exit_logits(self, images: Images) -> list[Images]:
+        """Logits of every exit that has some, all rows going through all graphs."""
+        carry: dict[str, Any] = {"features": images}
+        exits = []
+        for index in range(len(self.graphs)):
+            carry, logits, _ = self._step(index, carry)
+            if logits is not None:
+                exits.append(logits)
+        return exits
 
     def _step(self, index: int, carry: dict[str, Any]) -> tuple[dict[str, Any], Any, NDArray[np.int64]]:
         feed = dict(zip(self.inputs[index], (carry[key] for key in self.reads[index]), strict=True))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.backends.backend import Compiled, predict, simulated
+from joulemark.backends.backend import Compiled, simulated
+from joulemark.backends.predicting import predict
 from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
 from joulemark.benchmarking.modelling import modelled

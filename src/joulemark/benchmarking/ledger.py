@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from joulemark.nets.net import Net
 from joulemark.record import Record
+from joulemark.training import states_from_bytes, states_to_bytes
 
 if TYPE_CHECKING:
     from joulemark.store import Store
@@ -25,6 +26,7 @@ class Cost(Record, frozen=True, kw_only=True):
     cpu_seconds: float = 0.0
     image_passes: int = 0
     fitted_passes: int = 0  # those of them that count against the budget
+    searched_passes: int = 0  # those of them that count against the budget of the search
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -32,6 +34,7 @@ class Cost(Record, frozen=True, kw_only=True):
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             image_passes=self.image_passes + other.image_passes,
             fitted_passes=self.fitted_passes + other.fitted_passes,
+            searched_passes=self.searched_passes + other.searched_passes,
         )
 
     def __sub__(self, other: Cost) -> Cost:
@@ -40,6 +43,7 @@ class Cost(Record, frozen=True, kw_only=True):
             cpu_seconds=self.cpu_seconds - other.cpu_seconds,
             image_passes=self.image_passes - other.image_passes,
             fitted_passes=self.fitted_passes - other.fitted_passes,
+            searched_passes=self.searched_passes - other.searched_passes,
         )
 
 
@@ -50,6 +54,7 @@ class Step(Record, frozen=True, kw_only=True):
     value: bytes
     cost: Cost
     owner: str
+    states: bytes = b""  # of what a fit changed beside the net: its callbacks and its loss
 
 
 class Ledger:
@@ -64,7 +69,7 @@ class Ledger:
         self.passes = 0
         self.restored = Cost()
         self.steps_restored = 0
-        self.fitted = 0
+        self.fitted = self.searched = 0
         began = f"steps/{owner}/began"
         self.interrupted = store.exists(began)  # a marker of this attempt that never ended
         if not self.interrupted:
@@ -81,6 +86,7 @@ class Ledger:
             cpu_seconds=time.process_time() - self._cpu,
             image_passes=self.passes,
             fitted_passes=self.fitted,
+            searched_passes=self.searched,
         )
         return live + self.restored
 
@@ -100,8 +106,11 @@ class Ledger:
         finally:
             self._around.pop()
 
-    def remember(self, name: str, make: Callable[[], T], *, folder: str) -> T:
-        """The stored result of step ``name``, or that of ``make()``, stored. Results are a Net or JSON."""
+    def remember(self, name: str, make: Callable[[], T], *, folder: str, changes: Sequence[Any] = ()) -> T:
+        """The stored result of step ``name``, or that of ``make()``, stored. Results are a Net or JSON.
+
+        ``changes`` are things with a state that ``make`` changes: they get it back with a stored result.
+        """
         path = self._path(name, folder)
         step = self.load(path)
         if step is not None:
@@ -109,14 +118,19 @@ class Ledger:
                 self.restored += step.cost
             else:  # the budget is spent all the same
                 self.fitted += step.cost.fitted_passes
+                self.searched += step.cost.searched_passes
             self.steps_restored += 1
+            if changes:
+                states_from_bytes(changes, step.states)
             return Net.from_bytes(step.value) if step.kind == "net" else msgspec.json.decode(step.value)  # type: ignore[return-value]
         before = self.cost
         with self.inside(name):
             value = make()
         net = isinstance(value, Net)
         data = value.to_bytes() if isinstance(value, Net) else msgspec.json.encode(value)
-        self.save(path, Step(kind="net" if net else "json", value=data, cost=self.cost - before, owner=self.owner))
+        states = states_to_bytes(changes) if changes else b""
+        cost = self.cost - before
+        self.save(path, Step(kind="net" if net else "json", value=data, cost=cost, owner=self.owner, states=states))
         return value
 
     def has(self, name: str, *, folder: str) -> bool:

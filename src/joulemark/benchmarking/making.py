@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
@@ -57,12 +57,11 @@ def make_net(
         session.store.remove(f"steps/{steps}")  # a run killed right after storing the record left them
         return kept
     ledger = Ledger(session.store, steps)
-    bench = _bench(session, chain, seed, ledger)
     with session.meters.window() as window, listening() as heard:
-        net = _make(session, chain, knobs, bench, baseline)
+        net, notes = _make(session, chain, knobs, seed, baseline, ledger)
     cost, joules = ledger.cost, window.joules
     if ledger.interrupted:
-        bench.notes["interrupted"] = True  # the seconds between its last finished step and the stop were not kept
+        notes["interrupted"] = True  # the seconds between its last finished step and the stop were not kept
         joules = _unknown(joules, "the attempt was interrupted; the joules before the restart were not kept")
     code = made_by(session, chain, heard, [net, *([baseline] if baseline else [])])
     made = Made(
@@ -77,7 +76,7 @@ def make_net(
         making=Making(
             seconds=cost.seconds, cpu_seconds=cost.cpu_seconds, image_passes=cost.image_passes, joules=joules
         ),
-        notes=bench.notes,
+        notes=notes,
         code=code,
         provenance=session.provenance(),
     )
@@ -86,50 +85,82 @@ def make_net(
     return made
 
 
-def _bench(session: Session, chain: Chain, seed: int, ledger: Ledger) -> Bench:
+def _make(
+    session: Session, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None, ledger: Ledger
+) -> tuple[Net, dict[str, Any]]:
+    """The net and the notes on it, by the baseline's recipe or by a chain of techniques, each on its own workbench."""
+    suite = session.suite
+    # The thread count decides the last digits: it must not depend on what this process measured before.
+    torch.set_num_threads(session.machine.cores)
+    if baseline is None:
+        return _trained(session, seed, ledger), {}
+    net = baseline
+    notes: dict[str, Any] = {}
+    budget = suite.budget.of(chain[0].start)[1]
+    for place, (one, epochs) in enumerate(zip(chain, shares(chain, budget), strict=True)):
+        # What other knob settings of the chain may share depends on this technique, its code, the net that comes in and
+        # the seed. Another chain shares nothing: its row has to show what it costs by itself.
+        around = (chain_name(chain), one.name, trace(making_roots(session, [one])))
+        shared = f"shared-{content_key(*around, net.hash, seed, epochs)}"
+        # A technique may stand in a chain several times: its steps and its notes are told apart by their place.
+        with ledger.inside(f"part-{place}") if len(chain) > 1 else contextlib.nullcontext():
+            bench = _bench(session, seed, ledger, one.granted(epochs), shared)
+            returned = _called(one, net, bench, _knobs_of(one, chain, knobs), suite.budget.minutes)
+        if bench.search_epochs:
+            bench.note("search", {"epochs": bench.search_epochs, "image_passes": bench.searched})
+        notes |= {_note_name(name, one.name, place, notes): value for name, value in bench.notes.items()}
+        net = usable(returned, one.name, suite.task.classes)
+    return net, notes
+
+
+def _trained(session: Session, seed: int, ledger: Ledger) -> Net:
+    """The baseline by its recipe."""
+    task = session.suite.task
+    recipe = task.recipe
+    fresh = Net.new(recipe.builder, task.input_shape, seed=seed, **recipe.options)
+    optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    bench = _bench(session, seed, ledger, (recipe.epochs, 0))
+    return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
+
+
+def _bench(session: Session, seed: int, ledger: Ledger, epochs: tuple[int, int], shared: str = "shared") -> Bench:
+    """A workbench with its own budget of ``epochs`` to train and to search, and its own notes."""
     suite = session.suite
     return Bench(
         task=suite.task,
         seed=seed,
         limit_points=max(suite.limits_points),
-        epochs=suite.budget.of(chain[0].start)[1] if chain else suite.task.recipe.epochs,
+        epochs=epochs[0],
         splits={name: split for name, split in session.splits.items() if name != "test"},
         backend=session.backends[0],
         threads=suite.threads,
         training_threads=session.machine.cores,
         model=session.models[0],
         ledger=ledger,
+        shared=shared,
+        search_epochs=epochs[1],
         going=session.going,
     )
 
 
-def _make(session: Session, chain: Chain, knobs: Mapping[str, Any], bench: Bench, baseline: Net | None) -> Net:
-    recipe = session.suite.task.recipe
-    # The thread count decides the last digits: it must not depend on what this process measured before.
-    torch.set_num_threads(bench.training_threads)
-    if baseline is None:
-        fresh = Net.new(recipe.builder, session.suite.task.input_shape, seed=bench.seed, **recipe.options)
-        optimiser = sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-        return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
-    net = baseline
-    for place, (one, epochs) in enumerate(zip(chain, shares(chain, bench.epochs), strict=True)):
-        bench.grant(epochs)
-        mine = f"{one.name}."
-        settings = {name.removeprefix(mine): v for name, v in knobs.items() if name.startswith(mine)}
-        given = settings if len(chain) > 1 else dict(knobs)
-        # What other knob settings of the chain may share depends on this technique, its code, the net that comes in and
-        # the seed. Another chain shares nothing: its row has to show what it costs by itself.
-        around = (chain_name(chain), one.name, trace(making_roots(session, [one])))
-        bench.shared = f"shared-{content_key(*around, net.hash, bench.seed, bench.epochs)}"
-        earlier, bench.notes = bench.notes, {}
-        # A technique may stand in a chain twice: its steps are named by their place, its notes by the technique.
-        with bench.ledger.inside(f"part-{place}") if len(chain) > 1 else contextlib.nullcontext():
-            returned = _called(one, net, bench, given, session.suite.budget.minutes)
-        bench.notes = earlier | {
-            f"{one.name}.{name}" if name in earlier else name: value for name, value in bench.notes.items()
-        }
-        net = usable(returned, one.name, session.suite.task.classes)
-    return net
+def _knobs_of(one: Technique, chain: Chain, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """A technique's own settings of those of the chain, where each is named "technique.knob"."""
+    if len(chain) == 1:
+        return dict(knobs)
+    mine = f"{one.name}."
+    return {name.removeprefix(mine): value for name, value in knobs.items() if name.startswith(mine)}
+
+
+def _note_name(name: str, technique: str, place: int, taken: Container[str]) -> str:
+    """A note's own name; of those that are taken by what came before, with the technique's, or with its place too.
+
+    >>> _note_name("rounds", "magnitude", 2, {"rounds"}), _note_name("rounds", "magnitude", 2, {})
+    ('magnitude.rounds', 'rounds')
+    >>> _note_name("rounds", "magnitude", 2, {"rounds", "magnitude.rounds"})
+    'magnitude.3.rounds'
+    """
+    names = (name, f"{technique}.{name}", f"{technique}.{place + 1}.{name}")
+    return next((one for one in names if one not in taken), names[-1])
 
 
 def _called(one: Technique, net: Net, bench: Bench, knobs: Mapping[str, Any], minutes: float) -> Any:

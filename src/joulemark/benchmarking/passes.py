@@ -1,4 +1,4 @@
-"""Passes over images in batches of one size, and the CPU-seconds they took."""
+"""Passes over images in batches, and the CPU-seconds they took."""
 
 from __future__ import annotations
 

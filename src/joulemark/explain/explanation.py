@@ -176,7 +176,7 @@ def example(technique: Technique) -> Net:
     torch.set_num_threads(1)  # as in the checks; on a busy machine several would wait for each other
     try:
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), time_limit(EXAMPLE_SECONDS):
-            made = technique(testing.baseline(), testing.workbench(folder))
+            made = technique(testing.baseline(), testing.workbench(folder, technique=technique))
         return usable(made, technique.name, testing.TASK.classes)
     except TimeLimit as error:
         raise AttemptError(f"it did not make a small net within {EXAMPLE_SECONDS:.0f} s") from error

@@ -91,9 +91,9 @@ class History:
 
 
 def moved(units: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """A trace with the names of today: of modules that were moved since, the digest of today if nothing else changed.
+    """A trace with the names of today: of modules that were only moved since, the digest of today.
 
-    ``folder`` holds the package of today. A module counts as unchanged if it, with the old names in its imports, has the
+    ``folder`` holds the package of today. A module was only moved if it, with the old names in its imports, has the
     digest that the trace says.
     """
     found = {}

@@ -1,7 +1,7 @@
 """Bringing stored records to the schema of today, in place: what they say stays, what was not known then is null.
 
-Of the first schema: scores keep which rows are right and not the predicted classes, and the digest of all code becomes a
-trace, where the commit that made the record can be read. Of every schema: modules that were moved since get the names
+Of the first schema: scores keep which rows are right and not the predicted classes, and the digest of all code becomes
+a trace, where the commit that made the record can be read. Of every schema: modules that were moved since get the names
 of today. A record is written anew only if something changes, sealed, under the name that it had.
 """
 
@@ -115,4 +115,4 @@ def lines(migrated: Migrated) -> Iterator[str]:
     yield from (f"left as it is: {one}" for one in migrated.failed)
     yield f"{migrated.records} records: {migrated.written} brought over, {len(migrated.failed)} left as they are."
     if migrated.unknown:
-        yield f"Of {migrated.unknown} nobody knows the code that made them: add --history REPOSITORY with their commits."
+        yield f"The code that made {migrated.unknown} of them is not known: add --history REPOSITORY with their commits."

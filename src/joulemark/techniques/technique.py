@@ -10,6 +10,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
@@ -27,6 +28,7 @@ from joulemark.vocabulary import VocabularyError, import_file, look_up, names, u
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SEARCH, CONTROL = "search_epochs", "control"
 IMPORT_SECONDS = 60.0
 """What a user's file may take to be imported; it defines techniques, and does no work yet."""
 
@@ -39,13 +41,15 @@ class Workbench(Protocol):
     """All that a technique may use. There are no test data in it, and everything done through it is metered.
 
     ``seed`` and ``limit_points`` (the largest accuracy loss in points that will be accepted) are those of the run;
-    ``epochs`` is the budget of one attempt in passes over the training images.
+    ``epochs`` is the budget of one attempt in passes over the training images, which several fits may divide among
+    them (three nets at ``bench.epochs / 3`` each); ``search_epochs`` is what the technique declared for a search.
     """
 
     task: Task
     seed: int
     limit_points: float
     epochs: int
+    search_epochs: int
 
     def batches(self, split: str, *, batch_size: int = 64) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels of "train", "policy", "validation" or "calibration" (train images, a few hundred)."""
@@ -55,18 +59,34 @@ class Workbench(Protocol):
         self,
         net: Net,
         *,
-        epochs: int,
+        split: str = "train",
+        epochs: float,
         loss: Loss | None = None,
         optimiser: MakeOptimiser | None = None,
         schedule: Schedule | None = None,
+        precision: str | None = None,
         after_backward: Callback | None = None,
         after_step: Callback | None = None,
     ) -> Net:
-        """Train on the train split, masks obeyed; by default the task's recipe at a tenth of its learning rate."""
+        """Train on "train" or "policy", through masks, gates and number formats.
+
+        By default by the task's recipe at a tenth of its learning rate, in the recipe's precision. ``epochs`` over the
+        images of the split may have a fraction. Callbacks get a :class:`joulemark.training.Step`. A callback or loss
+        with ``state_dict`` and ``load_state_dict`` keeps its state over kills and restarts; a loss that is a module
+        with parameters has them trained by the optimiser, in a group of its defaults.
+        """
+        ...
+
+    def search(self) -> AbstractContextManager[None]:
+        """A block whose image passes, of fits and of all else, are booked as a search, against ``search_epochs``."""
         ...
 
     def logits(self, net: Net) -> NDArray[np.float32]:
         """Logits (images, classes) of the compiled net on the validation images."""
+        ...
+
+    def exit_logits(self, net: Net) -> list[NDArray[np.float32]]:
+        """Logits (images, classes) of every exit of the compiled net on the validation images; no row leaves."""
         ...
 
     def workload(self, net: Net, *, batch_size: int = 1) -> Workload:
@@ -132,6 +152,7 @@ class Technique:
     knobs: Mapping[str, Any]  # defaults
     ranges: Mapping[str, Range]
     choices: Mapping[str, tuple[Any, ...]]  # of a knob whose type is a Literal
+    search_epochs: int = 0  # what it may spend on a search (of policies, of shapes), beside the epochs that it trains
 
     @property
     def summary(self) -> str:
@@ -149,15 +170,37 @@ class Technique:
     def fixed(self, given: Mapping[str, Any]) -> Technique:
         """This technique with other defaults, under a name that says so; a given knob is not searched any more.
 
-        Raises :class:`TechniqueError` like :meth:`settings`.
+        ``search_epochs`` is given like a knob, to a control or to a technique that searches. Raises
+        :class:`TechniqueError` like :meth:`settings`.
         """
         settings = ",".join(f"{knob}={value}" for knob, value in sorted(given.items()))
+        knobs = {knob: value for knob, value in given.items() if knob != SEARCH or knob in self.knobs}
         return dataclasses.replace(
             self,
             name=f"{self.name}:{settings}",
-            knobs=self.settings(given),
+            knobs=self.settings(knobs),
             knob=None if self.knob in given else self.knob,
+            search_epochs=self._search(given[SEARCH])
+            if SEARCH in given and SEARCH not in knobs
+            else self.search_epochs,
         )
+
+    def granted(self, epochs: int) -> tuple[int, int]:
+        """Epochs to train and epochs to search with, of a budget of ``epochs`` and the search declared beside it.
+
+        A control has nothing to search: what it is given for a search it trains with, so that it can be compared with
+        a technique that searched as long.
+        """
+        return (epochs + self.search_epochs, 0) if self.family == CONTROL else (epochs, self.search_epochs)
+
+    def _search(self, epochs: Any) -> int:
+        if self.family != CONTROL and not self.search_epochs:
+            raise TechniqueError(
+                f"{self.name} does not search: {SEARCH} are for a technique that does and for controls"
+            )
+        if type(epochs) is not int or epochs < 0:
+            raise TechniqueError(f"{self.name}: {SEARCH} must be a whole number of at least 0, got {epochs!r}")
+        return epochs
 
     def _check(self, name: str, value: Any) -> None:
         default, span = self.knobs[name], self.ranges.get(name)
@@ -188,6 +231,7 @@ def technique(
     gives: frozenset[str] | set[str] = frozenset({"float", "static"}),
     start: str = "trained",
     trains: bool = True,
+    search_epochs: int = 0,
 ) -> Callable[[Callable[..., Net]], Technique]:
     """Make a function ``(net, bench, *, knobs) -> net`` a technique.
 
@@ -195,6 +239,9 @@ def technique(
     it runs. ``knob`` names the keyword that the benchmark searches; its range stands in its type:
     ``strength: Annotated[float, Range(1e-4, 1e-1, log=True)] = 3e-3``. A knob of words has them in a ``Literal``.
     ``trains=False`` says that it calls no ``fit``, so that in a composition it takes no epochs from the others.
+    ``search_epochs`` declares what it may spend within ``bench.search()``, in passes over the training images, beside
+    the epochs that every technique has. The note "search" of its rows says what it spent; a control with the same
+    declared (``-t small-dense:search_epochs=12``) is what such a row is to be compared with.
 
     Raises :class:`TechniqueError` for a name that could not be asked for, and for a function that is no technique.
     """
@@ -203,6 +250,8 @@ def technique(
             f"a technique cannot be called {name!r}: take 1 to 64 letters (a to z), digits, '.', '_' or '-', the first "
             f"a letter or digit, and not {BASELINE!r} (a '+' composes techniques and a ':' sets knobs)"
         )
+    if type(search_epochs) is not int or search_epochs < 0:
+        raise TechniqueError(f"{name}: {SEARCH} must be a whole number of at least 0, got {search_epochs!r}")
     if start not in {"trained", "scratch"}:
         raise TechniqueError(f"{name}: start is 'trained' or 'scratch', not {start!r}")
     known = frozenset().union(*AXES)
@@ -240,6 +289,7 @@ def technique(
             knobs=knobs,
             ranges=ranges,
             choices=words,
+            search_epochs=search_epochs,
         )
         made.settings(knobs)  # the defaults obey the ranges too
         return made

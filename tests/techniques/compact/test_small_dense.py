@@ -11,6 +11,7 @@ from joulemark.benchmarking import workbench
 from joulemark.nets.net import Net, usual_input_shape
 from joulemark.techniques.compact.small_dense import small_dense
 from joulemark.techniques.technique import TechniqueError
+from joulemark.training import sgd
 from joulemark.vocabulary import TABLES
 
 
@@ -26,7 +27,7 @@ def test_it_is_the_baseline_recipe_on_a_narrower_net_with_the_seed_of_the_run(tm
     by_hand = again.fit(
         same,
         epochs=testing.EPOCHS,
-        optimiser=testing.sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
+        optimiser=sgd(recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
     )
     assert by_hand.hash == net.hash
     assert net.parameters() < baseline.parameters() / 3

@@ -15,6 +15,7 @@ from joulemark.nets.compressed import compress, decompress
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.deep_compression import _clustered, deep_compression, share, tied
 from joulemark.techniques.pruning.magnitude import prune
+from joulemark.training import Step, fit, sgd
 
 
 @functools.cache
@@ -62,7 +63,7 @@ def test_the_gradient_of_a_shared_value_is_autograds_over_its_weights():
     module, callback = shared.module(formats=False), tied(shared)
     x, y = torch.rand(8, 1, 28, 28), torch.arange(8)
     nn.functional.cross_entropy(module(x), y).backward()
-    callback(module)
+    callback(Step(module, sgd(0.1)(module), progress=0.0, epoch=0, step=0))
     name = next(iter(shared.masks))
     there = shared.masks[name]
     codebook, indices, counts = shared.state[name][there].unique(return_inverse=True, return_counts=True)
@@ -78,8 +79,6 @@ def test_the_gradient_of_a_shared_value_is_autograds_over_its_weights():
 
 
 def test_trained_weights_stay_shared_and_the_file_is_what_was_noted():
-    from joulemark.training import fit, sgd
-
     shared = share(prune(lenet(), 0.8), 3)
     module = shared.module(formats=False)
     images, labels = torch.rand(64, 1, 28, 28), torch.arange(64) % 10

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from joulemark import testing
+from joulemark.backends.eager import Eager
+from joulemark.backends.onnx import OnnxRuntime
 from joulemark.benchmarking.workbench import FINE_TUNING_SHARE
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import largest, magnitude, prune, rewound
@@ -174,15 +176,13 @@ class Recording:
     def note(self, name, value):
         self.notes[name] = value
 
+    def watch(self, step):
+        self.optimiser = step.optimiser
+        self.rates.append(step.optimiser.param_groups[0]["lr"])
+
     def fit(self, net, *, epochs, optimiser=None, schedule=None):
         assert (optimiser is None) == (schedule is None)
         module, recipe = net.module(), self.task.recipe
-        made = []
-
-        def make(module):
-            made.append((optimiser or sgd(recipe.learning_rate * FINE_TUNING_SHARE))(module))
-            return made[0]
-
         fit(
             module,
             torch.zeros(64, 1, 28, 28),
@@ -190,12 +190,11 @@ class Recording:
             epochs=epochs,
             batch_size=8,
             seed=self.seed,
-            optimiser=make,
+            optimiser=optimiser or sgd(recipe.learning_rate * FINE_TUNING_SHARE),
             schedule=schedule or cosine,
             masks=net.masks,
-            after_step=lambda _: self.rates.append(made[0].param_groups[0]["lr"]),
+            after_step=self.watch,
         )
-        self.optimiser = made[0]
         return net.with_state(module)
 
 
@@ -245,7 +244,7 @@ def test_zero_stays_zero_the_rest_is_trained_and_the_seed_decides(retraining, tm
 
 def test_its_zeros_are_simulated_on_every_backend_and_said_to_be():
     net = prune(testing.baseline(), 0.5)
-    for backend in (testing.OnnxRuntime(), testing.Eager()):
+    for backend in (OnnxRuntime(), Eager()):
         assert "no sparse kernel" in backend.simulated(net)
 
 

@@ -17,13 +17,12 @@ from joulemark.techniques.pruning.structured_sparsity import (
     Folded,
     Lasso,
     _penalty,
-    _Rate,
     lengths,
     structured_sparsity,
 )
 from joulemark.techniques.pruning.zero_groups import GROUPS, freeze, remove, residual_blocks, rounded, shapes
 from joulemark.techniques.technique import TechniqueError
-from joulemark.training import sgd
+from joulemark.training import Step, sgd
 
 CIFAR = (3, 32, 32)
 
@@ -38,16 +37,21 @@ def lenet() -> Net:
     return Net.new("lenet", (1, 28, 28), seed=0, width=0.2)
 
 
+def shown(module: nn.Module) -> Step:
+    """What a fit at a learning rate of 0.1, without momentum, shows to a callback."""
+    return Step(module, sgd(0.1, momentum=0.0)(module), progress=0.0, epoch=0, step=0)
+
+
 @pytest.mark.parametrize("kind", GROUPS)
 def test_the_subgradient_is_autograds_of_the_sum_of_norms(kind):
     net = lenet()
     module = net.module(formats=False)
-    lasso = Lasso(_penalty(net, kind), 0.3, proximal=False, rate=_Rate(sgd(0.1)))
+    lasso = Lasso(_penalty(net, kind), 0.3, proximal=False)
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     for layer in layers:
         layer.weight.data[0] = 0.0  # whole groups of zeros: their subgradient is 0
         layer.weight.grad = torch.zeros_like(layer.weight)
-    lasso.after_backward(module)
+    lasso.after_backward(shown(module))
     for place, layer in enumerate(layers):
         weight = layer.weight.detach().clone().requires_grad_()
         flat = {"filters": weight.flatten(1), "channels": weight.transpose(0, 1).flatten(1),
@@ -62,13 +66,11 @@ def test_the_subgradient_is_autograds_of_the_sum_of_norms(kind):
 def test_the_proximal_step_by_hand():
     net = lenet()
     module = net.module(formats=False)
-    rate = _Rate(sgd(0.1, momentum=0.0))
-    rate(module)
-    lasso = Lasso(_penalty(net, "filters"), 2.0, proximal=True, rate=rate)
+    lasso = Lasso(_penalty(net, "filters"), 2.0, proximal=True)
     weight = module.stage1.conv.weight
     with torch.no_grad():
         weight[0], weight[1] = 0.01, 1.0  # norms 0.05 and 5
-    lasso.after_step(module)
+    lasso.after_step(shown(module))
     assert not weight[0].any()  # 0.05 < 0.1 x 2
     assert weight[1].detach().numpy() == pytest.approx(1.0 - 0.2 / 5)
 
@@ -78,15 +80,14 @@ def test_with_momentum_the_proximal_step_is_as_long_as_the_gradients():
     for momentum in (0.0, 0.9):
         convolution = nn.Conv2d(1, 1, 1, bias=False)
         nn.init.ones_(convolution.weight)
-        rate = _Rate(sgd(0.01, momentum=momentum))
-        optimiser = rate(convolution)
+        optimiser = sgd(0.01, momentum=momentum)(convolution)
         terms = lambda module: iter([([Folded(module.weight)], (1, 2, 3))])  # noqa: E731
-        lasso = Lasso(terms, 0.6, proximal=True, rate=rate)
+        lasso = Lasso(terms, 0.6, proximal=True)
         for _ in range(2000):
             optimiser.zero_grad()
             (0.5 * (convolution.weight - 1.0).square().sum()).backward()
             optimiser.step()
-            lasso.after_step(convolution)
+            lasso.after_step(Step(convolution, optimiser, 0.0, 0, 0))
         assert float(convolution.weight.detach()) == pytest.approx(0.4, abs=0.02)
 
 
@@ -96,7 +97,7 @@ def test_small_weights_become_zero_after_a_step_with_the_subgradient():
     weight = module.stage2.conv.weight
     with torch.no_grad():
         weight[0], weight[1] = 9e-5, -1.1e-4
-    Lasso(_penalty(net, "filters"), 1.0, proximal=False, rate=_Rate(sgd(0.1))).after_step(module)
+    Lasso(_penalty(net, "filters"), 1.0, proximal=False).after_step(shown(module))
     assert not weight[0].any()
     assert weight[1].all()
 
@@ -245,7 +246,7 @@ def test_the_subgradient_reaches_the_scale_of_batch_norm():
     module = net.module(formats=False)
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    Lasso(_penalty(net, "filters"), 0.5, proximal=False, rate=_Rate(sgd(0.1))).after_backward(module)
+    Lasso(_penalty(net, "filters"), 0.5, proximal=False).after_backward(shown(module))
     convolution, norm = module.stage1.conv1, module.stage1.bn1
     expected = 0.5 * convolution.weight.detach().flatten(1).norm(dim=1) / (norm.running_var + norm.eps).sqrt()
     assert torch.allclose(norm.weight.grad, expected, rtol=1e-5)
@@ -262,7 +263,7 @@ def test_behind_batch_norm_the_subgradient_is_that_of_the_net_as_it_runs():
     weight = block.conv2.weight
     with torch.no_grad():
         block.bn2.running_var.copy_(weight.flatten(1).square().sum(1))
-    Lasso(_penalty(net, "filters+channels"), 0.2, proximal=False, rate=_Rate(sgd(0.1))).after_backward(module)
+    Lasso(_penalty(net, "filters+channels"), 0.2, proximal=False).after_backward(shown(module))
     own = weight.detach().clone().requires_grad_()
     running = own / own.flatten(1).norm(dim=1)[:, None, None, None] * block.bn2.weight.detach()[:, None, None, None]
     (expected,) = torch.autograd.grad(0.2 * running.transpose(0, 1).flatten(1).norm(dim=1).sum(), own)
@@ -273,14 +274,12 @@ def test_the_proximal_step_shrinks_the_filter_behind_its_batch_norm():
     """Batch norm would divide it out of the weights: the factor goes to its scale, and a dead filter's weights go."""
     net = Net.new("alexnet", CIFAR, seed=0, width=0.2)
     module = net.module(formats=False)
-    rate = _Rate(sgd(0.1, momentum=0.0))
-    rate(module)
     convolution, norm = module.stage1.conv1, module.stage1.bn1
     with torch.no_grad():
         norm.weight[0] = 1e-3
     before, weights = norm.weight.detach().clone(), convolution.weight.detach().clone()
     length = weights.flatten(1).norm(dim=1) * before / (norm.running_var + norm.eps).sqrt()
-    Lasso(_penalty(net, "filters"), 2.0, proximal=True, rate=rate).after_step(module)
+    Lasso(_penalty(net, "filters"), 2.0, proximal=True).after_step(shown(module))
     assert torch.allclose(norm.weight.detach(), before * (1.0 - 0.2 / length).clamp_min(0.0), rtol=1e-5)
     assert not convolution.weight[0].any()
     assert torch.equal(convolution.weight[1:].detach(), weights[1:])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from joulemark import testing
+from joulemark.backends.onnx import OnnxRuntime
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 from joulemark.techniques.pruning.two_four import two_four, two_of_four
@@ -54,7 +55,7 @@ def test_zeros_stay_in_retraining_and_layers_that_do_not_fit_are_dense(tmp_path)
         assert torch.equal(pruned.state[name] != 0, mask)
         assert not torch.equal(pruned.state[name], net.state[name] * mask)
     assert pruned.state["stage1.conv.weight"].all()
-    assert "no sparse kernel" in testing.OnnxRuntime().simulated(pruned)
+    assert "no sparse kernel" in OnnxRuntime().simulated(pruned)
 
 
 def test_after_other_masks_at_most_two_are_left(tmp_path):

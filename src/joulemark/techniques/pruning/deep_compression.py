@@ -25,17 +25,17 @@ Reference:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from joulemark.nets.compressed import compress
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 from joulemark.techniques.technique import Range, Workbench, technique
+from joulemark.training import Callback, Step
 
 
 @technique("deep-compression", paper="Han, Mao, Dally 2016", family="pruning and weight sharing", knob="sparsity")
@@ -81,7 +81,7 @@ def share(net: Net, bits: int) -> Net:
     return net.replace(state=state)
 
 
-def tied(net: Net) -> Callable[[nn.Module], None]:
+def tied(net: Net) -> Callback:
     """A callback after the backward pass that gives all weights of one value the mean of their gradients.
 
     They start equal and are changed alike, so they stay equal, and the codebook is what is trained.
@@ -93,8 +93,8 @@ def tied(net: Net) -> Callable[[nn.Module], None]:
             _, indices, counts = weight[there].unique(return_inverse=True, return_counts=True)
             places[name] = there, indices, counts
 
-    def average(module: nn.Module) -> None:
-        for name, parameter in module.named_parameters():
+    def average(step: Step) -> None:
+        for name, parameter in step.module.named_parameters():
             if name in places and parameter.grad is not None:
                 there, indices, counts = places[name]
                 gradients = parameter.grad[there]

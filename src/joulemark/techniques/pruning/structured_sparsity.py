@@ -38,7 +38,7 @@ from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import retrain
 from joulemark.techniques.pruning.zero_groups import GROUPS, convolutions, freeze, remove, residual_blocks, shapes
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
-from joulemark.training import MakeOptimiser, sgd
+from joulemark.training import Step, sgd
 
 THRESHOLD = 1e-4
 """Weights below it count as zero (seen: ZEROUT_THRESHOLD of the authors' code)."""
@@ -92,11 +92,12 @@ def structured_sparsity(
     penalty = _penalty(net, groups)
     first = max(1, round(SPARSIFYING_SHARE * bench.epochs)) if bench.epochs else 0
     recipe = bench.task.recipe
-    made = _Rate(sgd(rate * recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay))
-    lasso = Lasso(penalty, strength, proximal=update == "proximal", rate=made)
+    optimiser = sgd(rate * recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    lasso = Lasso(penalty, strength, proximal=update == "proximal")
     if first:
         net = bench.fit(
-            net, epochs=first, optimiser=made, schedule=lambda progress: 1.0 if progress < FIRST_RATE_SHARE else 0.1,
+            net, epochs=first, optimiser=optimiser,
+            schedule=lambda progress: 1.0 if progress < FIRST_RATE_SHARE else 0.1,
             after_backward=lasso.after_backward, after_step=lasso.after_step,
         )  # fmt: skip
     frozen = freeze(net, groups)
@@ -158,15 +159,15 @@ def lengths(members: Sequence[Folded], axes: Sequence[int]) -> Tensor:
 class Lasso:
     """The penalty's two updates, as callbacks of a fit."""
 
-    def __init__(self, groups: Penalty, strength: float, *, proximal: bool, rate: _Rate) -> None:
-        self.groups, self.strength, self.proximal, self.rate = groups, strength, proximal, rate
+    def __init__(self, groups: Penalty, strength: float, *, proximal: bool) -> None:
+        self.groups, self.strength, self.proximal = groups, strength, proximal
 
-    def after_backward(self, module: nn.Module) -> None:
+    def after_backward(self, step: Step) -> None:
         """Add the subgradient of λ Σ ‖w‖ over all groups."""
         if self.proximal:
             return
         with torch.enable_grad():
-            found = list(self.groups(module))
+            found = list(self.groups(step.module))
             total = torch.stack([lengths(members, axes).sum() for members, axes in found]).sum()
         layers = list({id(one.weight): one for members, _ in found for one in members}.values())
         scales = [one.norm.weight for one in layers if one.norm is not None]
@@ -178,12 +179,12 @@ class Lasso:
             if scale.grad is not None:
                 scale.grad += slope
 
-    def after_step(self, module: nn.Module) -> None:
+    def after_step(self, step: Step) -> None:
         """Zero what is below the threshold, or shrink every group by η λ."""
         with torch.no_grad():
-            for members, axes in self.groups(module):
+            for members, axes in self.groups(step.module):
                 if self.proximal:
-                    left = 1.0 - self.rate.step * self.strength / lengths(members, axes).clamp_min(1e-12)
+                    left = 1.0 - step_length(step.optimiser) * self.strength / lengths(members, axes).clamp_min(1e-12)
                     for one in members:
                         one.shrink(left.clamp_min(0.0))
                     continue
@@ -191,24 +192,10 @@ class Lasso:
                     one.weight.masked_fill_((one.scale * one.weight).abs() < THRESHOLD, 0.0)
 
 
-class _Rate:
-    """Makes an optimiser and remembers it: the proximal step needs the learning rate of the moment."""
-
-    def __init__(self, make: MakeOptimiser) -> None:
-        self.make = make
-        self.optimiser: torch.optim.Optimizer | None = None
-
-    def __call__(self, module: nn.Module) -> torch.optim.Optimizer:
-        self.optimiser = made = self.make(module)
-        return made
-
-    @property
-    def step(self) -> float:
-        """Learning rate over 1 - momentum: how far a gradient of 1 moves a weight in the end."""
-        if self.optimiser is None:
-            return 0.0
-        group = self.optimiser.param_groups[0]
-        return float(group["lr"]) / (1.0 - float(group.get("momentum", 0.0)))
+def step_length(optimiser: torch.optim.Optimizer) -> float:
+    """Learning rate of the moment over 1 - momentum: how far a gradient of 1 moves a weight in the end."""
+    group = optimiser.param_groups[0]
+    return float(group["lr"]) / (1.0 - float(group.get("momentum", 0.0)))
 
 
 def _penalty(net: Net, groups: str) -> Penalty:

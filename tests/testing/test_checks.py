@@ -1,5 +1,6 @@
 """Ours pass every check, and a technique with one fault is caught by the check made for that fault."""
 
+import dataclasses
 from typing import Annotated
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from joulemark import testing
+from joulemark.nets.builders.lenet import lenet
 from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
 from joulemark.nets.routers.router import Router
@@ -90,7 +92,7 @@ def not_finite(net, bench):
 def not_resumable(net, bench):
     """The mistake of the lesson: what the callback saw is gone when the finished fit is not run again."""
     seen = []
-    fitted = bench.fit(net, epochs=1, after_step=lambda module: seen.append(module.stage2.conv.weight > 0))
+    fitted = bench.fit(net, epochs=1, after_step=lambda step: seen.append(step.module.stage2.conv.weight > 0))
     return bench.fit(fitted.replace(masks={"stage2.conv.weight": seen[-1]} if seen else {}), epochs=1)
 
 
@@ -216,3 +218,77 @@ def test_routers_get_carry_and_logits_and_nothing_else():
 
     for router in (Router, *(look_up("router", name) for name in TABLES["router"])):
         assert list(inspect.signature(router.forward).parameters) == ["self", "carry", "logits"]
+
+
+class Noisy(nn.Module):
+    """Outputs are drawn anew at every call, as in a net with stochastic depth that is averaged at test time."""
+
+    stochastic = True
+
+    def forward(self, x):
+        return x + 0.1 * torch.randn_like(x)
+
+
+def noisy(**options):
+    """A builder of a LeNet whose logits are noisy."""
+    module = lenet(**options)
+    module.add_module("noise", Noisy())
+    return module
+
+
+@pytest.fixture
+def noisy_nets(monkeypatch):
+    monkeypatch.setattr("joulemark.nets.builders.lenet.noisy", noisy, raising=False)
+    monkeypatch.setitem(TABLES["builder"], "noisy", "joulemark.nets.builders.lenet:noisy")
+
+
+def test_a_net_that_is_random_by_design_passes(noisy_nets):
+    check_technique(faulty, net="noisy", options={"width": 0.1})
+
+
+def test_a_random_net_that_does_not_say_so_is_caught(noisy_nets, monkeypatch):
+    monkeypatch.setattr(Noisy, "stochastic", False)
+    with pytest.raises(AssertionError, match="outputs of faulty for an image depend on the images beside it"):
+        check_technique(faulty, net="noisy", options={"width": 0.1})
+
+
+def test_a_random_net_must_still_be_one_function(noisy_nets, monkeypatch):
+    """Its rows are compared in the mean: noise hides no row that looks at its neighbours."""
+    plain = Net.module
+
+    class Centred(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x - x[:1] * 0.5)
+
+    testing.baseline(testing.generated_task("noisy", {"width": 0.1}))
+    monkeypatch.setattr(Net, "module", lambda self, **how: Centred(plain(self, **how)))
+    with pytest.raises(AssertionError, match="outputs of faulty for an image depend on the images beside it"):
+        check_technique(faulty, net="noisy", options={"width": 0.1})
+
+
+def test_a_technique_is_tried_on_other_nets():
+    check_technique(load_technique("magnitude"), net="resnet20", options={"width": 0.25}, input_shape=(3, 12, 12))
+
+
+def test_a_technique_that_only_fits_lenet_is_caught():
+    with pytest.raises(AssertionError, match="good raised"):
+        check_technique(good, net="convnet", options={"width": 0.1})
+
+
+@technique("searching", search_epochs=1, **ABOUT)
+def searching(net, bench):
+    """Look at the policy images before training, as a search would."""
+    with bench.search():
+        tried = [bench.fit(net, epochs=1 / 3) for _ in range(2)]
+        right = [sum(int((one.module()(x).argmax(1) == y).sum()) for x, y in bench.batches("policy")) for one in tried]
+    return bench.fit(tried[right.index(max(right))], epochs=bench.epochs)
+
+
+def test_a_technique_that_searches_has_the_budget_that_it_declares():
+    with pytest.raises(AssertionError, match="raised BudgetError: the budget is 1 epochs of search an attempt"):
+        check_technique(searching)  # 2 x 100 to fit, then 100 to look at each: one too many
+    check_technique(dataclasses.replace(searching, search_epochs=2))

@@ -1,0 +1,81 @@
+"""What the steps of a run share: nets stored once, nets compiled once, and where a net is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny_suite
+
+from joulemark.benchmarking import session as session_module
+from joulemark.nets.net import Net
+from joulemark.techniques.pruning.magnitude import prune
+
+
+def lenet(seed: int = 0) -> Net:
+    return Net.new("lenet", (1, 28, 28), seed=seed, width=0.1)
+
+
+def test_a_net_is_stored_once_under_its_hash(open_session):
+    session, net = open_session(), lenet()
+    key = session.save_net(net)
+    (path,) = (Path(session.store.folder) / "nets").iterdir()
+    written = path.stat().st_mtime_ns
+    assert session.save_net(lenet()) == key == net.hash == path.stem
+    assert path.stat().st_mtime_ns == written
+    assert open_session().net(key).hash == key
+
+
+@pytest.mark.parametrize("data", [b"", b"broken", lenet(1).to_bytes()])
+def test_a_stored_net_that_is_damaged_or_another_is_none_and_is_stored_again(open_session, data):
+    session, net = open_session(), lenet()
+    session.save_net(net)
+    session.store.write(f"nets/{net.hash}.safetensors", data)
+    assert session.net(net.hash) is None
+    session.save_net(net)
+    assert session.net(net.hash).hash == net.hash
+    assert session.net("0123456789abcdef") is None
+
+
+def test_a_net_is_compiled_once_and_the_one_not_used_longest_is_dropped(open_session, monkeypatch):
+    monkeypatch.setattr(session_module, "COMPILED_KEPT", 2)
+    session = open_session()
+    (eager,) = session.backends
+    compiled = {seed: session.compiled(lenet(seed), eager) for seed in (0, 1)}
+    assert session.compiled(lenet(0), eager) is compiled[0]
+    session.compiled(lenet(2), eager)  # 1 was used longest ago
+    assert session.compiled(lenet(0), eager) is compiled[0]
+    assert session.compiled(lenet(1), eager) is not compiled[1]
+
+
+def test_a_net_is_at_home_on_the_first_backend_with_kernels_for_it(open_session):
+    session = open_session(tiny_suite(backends=("onnxruntime", "sparse"), batch_sizes=(1, 64), home_only=(64,)))
+    net, zeros = lenet(), prune(lenet(), 0.5)
+    assert [session.home(one).name for one in (net, zeros)] == ["onnxruntime", "sparse"]
+    dense = {(one.name, size) for one, size in session.scenarios(net)}
+    assert dense == {("onnxruntime", 1), ("onnxruntime", 64), ("sparse", 1)}
+    masked = {(one.name, size) for one, size in session.scenarios(zeros)}
+    assert masked == {("onnxruntime", 1), ("onnxruntime", 64), ("sparse", 1), ("sparse", 64)}
+
+
+def test_a_backend_that_cannot_run_here_is_named_with_its_reason(open_session, monkeypatch):
+    monkeypatch.setattr("joulemark.backends.eager.compiler", lambda: None)
+    with pytest.raises(ValueError, match=r"^backend eager:compile cannot run here: .*install g\+\+ or clang\+\+"):
+        open_session(tiny_suite(backends=("eager:compile",))).backends  # noqa: B018
+
+
+def test_splits_are_read_once(open_session, monkeypatch):
+    session, calls = open_session(), []
+    real = session_module.load
+    monkeypatch.setattr(session_module, "load", lambda task: calls.append(task) or real(task))
+    assert session.splits is session.splits
+    assert calls == [session.suite.task]
+    assert np.bincount(session.splits["test"].labels).tolist() == [20] * 10
+
+
+def test_a_record_says_where_and_how_it_was_made(open_session):
+    made = open_session().provenance()
+    assert made.command == "test"
+    assert made.machine == open_session().machine
+    assert {"torch", "numpy", "joulemark"} <= made.versions.keys()
