@@ -115,4 +115,4 @@ def lines(migrated: Migrated) -> Iterator[str]:
     yield from (f"left as it is: {one}" for one in migrated.failed)
     yield f"{migrated.records} records: {migrated.written} brought over, {len(migrated.failed)} left as they are."
     if migrated.unknown:
-        yield f"The code that made {migrated.unknown} of them is not known: add --history REPOSITORY with their commits."
+        yield f"The code of {migrated.unknown} is not known: add --history REPOSITORY with the commits they name."
