@@ -123,8 +123,8 @@ def fit(
     trained stay in evaluation mode, so that a frozen trunk keeps its batch statistics. ``after_epoch`` is told how many
     epochs are done. Raises ``FloatingPointError`` if the loss stops being finite.
     """
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions on CPUs
-    if images.dim() == 4:
+    if images.dim() == 4:  # faster convolutions on CPUs; other ranks have no such layout
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = images.contiguous(memory_format=torch.channels_last)
     made = optimiser(module)
     base = [group["lr"] for group in made.param_groups]

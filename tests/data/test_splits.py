@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark.data import load, readers
-from joulemark.data.source import Source
-from joulemark.data.splits import NAMES, UNPINNED, digest, shares, split
+from joulemark.data.dealing import shares
+from joulemark.data.digests import digest
+from joulemark.data.source import NAMES, Source
+from joulemark.data.splits import UNPINNED, split
 from joulemark.task import Recipe, Splits, Task
 
 RNG = np.random.default_rng(0)

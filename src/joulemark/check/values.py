@@ -21,6 +21,8 @@ from joulemark.check.derived import (
     timing_faults,
     trial_faults,
 )
+from joulemark.check.scores import score_faults, truth_faults
+from joulemark.judging.losses import Truths
 from joulemark.judging.rules import BASELINE
 from joulemark.record import (
     Agreement,
@@ -41,6 +43,7 @@ from joulemark.record import (
     Study,
     Timing,
     Trial,
+    Truth,
 )
 
 KEY = re.compile(r"[0-9a-f]{16}")
@@ -50,29 +53,40 @@ WHOLE = ("parameters", "nonzero_parameters", "macs")
 """Proxies that count whole things of one net or one input."""
 
 
-def faults(record: Record) -> list[str]:
-    """Everything wrong with the values of one record, one sentence each with the field's path; empty if all is well."""
-    return [f"{path}: {fault}" if path else fault for path, fault in _walk(record, "")]
+def faults(record: Record, truths: Truths) -> list[str]:
+    """Everything wrong with the values of one record, one sentence each with the field's path; empty if all is well.
+
+    ``truths`` are what its scores are judged by.
+    """
+    return [f"{path}: {fault}" if path else fault for path, fault in _walk(record, "", truths)]
 
 
-def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _walk(value: Any, path: str, truths: Truths) -> Iterator[tuple[str, str]]:
     if isinstance(value, float) and not math.isfinite(value):
         yield path, "is not a finite number"
     elif isinstance(value, msgspec.Struct):
-        rule = _RULES.get(type(value))
         try:
-            for fault in rule(value) if rule is not None else ():
+            for fault in _told(value, truths):
                 yield path, fault
         except (ValueError, ArithmeticError) as error:  # values that a rule cannot even compute with
             yield path, f"cannot be judged: {error}"
         for name in value.__struct_fields__:
-            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."))
+            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."), truths)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _walk(inner, f"{path}.{name}")
+            yield from _walk(inner, f"{path}.{name}", truths)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _walk(inner, f"{path}[{index}]")
+            yield from _walk(inner, f"{path}[{index}]", truths)
+
+
+def _told(value: msgspec.Struct, truths: Truths) -> Iterator[str]:
+    if isinstance(value, Score):
+        yield from score_faults(value, truths)
+    elif isinstance(value, FreeTrial):
+        yield from _free(value, truths)
+    elif type(value) in _RULES:
+        yield from _RULES[type(value)](value)
 
 
 def _quantity(quantity: Quantity) -> Iterator[str]:
@@ -112,22 +126,6 @@ def _ratio(ratio: Ratio) -> Iterator[str]:
     if ratio.count < 1:
         yield f"is made of {ratio.count} blocks"
     yield from _interval(ratio.low, ratio.value, ratio.high)
-
-
-def _score(score: Score) -> Iterator[str]:
-    if score.images < 1:
-        yield f"is of {score.images} images"
-        return
-    if not re.fullmatch(r"[0-9a-f]*", score.correct) or len(score.correct) != 2 * math.ceil(score.images / 8):
-        yield f"does not hold one bit for each of {score.images} images"
-        return
-    bits = int(score.correct, 16)
-    padding = 4 * len(score.correct) - score.images
-    if bits & ((1 << padding) - 1):
-        yield "has bits set behind its last image"
-    share = (bits >> padding).bit_count() / score.images
-    if not 0 <= score.accuracy <= 1 or abs(score.accuracy - share) > AGREE:
-        yield f"says {score.accuracy:g}, but {share:g} of its images are marked correct"
 
 
 def _timing(timing: Timing) -> Iterator[str]:
@@ -232,7 +230,7 @@ def _trial(trial: Trial) -> Iterator[str]:
             yield f"models: {report.model} counts {macs:g} MACs, {report.coverage:g} of {executed:g} were said"
 
 
-def _free(free: FreeTrial) -> Iterator[str]:
+def _free(free: FreeTrial, truths: Truths) -> Iterator[str]:
     yield from _keys(key=free.key, net=free.net)
     yield from _splits([free.score, free.baseline_score], "validation")
     yield from _kinds({"seconds": free.seconds, "cpu_seconds": free.cpu_seconds}, Kind.MEASURED, "s")
@@ -242,7 +240,7 @@ def _free(free: FreeTrial) -> Iterator[str]:
     if any(one <= 0 for block in (*free.blocks, *free.cpu_blocks, *free.joules_blocks) for one in block):
         yield "a block is not positive"
         return
-    yield from free_faults(free)
+    yield from free_faults(free, truths)
 
 
 def _paced(paced: Paced) -> Iterator[str]:
@@ -282,7 +280,6 @@ def _splits(scores: Any, split: str) -> Iterator[str]:
 _RULES: dict[type, Callable[[Any], Iterator[str]]] = {
     Quantity: _quantity,
     Ratio: _ratio,
-    Score: _score,
     Timing: _timing,
     Making: _making,
     EnergyReport: _report,
@@ -290,9 +287,9 @@ _RULES: dict[type, Callable[[Any], Iterator[str]]] = {
     Made: _made,
     Attempt: _attempt,
     Trial: _trial,
-    FreeTrial: _free,
     Paced: _paced,
     Agreement: agreement_faults,
     Conditions: _conditions,
     Study: _study,
+    Truth: truth_faults,
 }

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
+from joulemark.judging.losses import Truths, scored_by
 from joulemark.judging.rules import (
     BASELINE,
     Board,
@@ -24,7 +25,7 @@ from joulemark.judging.rules import (
     why_ineligible,
     winner,
 )
-from joulemark.record import Attempt, Failure, FreeTrial, Ratio, Record, Timing, Trial
+from joulemark.record import Attempt, Failure, FreeTrial, Ratio, Record, Timing, Trial, Truth
 from joulemark.report.control import control_of, controls, unsteady_flags
 from joulemark.report.costs import (
     Loss,
@@ -62,6 +63,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
     unsealed: Collection[str] = frozenset()  # keys of records that carry no seal: older than seals, or edited
     free: Sequence[FreeTrial] = ()  # what costs nothing
+    truths: Mapping[str, Truth] = {}  # what scores are judged by, by key
     folder: str = ""  # where the records lie; empty: nowhere
 
     @functools.cached_property
@@ -93,7 +95,14 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     @functools.cached_property
     def pool(self) -> dict[str, list[Candidate]]:
         """The settings of each technique, seeds pooled, as the benchmark judged them."""
-        return _grouped([(one.technique, one) for one in candidates(self.attempts, self.boards)])
+        return _grouped([(one.technique, one) for one in candidates(self.attempts, self.boards, truths=self.truths)])
+
+    @functools.cached_property
+    def metric_title(self) -> str:
+        """What the task's nets are judged by, in words."""
+        scores = [attempt.score for attempt in self.attempts if attempt.score is not None]
+        scores += [score for trial in self.trials for score in trial.scores.values()]
+        return scored_by(scores).title if scores else "accuracy"
 
 
 def _grouped(pairs: Sequence[tuple[str, T]]) -> dict[str, list[T]]:
@@ -138,6 +147,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
         rows=tuple(rows) if cost is not None or ranked else (),
         ineligible=tuple(apart),
         note=empty,
+        metric=results.metric_title,
     )
 
 
@@ -230,7 +240,7 @@ def winner_row(
     ratios = {other.name: board_ratio(pairs, other, batch_size) for other in results.boards}
     homes = [home_timing(candidate, batch_size) for _, candidate in pairs]
     backend = next((timing.backend for timing in homes if timing is not None), results.backends[0])
-    test = tested_loss(pairs, backend)
+    test = tested_loss(pairs, backend, results.truths)
     status, reason = "ranked", None
     execution, why = executed(homes) or ("real" if chosen.real else "simulated", chosen.reason)
     if ratios[board.name] is None:
@@ -323,16 +333,16 @@ def executed(timings: Sequence[Timing | None]) -> tuple[str, str | None] | None:
     return worst.execution, worst.reason
 
 
-def tested_loss(pairs: Sequence[tuple[Trial, Trial]], backend: str) -> Loss | None:
+def tested_loss(pairs: Sequence[tuple[Trial, Trial]], backend: str, truths: Truths) -> Loss | None:
     """Loss on the test images of the compiled objects that were timed."""
     scores = [(b.scores[backend], c.scores[backend]) for b, c in pairs if backend in b.scores and backend in c.scores]
-    return measure_loss([b for b, _ in scores], [c for _, c in scores]) if scores else None
+    return measure_loss([b for b, _ in scores], [c for _, c in scores], truths) if scores else None
 
 
 def validation_loss(candidate: Candidate) -> Loss:
     """Loss on the validation images, which is what choices are made on, with the bounds that they are made by."""
     return Loss(
-        accuracy=candidate.accuracy,
+        value=candidate.value,
         points=candidate.loss_points,
         bound=candidate.bound_points,
         best=candidate.floor_points,
@@ -368,7 +378,7 @@ def baseline_row(results: Results, board: Board, cost: float | None, batch_size:
             *meter_flags([home_timing(trial, batch_size) for trial in trials], board),
             *seal_flags(results, (), trials),
         ),
-        test=tested_loss([(trial, trial) for trial in trials], results.backends[0]),
+        test=tested_loss([(trial, trial) for trial in trials], results.backends[0], results.truths),
         execution="real",
         making=making_total(results.attempts_of.get(BASELINE, []), BASELINE),
         nets=tuple(trial.net for trial in trials),

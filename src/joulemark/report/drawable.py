@@ -5,40 +5,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from joulemark.judging.metrics.metric import metric
+from joulemark.judging.packed import unpack_bits
+from joulemark.judging.truths import predicted_of
 from joulemark.record import Paced, Quantity, Ratio, Record, Score, Timing
 
 
-def why_undrawable(record: Record) -> str | None:
-    """What cannot be in a record, with the field's path; ``None`` if it can be drawn."""
-    return next((f"{path} {fault}".strip() for path, fault in _walk(record, "")), None)
+def why_undrawable(record: Record, truths: Collection[str] = ()) -> str | None:
+    """What cannot be in a record, with the field's path; ``None`` if it can be drawn. Scores need their ``truths``."""
+    return next((f"{path} {fault}".strip() for path, fault in _walk(record, "", truths)), None)
 
 
-def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _walk(value: Any, path: str, truths: Collection[str]) -> Iterator[tuple[str, str]]:
     if isinstance(value, msgspec.Struct):
-        fault = _fault(value)
+        fault = _why_unread(value, truths) if isinstance(value, Score) else _fault(value)
         if fault is not None:
             yield path, fault
         for name in value.__struct_fields__:
-            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."))
+            yield from _walk(getattr(value, name), f"{path}.{name}".lstrip("."), truths)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _walk(inner, f"{path}.{name}")
+            yield from _walk(inner, f"{path}.{name}", truths)
     elif isinstance(value, list | tuple):
         positive = path.endswith("blocks")
         for index, inner in enumerate(value):
             if positive and not all(one > 0 for one in inner):
                 yield f"{path}[{index}]", "is not positive"
-            yield from _walk(inner, f"{path}[{index}]")
+            yield from _walk(inner, f"{path}[{index}]", truths)
 
 
 def _fault(value: msgspec.Struct) -> str | None:
-    if isinstance(value, Score):
-        return None if _holds_its_bits(value) else f"does not hold one bit for each of {value.images} images"
     if isinstance(value, Quantity):
         return f"is negative: {value.value:g}" if value.value is not None and value.value < 0 else None
     if isinstance(value, Ratio):
@@ -52,8 +53,15 @@ def _fault(value: msgspec.Struct) -> str | None:
     return None if all(number > 0 for number in numbers) else "is not positive"
 
 
-def _holds_its_bits(score: Score) -> bool:
+def _why_unread(score: Score, truths: Collection[str]) -> str | None:
     try:
-        return score.images > 0 and len(bytes.fromhex(score.correct)) == -(-score.images // 8)
-    except ValueError:
-        return False
+        metric(score.metric)
+        if score.correct is None:
+            predicted_of(score)
+            if score.truth not in truths:
+                return f"is judged by truths/{score.truth}.json, which is not there or cannot be read"
+        else:
+            unpack_bits(score.correct, score.rows)
+    except ValueError as error:
+        return str(error)
+    return None

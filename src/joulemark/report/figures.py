@@ -50,15 +50,15 @@ def screening_dot(results: Results, view: BoardView, attempt: Attempt) -> tuple[
     if reference is None or attempt.technique == BASELINE or view.baseline_cost is None:
         return None
     before, after = cost_of(reference, view.board), cost_of(attempt, view.board)
-    change = accuracy_change(reference.score, attempt.score)
+    change = metric_change(reference.score, attempt.score)
     if not before or not after or change is None:
         return None
     return attempt, view.baseline_cost * after / before, change
 
 
-def accuracy_change(reference: Score | None, score: Score | None) -> float | None:
-    """Difference of two accuracies in points."""
-    return None if reference is None or score is None else 100.0 * (score.accuracy - reference.accuracy)
+def metric_change(reference: Score | None, score: Score | None) -> float | None:
+    """Difference of two scores in points."""
+    return None if reference is None or score is None else 100.0 * (score.value - reference.value)
 
 
 def attempt_trace(results: Results, technique: str, dots: Sequence[tuple[Attempt, float, float]]) -> go.Scatter:
@@ -144,7 +144,7 @@ def frame_tradeoff(
     figure.update_xaxes(
         tickvals=ticks, ticktext=[with_prefix(tick, view.unit, short=True) for tick in ticks], tickangle=0
     )
-    figure.update_yaxes(title_text="accuracy change, points", range=[bottom, top])
+    figure.update_yaxes(title_text=f"{view.metric} change, points", range=[bottom, top])
 
 
 def promised(results: Results, promises: Sequence[tuple[Row, float]], proxy: str, measured: str) -> go.Figure:

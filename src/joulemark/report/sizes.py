@@ -52,7 +52,7 @@ def _row(results: Results, pairs: Pairs) -> SizesRow:
         technique=trials[0].technique,
         knobs=trials[0].knobs,
         seeds=tuple(trial.seed for trial in trials),
-        test=tested_loss(pairs, homes[0]) if homes else None,
+        test=tested_loss(pairs, homes[0], results.truths) if homes else None,
         parameters=_mean([trial.proxies.get("nonzero_parameters") for trial in trials]),
         parameters_ratio=proxy_ratio(pairs, "nonzero_parameters"),
         macs=_mean([trial.proxies.get("macs") for trial in trials]),

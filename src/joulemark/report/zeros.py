@@ -76,7 +76,7 @@ def _row(results: Results, pairs: Sequence[tuple[Trial, Trial]], batch_size: int
         seeds=tuple(trial.seed for trial in trials),
         batch_size=batch_size,
         zeros=fmean(share for trial in trials if (share := zero_share(trial)) is not None),
-        test=tested_loss(pairs, tested),
+        test=tested_loss(pairs, tested, results.truths),
         reference=references(trials, batch_size),
         dense_backend=first,
         dense=_pooled(dense, seconds),

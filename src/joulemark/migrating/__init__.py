@@ -1,0 +1,1 @@
+"""Bringing records of an older schema to the present one."""
