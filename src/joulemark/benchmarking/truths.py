@@ -1,4 +1,4 @@
-"""What the nets of a session are judged by: the labels of a split or, if the metric asks for them, a baseline's classes."""
+"""What the nets of a session are judged by: the labels of a split or, if the metric says so, a baseline's classes."""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ def pooled_loss(
     Raises ``ValueError`` if a score is missing, or where scores are of other rows, metrics or truths.
     """
     sides = _whole(baseline), _whole(candidate)
+    if sides[0][0].rows != sides[1][0].rows:
+        raise ValueError("the scores are of different rows: only nets that saw the same rows can be compared")
     return _pooled_loss(*sides, *(_known(side, truths) for side in sides), level)
 
 
@@ -83,11 +85,11 @@ def _pairs(baseline: _Scores, candidate: _Scores, before: _Known, after: _Known)
 
 
 def _right(score: Score, truth: Truth | None) -> NDArray[np.bool_]:
-    if score.correct is not None:
-        return unpack_bits(score.correct, score.rows)
     by = metric(score.metric)
     if by.right is None:
         raise ValueError(f"{by.title} is no share of right rows")
+    if score.correct is not None:
+        return unpack_bits(score.correct, score.rows)
     return by.right(labels_of(_present(score, truth)), predicted_of(score))
 
 

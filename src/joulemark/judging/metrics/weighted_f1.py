@@ -32,7 +32,7 @@ def loss(pairs: Pairs, level: float) -> tuple[float, float]:
     seeds = len(pairs.true)
     columns = np.concatenate([pairs.true, pairs.baseline, pairs.candidate]).T
     cells, where = Cells.of(columns, pairs.groups)
-    classes = 1 + int(columns.max())
+    classes = max(2, 1 + int(columns.max()))  # a lost row is given another class than its own
     rows = columns[where].T
     true, before, after = rows[:seeds], rows[seeds : 2 * seeds], rows[2 * seeds :]
     seen = cells.counts[None].astype(np.float64)
@@ -100,7 +100,7 @@ def _dearest(seen: Weights, true: Classes, before: Classes, after: Classes, clas
         terms = _terms(n, p, t)
         cost -= (_terms(n + 1, p, t) - terms)[:, None] + (_terms(n, p + 1, t) - terms)[None]
     np.fill_diagonal(cost, -np.inf)
-    own, other = divmod(int(cost.argmax()), classes) if classes > 1 else (0, 1)
+    own, other = divmod(int(cost.argmax()), classes)
     return own, other
 
 
