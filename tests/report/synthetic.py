@@ -253,3 +253,17 @@ def with_joules(results: Results, flags: tuple[str, ...] = ()) -> Results:
     attempts = [screened(record) for record in results.attempts]
     trials = [metered(record) for record in results.trials]
     return msgspec.structs.replace(results, attempts=attempts, trials=trials)
+
+
+def with_metric(results: Results, name: str) -> Results:
+    """The same predictions, judged by another metric."""
+
+    def judged(score: Score) -> Score:
+        return msgspec.structs.replace(score, metric=name)
+
+    attempts = [msgspec.structs.replace(one, score=judged(one.score)) for one in results.attempts]
+    trials = [
+        msgspec.structs.replace(one, scores={backend: judged(score) for backend, score in one.scores.items()})
+        for one in results.trials
+    ]
+    return msgspec.structs.replace(results, attempts=attempts, trials=trials)
