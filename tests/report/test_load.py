@@ -97,6 +97,10 @@ def odd_timing(**changes):
         (odd_score(correct="!!!", **BITS), "scores.onnxruntime does not hold one bit for each of 2000 rows"),
         (odd_score(predicted="!!!"), "scores.onnxruntime '!!!' is no packed array: one begins like 'u1[1000]:'"),
         (
+            odd_score(metric="top-5"),
+            "scores.onnxruntime predictions of shape [2000] are not 5 classes for each of [2000]",
+        ),
+        (
             odd_score(metric="theirs"),
             "scores.onnxruntime unknown metric 'theirs'. Known: accuracy, agreement, top-5, weighted-f1",
         ),

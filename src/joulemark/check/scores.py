@@ -33,6 +33,7 @@ def score_faults(score: Score, truths: Truths) -> Iterator[str]:
             predicted = predicted_of(score)
             if predicted.max() >= truth.classes:
                 yield f"predicts class {predicted.max()}, and there are {truth.classes}"
+                return
             found = metric(score.metric).value(labels_of(truth), predicted)
             why = "is what its predictions and its truth give"
     except ValueError as error:

@@ -5,23 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from joulemark.judging.losses import Truths
 from joulemark.judging.metrics.metric import metric
 from joulemark.judging.packed import unpack_bits
-from joulemark.judging.truths import predicted_of
+from joulemark.judging.truths import labels_of, predicted_of
 from joulemark.record import Paced, Quantity, Ratio, Record, Score, Timing
 
 
-def why_undrawable(record: Record, truths: Collection[str] = ()) -> str | None:
+def why_undrawable(record: Record, truths: Truths) -> str | None:
     """What cannot be in a record, with the field's path; ``None`` if it can be drawn. Scores need their ``truths``."""
     return next((f"{path} {fault}".strip() for path, fault in _walk(record, "", truths)), None)
 
 
-def _walk(value: Any, path: str, truths: Collection[str]) -> Iterator[tuple[str, str]]:
+def _walk(value: Any, path: str, truths: Truths) -> Iterator[tuple[str, str]]:
     if isinstance(value, msgspec.Struct):
         fault = _why_unread(value, truths) if isinstance(value, Score) else _fault(value)
         if fault is not None:
@@ -53,15 +54,15 @@ def _fault(value: msgspec.Struct) -> str | None:
     return None if all(number > 0 for number in numbers) else "is not positive"
 
 
-def _why_unread(score: Score, truths: Collection[str]) -> str | None:
+def _why_unread(score: Score, truths: Truths) -> str | None:
     try:
-        metric(score.metric)
-        if score.correct is None:
-            predicted_of(score)
-            if score.truth not in truths:
-                return f"is judged by truths/{score.truth}.json, which is not there or cannot be read"
-        else:
+        by = metric(score.metric)
+        if score.correct is not None:
             unpack_bits(score.correct, score.rows)
+        elif (truth := truths.get(score.truth or "")) is None:
+            return f"is judged by truths/{score.truth}.json, which is not there or cannot be read"
+        else:
+            by.value(labels_of(truth), predicted_of(score))
     except ValueError as error:
         return str(error)
     return None

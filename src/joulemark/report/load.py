@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from joulemark.judging.losses import Truths
 from joulemark.machine.machine import this_machine
 from joulemark.record import Attempt, FreeTrial, Record, Trial, unknown_name
 from joulemark.report.board import Results
@@ -124,9 +125,7 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
     )
 
 
-def _drawable(
-    store: Store, records: Iterable[T | None], truths: Collection[str], odd: list[tuple[str, str]]
-) -> list[T]:
+def _drawable(store: Store, records: Iterable[T | None], truths: Truths, odd: list[tuple[str, str]]) -> list[T]:
     """The records that are there and can be drawn; path and reason of the others are added to ``odd``."""
     found = []
     for record in records:

@@ -41,6 +41,12 @@ def test_rows_of_one_subject_are_not_independent():
     assert 5.0 < spread < bound
 
 
+@pytest.mark.parametrize("shape", [(50, 50), (49,), (50, 1)])
+def test_other_than_one_class_a_row_is_refused(shape):
+    with pytest.raises(ValueError, match=r"are not one class for each of \[50\]"):
+        accuracy.value(np.zeros(50, int), np.zeros(shape, int))
+
+
 def test_groups_of_one_row_are_rows():
     rng = np.random.default_rng(2)
     true, before, after = rng.integers(0, 2, (3, 2, 1500))

@@ -38,6 +38,12 @@ def test_its_bound_pairs_rows_whose_class_is_among_the_five():
     assert top_5.loss(Pairs(true, *kept), 0.95) == loss_bound(*right)
 
 
+@pytest.mark.parametrize("shape", [(50,), (50, 4), (49, 5)])
+def test_other_than_five_classes_a_row_are_refused(shape):
+    with pytest.raises(ValueError, match=r"are not 5 classes for each of \[50\]"):
+        top_5.value(np.zeros(50, int), np.zeros(shape, int))
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_of_few_classes_it_says_nothing(classes):
     with pytest.raises(ValueError, match=f"top-5 of {classes} classes is always right: choose another metric"):

@@ -67,6 +67,21 @@ def test_copies_of_a_seed_say_nothing_new():
     )
 
 
+def test_as_many_classes_as_a_file_may_claim_take_no_memory():
+    true = np.arange(300)[None] * 10_000_000
+    loss, bound = weighted_f1.loss(Pairs(true, true, np.roll(true, 1)), 0.95)
+    assert loss == 100.0 <= bound
+
+
+@pytest.mark.parametrize("shape", [(50, 50), (49,), (50, 1)])
+def test_other_than_one_class_a_row_is_refused(shape):
+    true = np.zeros(50, int)
+    with pytest.raises(ValueError, match=r"are not one class for each of \[50\]"):
+        weighted_f1.value(true, np.zeros(shape, int))
+    with pytest.raises(ValueError, match=r"are not one class for each of \[1, 50\]"):
+        weighted_f1.loss(Pairs(true[None], true[None], np.zeros((1, *shape), int)), 0.95)
+
+
 def test_one_class_alone_is_bounded_too():
     true = np.zeros((1, 50), int)
     loss, bound = weighted_f1.loss(Pairs(true, true, true), 0.95)

@@ -59,6 +59,14 @@ class Metric:
     truth: Literal["labels", "baseline"] = "labels"  # what is true: the labels, or what the baseline net predicts
 
 
+def require_one_class(true: Classes, predicted: Classes) -> None:
+    """Raise ``ValueError`` unless one class is kept of every row: other shapes would pair each row with every other."""
+    if true.shape != predicted.shape:
+        raise ValueError(
+            f"predictions of shape {list(predicted.shape)} are not one class for each of {list(true.shape)}"
+        )
+
+
 def metric_names() -> dict[str, str]:
     """Names of all metrics and where they are: those of installed packages, then ours."""
     return {entry.name: entry.value for entry in entry_points(group="joulemark.metrics")} | METRICS

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemark.judging.bootstrap import Cells, bootstrap_bound
-from joulemark.judging.metrics.metric import Classes, Logits, Metric, Pairs
+from joulemark.judging.metrics.metric import Classes, Logits, Metric, Pairs, require_one_class
 from joulemark.judging.statistics import loss_bound
 
 
@@ -46,6 +46,7 @@ def largest(logits: Logits) -> Classes:
 
 def same_class(true: Classes, predicted: Classes) -> NDArray[np.bool_]:
     """Whether the one class kept of a row is the true one."""
+    require_one_class(true, predicted)
     right: NDArray[np.bool_] = true == predicted
     return right
 

@@ -20,6 +20,10 @@ def five_largest(logits: Logits) -> Classes:
 
 def among_them(true: Classes, predicted: Classes) -> NDArray[np.bool_]:
     """Whether the true class is one of those kept of its row."""
+    if predicted.shape != (*true.shape, KEPT):
+        raise ValueError(
+            f"predictions of shape {list(predicted.shape)} are not {KEPT} classes for each of {list(true.shape)}"
+        )
     right: NDArray[np.bool_] = (predicted == true[..., None]).any(axis=-1)
     return right
 

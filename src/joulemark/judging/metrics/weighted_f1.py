@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemark.judging.bootstrap import Cells, Weights, bootstrap_bound
-from joulemark.judging.metrics.metric import Classes, Metric, Pairs
+from joulemark.judging.metrics.metric import Classes, Metric, Pairs, require_one_class
 from joulemark.judging.metrics.right_rows import largest
 
 Counts = NDArray[np.float64]
@@ -20,7 +20,9 @@ Counts = NDArray[np.float64]
 
 def value(true: Classes, predicted: Classes) -> float:
     """Weighted F1 of one net: scikit-learn's ``f1_score(average="weighted")``."""
-    return float(_f1(np.ones((1, len(true))), true, predicted, 1 + int(max(true.max(), predicted.max())))[0])
+    require_one_class(true, predicted)
+    (own, given), classes = _numbered(np.stack([true, predicted]))
+    return float(_f1(np.ones((1, len(own))), own, given, classes)[0])
 
 
 def loss(pairs: Pairs, level: float) -> tuple[float, float]:
@@ -29,12 +31,12 @@ def loss(pairs: Pairs, level: float) -> tuple[float, float]:
     The row more of the bootstrap is one that the baseline has right and the candidate wrong, of the true and the
     predicted class that cost most.
     """
+    require_one_class(pairs.true, pairs.baseline)
+    require_one_class(pairs.true, pairs.candidate)
     seeds = len(pairs.true)
-    columns = np.concatenate([pairs.true, pairs.baseline, pairs.candidate]).T
-    cells, where = Cells.of(columns, pairs.groups)
-    classes = max(2, 1 + int(columns.max()))  # a lost row is given another class than its own
-    rows = columns[where].T
-    true, before, after = rows[:seeds], rows[seeds : 2 * seeds], rows[2 * seeds :]
+    rows, classes = _numbered(np.concatenate([pairs.true, pairs.baseline, pairs.candidate]))
+    cells, where = Cells.of(rows.T, pairs.groups)
+    true, before, after = np.split(rows[:, where], 3)
     seen = cells.counts[None].astype(np.float64)
 
     def lost(weights: Weights) -> NDArray[np.float64]:
@@ -90,18 +92,24 @@ def _whole(n: Counts, p: Counts, t: Counts) -> NDArray[np.float64]:
 def _dearest(seen: Weights, true: Classes, before: Classes, after: Classes, classes: int) -> tuple[int, int]:
     """The true and the predicted class of the one row more that costs the candidate most.
 
-    Only the terms of those two classes change, so that every pair of classes is tried at once.
+    The terms of those two classes change, each by itself: what the row costs is a sum of one figure for each.
     """
-    cost = np.zeros((classes, classes))
+    as_true, as_predicted = np.zeros(classes), np.zeros(classes)
     for s in range(len(true)):
         n, p, t = (part[0] for part in _counts(seen, true[s], before[s], classes))
-        cost += (_terms(n + 1, p + 1, t + 1) - _terms(n, p, t))[:, None]
+        as_true += _terms(n + 1, p + 1, t + 1) - _terms(n, p, t)
         n, p, t = (part[0] for part in _counts(seen, true[s], after[s], classes))
-        terms = _terms(n, p, t)
-        cost -= (_terms(n + 1, p, t) - terms)[:, None] + (_terms(n, p + 1, t) - terms)[None]
-    np.fill_diagonal(cost, -np.inf)
-    own, other = divmod(int(cost.argmax()), classes)
-    return own, other
+        as_true -= _terms(n + 1, p, t) - _terms(n, p, t)
+        as_predicted -= _terms(n, p + 1, t) - _terms(n, p, t)
+    best = [np.argsort(-part, kind="stable")[:2].tolist() for part in (as_true, as_predicted)]
+    pairs = [(own, other) for own in best[0] for other in best[1] if own != other]
+    return max(pairs, key=lambda pair: as_true[pair[0]] + as_predicted[pair[1]])
+
+
+def _numbered(classes: Classes) -> tuple[Classes, int]:
+    """Classes numbered from 0 in their order, and how many: at least two, since a lost row is given another one."""
+    present, numbers = np.unique(classes, return_inverse=True)
+    return numbers.reshape(classes.shape), max(2, len(present))
 
 
 weighted_f1 = Metric(name="weighted-f1", title="weighted F1", keep=largest, value=value, loss=loss)
