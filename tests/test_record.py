@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemark.record import Kind, Operation, Quantity, Ratio, Workload, content_key
+from joulemark.record import Kind, Operation, Quantity, Ratio, Score, Workload, content_key
 from joulemark.vocabulary import unknown_name_message
 
 JSON = st.recursive(
@@ -85,3 +85,21 @@ def test_unknown_name_offers_the_nearest_and_lists_all():
 def test_unknown_name_without_a_near_one():
     assert unknown_name_message("suite", "zzz", ["quick"]) == "unknown suite 'zzz'. Known: quick"
     assert unknown_name_message("suite", "zzz", []) == "unknown suite 'zzz'. Known: none"
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"predicted": "u1[1]:x", "truth": None},
+        {"predicted": None, "truth": "k"},
+        {"predicted": None, "truth": None},
+        {"predicted": "u1[1]:x", "truth": "k", "correct": "80"},
+        {"predicted": None, "truth": "k", "correct": "80"},
+    ],
+)
+def test_a_score_holds_predictions_with_their_truth_or_bits_alone(held):
+    usual = {"split": "test", "metric": "accuracy", "rows": 1, "value": 1.0}
+    for sound in ({"predicted": "u1[1]:x", "truth": "k"}, {"predicted": None, "truth": None, "correct": "80"}):
+        assert msgspec.convert({**usual, **sound}, Score).rows == 1
+    with pytest.raises(msgspec.ValidationError, match="a score holds what was predicted and the key of what is true"):
+        msgspec.convert({**usual, **held}, Score)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from joulemark.benchmarking.suite import load_suite, shipped_suites
 from joulemark.task import Recipe, Splits, Task
 
 STATED = {
@@ -19,6 +20,7 @@ STATED = {
     "mean": [0.5],
     "deviation": [0.25],
     "metric": "accuracy",
+    "split_by": "class",
     "recipe": {
         "builder": "lenet",
         "options": {},
@@ -36,6 +38,8 @@ CHANGES = {
     "data": "other",
     "data_sha256": "01",
     "split_seed": 1,
+    "split_by": "group",
+    "metric": "weighted-f1",
     "input_shape": [1, 28, 29],
     "classes": 11,
     "mean": [0.6],
@@ -66,7 +70,7 @@ def task(stated: dict) -> Task:
 def test_every_field_is_tried():
     fields = {f"splits.{name}" for name in Splits.__struct_fields__}
     fields |= {f"recipe.{name}" for name in Recipe.__struct_fields__}
-    fields |= set(Task.__struct_fields__) - {"splits", "recipe", "metric"}  # there is one metric so far
+    fields |= set(Task.__struct_fields__) - {"splits", "recipe"}
     assert fields == set(CHANGES)
 
 
@@ -90,8 +94,11 @@ def test_key_is_the_same_for_the_same_task():
         ("recipe.momentum", 1.0),
         ("recipe.weight_decay", -1.0),
         ("classes", 0),
-        ("metric", "recall"),
+        ("metric", ""),
         ("limit_images", 0),
+        ("split_by", "subject"),
+        ("mean", []),
+        ("mean", [0.5, 0.5]),
         ("recipe.epoch", 3),
         ("colour", "red"),
     ],
@@ -99,3 +106,25 @@ def test_key_is_the_same_for_the_same_task():
 def test_impossible_tasks_are_refused(path, value):
     with pytest.raises(msgspec.ValidationError):
         task(changed(path, value))
+
+
+def test_inputs_may_have_any_rank_and_need_no_scaling():
+    for shape in ([5], [3, 128], [1, 28, 28], [2, 4, 4, 4]):
+        assert task({**STATED, "input_shape": shape, "mean": [], "deviation": []}).input_shape == tuple(shape)
+    assert task({**STATED, "input_shape": [3, 128], "mean": [0.0] * 3, "deviation": [1.0] * 3}).mean == (0.0,) * 3
+
+
+def test_crops_are_of_images():
+    cropped = {**STATED["recipe"], "augment": "crop-flip"}
+    with pytest.raises(msgspec.ValidationError, match=r"augment 'crop-flip' is of images, and inputs are \[3, 128\]"):
+        task({**STATED, "input_shape": [3, 128], "mean": [], "deviation": [], "recipe": cropped})
+
+
+def test_keys_of_shipped_tasks_are_those_of_published_results():
+    keys = {load_suite(name).task.name: load_suite(name).task.key for name in shipped_suites()}
+    published = {
+        "cifar10": "ab260496e3045fd0", "cifar10-alexnet": "e97258b88da87db9", "cifar10-convnet": "07daedbb2b8e51fe",
+        "cifar10-inception": "58275de86af93730", "cifar10-vgg": "7709a8be477119f4", "fashion": "fe7a7eb244cc55ce",
+        "mnist": "81eddf099a418344", "mnist-1989": "97641ba8a4a41405", "mnist-5k": "a938522bb20d73bf",
+    }  # fmt: skip
+    assert {name: keys[name] for name in published} == published

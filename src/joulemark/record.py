@@ -153,12 +153,44 @@ class EnergyReport(Record, frozen=True, kw_only=True):
 
 
 class Score(Record, frozen=True, kw_only=True):
-    """Accuracy of one compiled net on one split; ``correct`` is one bit an image (hex, big-endian, padded with 0)."""
+    """A metric of one compiled net on one split, with what it was computed from.
+
+    ``predicted`` and ``truth`` are of every record made since the second schema. One of the first schema holds
+    ``correct`` instead: whether each row is right, and not which class it was given.
+    """
 
     split: str
-    images: int
-    accuracy: float  # 0 to 1
-    correct: str
+    metric: str  # registered name: "accuracy"
+    rows: int
+    value: float  # 0 to 1
+    predicted: str | None  # class of every row, or its k largest ones (joulemark.judging.packed)
+    truth: str | None  # key of the Truth it was judged by
+    correct: str | None = None  # one bit a row: hex, first row first, padded with 0
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` unless there are predictions with their truth, or bits alone."""
+        if (self.predicted is None) != (self.truth is None) or (self.predicted is None) == (self.correct is None):
+            raise ValueError(
+                "a score holds what was predicted and the key of what is true, or else right-or-wrong bits"
+            )
+
+
+class Truth(Record, frozen=True, kw_only=True):
+    """What is true of every row of one split, stored once: the labels, or what another net predicts.
+
+    ``labels`` and ``groups`` are packed (:mod:`joulemark.judging.packed`). The key is a content key of all the rest.
+    """
+
+    schema: int = SCHEMA
+    key: str
+    task: str
+    task_key: str
+    split: str
+    rows: int
+    classes: int
+    labels: str  # class of every row
+    groups: str | None  # of every row, as numbers; None: rows do not come in groups
+    net: str | None = None  # hash of the net whose predictions these are; None: they are the labels of the data
 
 
 class Timing(Record, frozen=True, kw_only=True):

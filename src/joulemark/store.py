@@ -5,6 +5,7 @@
                                   /trials/<key>.json
                                   /free/<key>.json               (what costs nothing)
                                   /failures/<key>.json
+                                  /truths/<key>.json             (what is true of the rows of a split)
                                   /studies/<suite>.json           (which of these one board is drawn from)
                                   /nets/<hash>.safetensors
                                   /steps/<attempt>/<step>         (unfinished attempts; removed when they finish)
@@ -31,7 +32,7 @@ import fsspec
 import msgspec
 
 from joulemark.machine.atomic_files import WRITING, replace_file
-from joulemark.record import SCHEMA, Attempt, Failure, FreeTrial, Made, Record, Study, Trial
+from joulemark.record import SCHEMA, Attempt, Failure, FreeTrial, Made, Record, Study, Trial, Truth
 
 T = TypeVar("T", bound=Record)
 STALE_SECONDS = 3600.0
@@ -42,6 +43,7 @@ KINDS: dict[type[Record], str] = {
     FreeTrial: "free",
     Failure: "failures",
     Study: "studies",
+    Truth: "truths",
 }
 """Folder of each type of record."""
 
@@ -126,7 +128,7 @@ class Store:
                 if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
                     leftover.unlink()
 
-    def put(self, record: Made | Attempt | Trial | FreeTrial | Failure | Study) -> None:
+    def put(self, record: Made | Attempt | Trial | FreeTrial | Failure | Study | Truth) -> None:
         """Store a record under its key, sealed (see :func:`sealed`); a damaged file in its place is kept aside.
 
         Raises :class:`StoreError` if it cannot be written, or if a newer version's record stands there.
@@ -161,6 +163,14 @@ class Store:
     def study(self, suite: str) -> Study | None:
         """The study of a suite by its name, or ``None``."""
         return self._get(f"studies/{suite}.json", Study)
+
+    def truth(self, key: str) -> Truth | None:
+        """What is true of a split, or ``None``; a damaged file counts as none."""
+        return self._get(f"truths/{key}.json", Truth)
+
+    def truths(self) -> dict[str, Truth]:
+        """All that is true of splits and can be read, by key."""
+        return {truth.key: truth for truth in self._all("truths", Truth)}
 
     def all_made(self) -> list[Made]:
         """How every net was made, as far as that can be read."""

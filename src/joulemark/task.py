@@ -30,7 +30,7 @@ def refuse_name(what: str, name: str) -> None:
 
 
 class Splits(Record, frozen=True, kw_only=True):
-    """Images in each split.
+    """Rows in each split, or groups where a task splits by group.
 
     Train fits weights; policy trains what decides (exits, gates); validation chooses; test is looked at once, for what
     was chosen.
@@ -64,9 +64,12 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One question: this data, this split, this metric, this baseline.
 
-    ``data_sha256`` is the digest of all images and labels in canonical order (see ``joulemark.data.splits``), checked
-    when they are read; "unknown" leaves the check to the reader. ``mean`` and ``deviation`` scale inputs:
-    (pixel / 255 - mean) / deviation, one entry a channel.
+    ``data_sha256`` is the digest of all inputs and labels in canonical order (see ``joulemark.data.digests``), checked
+    when they are read; "unknown" leaves the check to the reader. ``split_by`` "class" keeps the classes' proportions,
+    "group" keeps groups such as subjects whole and counts ``splits`` in them, "given" takes the source's own splits.
+    ``mean`` and ``deviation`` scale inputs, one entry for each along their first axis: (x - mean) / deviation, with
+    pixel / 255 for x where inputs are bytes. Without them nothing else is done to an input. ``metric`` is the name of a
+    registered one.
     """
 
     name: str
@@ -75,11 +78,12 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     data_sha256: str
     splits: Splits
     split_seed: int = 0
+    split_by: Literal["class", "group", "given"] = "class"
     input_shape: tuple[int, ...]
     classes: Positive
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    metric: Literal["accuracy"] = "accuracy"
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    metric: Annotated[str, msgspec.Meta(min_length=1)] = "accuracy"
     recipe: Recipe
     limit_images: Positive | None = None  # at most so many of each split: for smoke runs, never for results
 
@@ -88,7 +92,9 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
         refuse_name("name", self.name)
         if not self.input_shape or min(self.input_shape) < 1:
             raise ValueError(f"input_shape {list(self.input_shape)} must be whole numbers of at least 1")
-        if not len(self.mean) == len(self.deviation) == self.input_shape[0]:
+        if self.recipe.augment != "none" and len(self.input_shape) != 3:
+            raise ValueError(f"augment {self.recipe.augment!r} is of images, and inputs are {list(self.input_shape)}")
+        if (self.mean or self.deviation) and not len(self.mean) == len(self.deviation) == self.input_shape[0]:
             raise ValueError(f"mean and deviation need one entry for each of the {self.input_shape[0]} channels")
         if not all(0 < one <= 1e6 for one in self.deviation):
             raise ValueError("deviation must be greater than 0 and at most 1e6")

@@ -68,6 +68,12 @@ TABLES: dict[str, dict[str, str]] = {
         "exactly-one": "joulemark.nets.routers.exactly_one:ExactlyOne",
         "onward": "joulemark.nets.routers.onward:Onward",
     },
+    "metric": {
+        "accuracy": "joulemark.judging.metrics.accuracy:accuracy",
+        "top-5": "joulemark.judging.metrics.top_5:top_5",
+        "weighted-f1": "joulemark.judging.metrics.weighted_f1:weighted_f1",
+        "agreement": "joulemark.judging.metrics.agreement:agreement",
+    },
     "backend": {
         "onnxruntime": "joulemark.backends.onnx:OnnxRuntime",
         "eager": "joulemark.backends.eager:Eager",

@@ -10,6 +10,7 @@ from joulemark.benchmarking import free as free_module
 from joulemark.benchmarking.free import Setting, settings, thread_counts
 from joulemark.benchmarking.run import run_free
 from joulemark.benchmarking.session import Session
+from joulemark.judging.losses import right_rows
 from joulemark.judging.statistics import loss_bound, paired_ratio
 from joulemark.record import FreeTrial
 from joulemark.report.free_board import build_free, free_table
@@ -41,7 +42,8 @@ def test_what_is_free_is_measured_once(open_session, heard, few):
     assert 0 < bf16.agreement.largest_relative < 0.1
     assert bf16.ratio == paired_ratio(bf16.blocks)
     assert bf16.cpu_ratio == paired_ratio(bf16.cpu_blocks)
-    assert bf16.loss_bound >= bf16.loss_points
+    bits = [right_rows(score, session.store.truths())[None] for score in (bf16.baseline_score, bf16.score)]
+    assert (bf16.loss_points, bf16.loss_bound) == loss_bound(*bits)  # that of the rules
     assert control.control_ratio == bf16.control_ratio == control.ratio  # of the same blocks
     assert "no C++ compiler" in compiled.reason
     assert compiled.ratio is None
@@ -80,7 +82,3 @@ def test_every_runtime_thread_count_and_batch_is_tried(open_session):
 @pytest.mark.parametrize(("cores", "counts"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (8, (1, 2, 4, 8))])
 def test_thread_counts(cores, counts):
     assert thread_counts(cores) == counts
-
-
-def test_the_bound_is_that_of_the_rules():
-    assert loss_bound is free_module.loss_bound

@@ -16,7 +16,7 @@ from joulemark.benchmarking.plan import plan
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import load_suite
-from joulemark.judging.rules import correct_bits
+from joulemark.judging.losses import right_rows
 from joulemark.report.board import build_board
 from joulemark.report.results import Results
 from joulemark.store import StoreError
@@ -58,6 +58,7 @@ def results_of(session) -> Results:
         command="test",
         attempts=store.attempts(),
         trials=store.trials(),
+        truths=store.truths(),
         failures=store.failures(),
         damaged=[(one.path, one.reason) for one in store.damaged],
     )
@@ -89,8 +90,8 @@ def test_records_hold_what_was_really_computed(open_session, heard):
         with torch.no_grad():
             right = (module(torch.from_numpy(test.images)).argmax(1).numpy()) == test.labels
         score = trial.scores["eager"]
-        assert np.array_equal(correct_bits(score), right)
-        assert score.accuracy == right.mean()
+        assert np.array_equal(right_rows(score, session.store.truths()), right)
+        assert score.value == right.mean()
         assert len(trial.timings) == 1
         assert len(trial.timings[0].blocks) == session.suite.measuring.blocks
     attempt = next(a for a in session.store.attempts() if a.technique == "small-dense")

@@ -8,7 +8,9 @@ from statistics import median
 
 import numpy as np
 
+from joulemark.judging.packed import pack
 from joulemark.judging.statistics import bootstrap_median, loss_bound, paired_ratio
+from joulemark.judging.truths import truth_record
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -63,6 +65,12 @@ PROVENANCE = Provenance(
 )  # fmt: skip
 
 
+TRUTH = {
+    split: truth_record(TASK, TASK_KEY, split, np.arange(1004) % 10, classes=10) for split in ("validation", "test")
+}
+TRUTHS = {truth.key: truth for truth in TRUTH.values()}
+
+
 def net_bytes(technique: str, knobs: dict, seed: int) -> bytes:
     return f"weights of {technique} {knobs} {seed}".encode()
 
@@ -72,10 +80,22 @@ def net_hash(technique: str, knobs: dict, seed: int) -> str:
 
 
 def score(split: str, wrong: int, images: int = 1004) -> Score:
-    """1,004 images, so that the last byte is padded; the first ``wrong`` are wrong."""
+    """The first ``wrong`` rows are given the class after the true one."""
+    predicted = (np.arange(images) + (np.arange(images) < wrong)) % 10
+    return Score(
+        split=split, metric="accuracy", rows=images, value=(images - wrong) / images, predicted=pack(predicted),
+        truth=TRUTH[split].key,
+    )  # fmt: skip
+
+
+def old_score(split: str, wrong: int, images: int = 1004) -> Score:
+    """The same as the migrator leaves it: bits alone. 1,004 images, so that the last byte is padded."""
     bits = "0" * wrong + "1" * (images - wrong)
     text = f"{int(bits.ljust(-(-images // 8) * 8, '0'), 2):0{-(-images // 8) * 2}x}"
-    return Score(split=split, images=images, accuracy=(images - wrong) / images, correct=text)
+    return Score(
+        split=split, metric="accuracy", rows=images, value=(images - wrong) / images, predicted=None, truth=None,
+        correct=text,
+    )  # fmt: skip
 
 
 def bits(wrong: int, images: int = 1004) -> np.ndarray:
@@ -229,5 +249,7 @@ def fill(root: Path) -> Store:
                 store.put(trial(technique, knobs, seed))
     for control in (True, False):
         store.put(free(control=control))
+    for truth in TRUTHS.values():
+        store.put(truth)
     store.put(study())
     return store

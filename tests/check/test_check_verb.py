@@ -18,7 +18,7 @@ def test_clean_is_0_broken_is_1_and_no_results_is_2(folder, tmp_path):
     root, store = folder
     done = check(str(root))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"19 records and 6 nets in {root}: nothing broken.\n"
+    assert done.stdout == f"21 records and 6 nets in {root}: nothing broken.\n"
 
     path = next(Path(store.folder, "trials").iterdir())
     path.write_text(path.read_text().replace('"technique": "', '"technique": "x'))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import GENTLE, attempt, free, made, quantity, score, study, trial, windows
+from made_up import GENTLE, TRUTH, TRUTHS, attempt, free, made, old_score, quantity, score, study, trial, windows
 
-from joulemark.check.values import faults
-from joulemark.judging.rules import pack_bits
+from joulemark.check import values
+from joulemark.judging.packed import pack, pack_bits
 from joulemark.judging.stability import warnings
 from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Kind, Ratio
@@ -20,6 +20,11 @@ from joulemark.record import Kind, Ratio
 ATTEMPT, TRIAL = attempt("halve", GENTLE, 0), trial("halve", GENTLE, 0)
 UNPACED = msgspec.structs.replace(TRIAL, paced=())
 FREE, CONTROL = free(control=False), free(control=True)
+OLD = msgspec.structs.replace(ATTEMPT, score=old_score("validation", 22))
+
+
+def faults(record) -> list[str]:
+    return values.faults(record, TRUTHS)
 
 
 def changed(record, path: str, value):
@@ -34,7 +39,8 @@ def changed(record, path: str, value):
 
 
 @pytest.mark.parametrize(
-    "record", [made("halve", GENTLE, 1), made("baseline", {}, 0), ATTEMPT, TRIAL, FREE, CONTROL, study()]
+    "record",
+    [made("halve", GENTLE, 1), made("baseline", {}, 0), ATTEMPT, OLD, TRIAL, FREE, CONTROL, study(), *TRUTHS.values()],
 )
 def test_sound_records_have_no_faults(record):
     assert faults(record) == []
@@ -43,12 +49,26 @@ def test_sound_records_have_no_faults(record):
 @pytest.mark.parametrize(
     ("record", "path", "value", "sentence"),
     [
-        (ATTEMPT, "score.accuracy", 0.99, "score: says 0.99, but 0.978"),
-        (ATTEMPT, "score.accuracy", 1.5, "score: says 1.5"),
-        (ATTEMPT, "score.images", 1003, "score: "),
-        (ATTEMPT, "score.images", 0, "score: is of 0 images"),
-        (ATTEMPT, "score.correct", "ff", "does not hold one bit for each of 1004 images"),
-        (ATTEMPT, "score.correct", "zz" * 126, "does not hold one bit"),
+        (ATTEMPT, "score.value", 0.99, "score: says 0.99, but 0.978088 is what its predictions and its truth give"),
+        (ATTEMPT, "score.value", 1.5, "score: says 1.5"),
+        (ATTEMPT, "score.rows", 1003, "score: is of 1,003 validation rows, and what is true in"),
+        (ATTEMPT, "score.rows", 1003, "score: predictions are of 1004 rows, and the score is of 1003"),
+        (ATTEMPT, "score.rows", 0, "score: is of 0 rows"),
+        (ATTEMPT, "score.metric", "acuracy", "score: unknown metric 'acuracy': did you mean 'accuracy'?"),
+        (ATTEMPT, "score.metric", "agreement", "score: is of agreement, which is not judged by labels"),
+        (ATTEMPT, "score.predicted", pack([1, 2]), "score: predictions are of 2 rows"),
+        (ATTEMPT, "score.predicted", "u1[1004]:eJwD", "score: a packed array is damaged"),
+        (ATTEMPT, "score.predicted", pack(np.full(1004, 11)), "score: predicts class 11, and there are 10"),
+        (ATTEMPT, "score.truth", "0" * 16, f"score: is judged by truths/{'0' * 16}.json, which is not there"),
+        (ATTEMPT, "score.truth", TRUTH["test"].key, f"in truths/{TRUTH['test'].key}.json of 1,004 test rows"),
+        (TRUTH["test"], "rows", 1003, "labels of shape [1004] are not one for each of 1003 rows"),
+        (TRUTH["test"], "classes", 9, "holds label 9, and there are 9 classes"),
+        (TRUTH["test"], "split", "validation", "its content has key "),
+        (TRUTH["test"], "groups", pack([0, 2] * 502), "its groups are not numbered from 0 upwards"),
+        (OLD, "score.value", 0.99, "score: says 0.99, but 0.978088 of its rows are marked correct"),
+        (OLD, "score.rows", 1003, "score: "),
+        (OLD, "score.correct", "ff", "does not hold one bit for each of 1004 rows"),
+        (OLD, "score.correct", "zz" * 126, "does not hold one bit"),
         (ATTEMPT, "score.split", "test", "holds a score on the test images where validation images belong"),
         (ATTEMPT, "seconds.value", 0.0, "seconds: is 0, though measured"),
         (ATTEMPT, "seconds.value", -1.0, "seconds: is negative"),
@@ -111,7 +131,7 @@ def test_joules_of_a_window_shorter_than_the_counter_may_be_zero():
 def test_a_score_is_sound_exactly_if_its_share_is_that_of_its_bits(bits, data):
     correct = np.array(bits)
     sound = msgspec.structs.replace(
-        score("validation", 0), images=len(bits), accuracy=float(correct.mean()), correct=pack_bits(correct)
+        old_score("validation", 0), rows=len(bits), value=float(correct.mean()), correct=pack_bits(correct)
     )
     assert faults(sound) == []
     flip = data.draw(st.integers(0, len(bits) - 1))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import types
-from fractions import Fraction
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -14,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark.data import load, readers
-from joulemark.data.source import Source
-from joulemark.data.splits import NAMES, UNPINNED, digest, shares, split
+from joulemark.data.dealing import shares
+from joulemark.data.digests import digest
+from joulemark.data.source import NAMES, Source
+from joulemark.data.splits import UNPINNED, split
 from joulemark.task import Recipe, Splits, Task
 
 RNG = np.random.default_rng(0)
@@ -100,18 +100,6 @@ def test_limit_keeps_the_first_of_each_split():
         assert np.array_equal(cut[name].images, full[name].images[:8])
 
 
-def test_digest_by_hand():
-    rows = sorted(hashlib.sha256(bytes([n]) + bytes([n, 0])).digest() for n in (1, 2))
-    images = np.array([[[[2, 0]]], [[[1, 0]]]], np.uint8)
-    one = hashlib.sha256(b"".join(rows))
-    pair = (images, np.array([2, 1]))
-    assert digest(Source(pair)) == one.hexdigest()
-    both = hashlib.sha256(one.digest() + hashlib.sha256(rows[0]).digest())
-    label = 1 if rows[0] == hashlib.sha256(bytes([1, 1, 0])).digest() else 2
-    alone = (np.array([[[[label, 0]]]], np.uint8), np.array([label]))
-    assert digest(Source(pair, alone)) == both.hexdigest()
-
-
 @pytest.mark.parametrize("what", ["pixel", "label", "missing", "twice"])
 def test_any_change_of_the_data_is_noticed(what):
     images, labels = IMAGES.copy(), LABELS.copy()
@@ -146,20 +134,65 @@ def test_more_classes_than_the_task_has():
         split(task(classes=2), SOURCE)
 
 
-@given(st.data(), st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any))
-def test_shares_are_proportions_rounded(data, available):
-    size = data.draw(st.integers(1, sum(available)))
-    found = shares(size, available)
-    assert sum(found) == size
-    for count, there in zip(found, available, strict=True):
-        assert count <= there
-        assert abs(count - Fraction(size * there, sum(available))) < 1
+def test_a_class_that_is_missing_from_train():
+    labels = np.r_[np.zeros(1), np.ones(29), np.full(30, 2)].astype(np.int64)
+    source = Source((IMAGES, labels))
+    with pytest.raises(ValueError, match="no training row of task 't' has label 0, so nothing could learn it"):
+        split(task(data_sha256=digest(source)), source)
 
 
-def test_shares_by_hand():
-    # Quotas 1.25, 2.5, 1.25: the half is rounded up.
-    assert shares(5, [5, 10, 5]) == [1, 3, 1]
-    assert shares(20, [5, 10, 5]) == [5, 10, 5]
+class TestInputsOfAnyKind:
+    """Values as they are, but for bytes; scaled where the task says so."""
+
+    INPUTS = RNG.normal(scale=1e4, size=(60, 3, 7))
+
+    @pytest.mark.parametrize("kind", [np.int16, np.float32, np.float64])
+    @pytest.mark.parametrize("shape", [(60, 21), (60, 3, 7), (60, 3, 7, 1, 1)])
+    def test_without_scaling_nothing_is_done_to_them(self, kind, shape):
+        inputs = self.INPUTS.astype(kind).reshape(shape)
+        found = split(
+            task(data_sha256=UNPINNED, input_shape=shape[1:], mean=(), deviation=()), Source((inputs, LABELS))
+        )
+        rows = {row.astype(np.float32).tobytes() for row in inputs}
+        for part in found.values():
+            assert part.images.dtype == np.float32
+            assert part.images.shape[1:] == shape[1:]
+            assert {row.tobytes() for row in part.images} <= rows
+
+    def test_bytes_are_divided_by_255_and_by_nothing_else(self):
+        found = split(task(mean=(), deviation=()), SOURCE)["train"]
+        assert {row.tobytes() for row in np.rint(found.images * 255).astype(np.uint8)} <= {r.tobytes() for r in IMAGES}
+
+    def test_scaling_is_along_the_first_axis_of_any_rank(self):
+        scaled = task(data_sha256=UNPINNED, input_shape=(3, 7), mean=(1.0, 2.0, 3.0), deviation=(1.0, 10.0, 100.0))
+        plain = task(data_sha256=UNPINNED, input_shape=(3, 7), mean=(), deviation=())
+        source = Source((self.INPUTS, LABELS))
+        one, other = split(scaled, source)["test"].images, split(plain, source)["test"].images
+        for channel in range(3):
+            expected = (other[:, channel] - (1 + channel)) / 10**channel
+            assert one[:, channel] == pytest.approx(expected, rel=1e-5)
+
+    def test_what_does_not_fit_into_32_bits(self):
+        inputs = self.INPUTS.copy()
+        inputs[3] = 1e300
+        with pytest.raises(
+            ValueError, match="the made inputs do not fit into 32-bit numbers: scale them in their reader"
+        ):
+            split(task(data_sha256=UNPINNED, input_shape=(3, 7), mean=(), deviation=()), Source((inputs, LABELS)))
+
+    def test_labels_beyond_255(self):
+        labels = np.arange(60) % 2 * 700
+        source = Source((self.INPUTS, labels.astype(np.int64)))
+        wide = task(data_sha256=UNPINNED, input_shape=(3, 7), mean=(), deviation=(), classes=701)
+        with pytest.raises(ValueError, match="no training row of task 't' has label 1"):
+            split(wide, source)
+        many = np.repeat(np.arange(300), 4)
+        source = Source((RNG.normal(size=(1200, 2)), many))
+        wide = task(
+            data_sha256=UNPINNED, input_shape=(2,), mean=(), deviation=(), classes=300,
+            splits=Splits(train=300, policy=300, validation=300, test=300),
+        )  # fmt: skip
+        assert sorted(split(wide, source)["test"].labels.tolist()) == list(range(300))
 
 
 class TestOfficialTestSet:

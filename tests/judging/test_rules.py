@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.benchmarking.search import bisected
+from joulemark.judging.packed import pack_bits
 from joulemark.judging.rules import (
     BASELINE,
     boards,
     candidates,
-    correct_bits,
     cost_of,
     images_needed,
     level_of,
     nearest,
-    pack_bits,
-    pooled_loss,
     why_ineligible,
     winner,
 )
@@ -47,7 +45,10 @@ def quantity(value: float | None, unit: str = "s/input") -> Quantity:
 def score(wrong: int, *, start: int = 0, images: int = IMAGES) -> Score:
     right = np.ones(images, dtype=bool)
     right[start : start + wrong] = False
-    return Score(split="validation", images=images, accuracy=float(right.mean()), correct=pack_bits(right))
+    return Score(
+        split="validation", metric="accuracy", rows=images, value=float(right.mean()), predicted=None, truth=None,
+        correct=pack_bits(right),
+    )  # fmt: skip
 
 
 def attempt(
@@ -78,19 +79,7 @@ def attempt(
 
 def pool(*attempts: Attempt, seeds: int = 1):
     baselines = [attempt(BASELINE, wrong=20, seed=seed) for seed in range(seeds)]
-    return candidates([*attempts, *baselines], [JOULES, SECONDS, MODEL])
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_bits_come_back(bits):
-    packed = pack_bits(np.array(bits))
-    assert len(packed) == 2 * -(-len(bits) // 8)
-    kept = Score(split="test", images=len(bits), accuracy=0.0, correct=packed)
-    assert correct_bits(kept).tolist() == bits
-
-
-def test_bits_are_big_endian_and_padded_with_zeros():
-    assert pack_bits(np.array([True, False, False, False, False, False, False, False, True])) == "8080"
+    return candidates([*attempts, *baselines], [JOULES, SECONDS, MODEL], truths={})
 
 
 def test_cheapest_eligible_setting_wins():
@@ -161,7 +150,7 @@ def test_each_of_several_settings_is_held_to_more():
     assert found[0].bound_points > found[3].bound_points
     assert "(95 % bound over 3 settings)" in why_ineligible(found[0], SECONDS, 2.0)
     baseline = attempt(BASELINE, wrong=20)
-    (early,) = candidates([settings[0], baseline], [SECONDS], tries=3)  # while the search still goes on
+    (early,) = candidates([settings[0], baseline], [SECONDS], truths={}, tries=3)  # while the search still goes on
     assert early.bound_points == found[0].bound_points
 
 
@@ -233,7 +222,7 @@ def test_cost_of_reads_the_figure_of_the_board():
 def test_seeds_are_pooled_against_the_baseline_of_their_own_seed():
     baselines = [attempt(BASELINE, wrong=0, seed=0), attempt(BASELINE, wrong=100, seed=1)]
     mine = [attempt(seed=0, wrong=10, seconds=1.0), attempt(seed=1, wrong=110, seconds=3.0)]
-    (found,) = candidates([*mine, *baselines], [SECONDS])
+    (found,) = candidates([*mine, *baselines], [SECONDS], truths={})
     assert found.seeds == (0, 1)
     assert found.loss_points == pytest.approx(1.0)  # (10 - 0 + 110 - 100) / 2 of 1,000
     assert found.costs == {"seconds": 2.0}
@@ -255,25 +244,6 @@ def test_settings_are_told_apart_by_all_their_knobs():
     found = pool(attempt(knobs={"x": 1, "y": 2}), attempt(knobs={"y": 2, "x": 1}, seed=1), attempt(knobs={"x": 1}),
                  seeds=2)  # fmt: skip
     assert sorted(one.seeds for one in found) == [(0,), (0, 1)]
-
-
-def test_losses_cancel_image_by_image():
-    # As accurate as the baseline, but wrong on other images: no loss is seen, yet the bound is wide.
-    loss, bound = pooled_loss([score(100)], [score(100, start=500)])
-    assert loss == 0.0
-    assert 1.0 < bound < 3.5
-    assert pooled_loss([score(100)], [score(100, start=500)], level=0.99)[1] > bound
-
-
-def test_pooled_loss_refuses_a_missing_score_and_other_images():
-    with pytest.raises(ValueError, match="a score is missing"):
-        pooled_loss([score(1)], [None])
-    with pytest.raises(ValueError, match="a score is missing"):
-        pooled_loss([], [])
-    with pytest.raises(ValueError, match="of one shape"):
-        pooled_loss([score(1)], [score(1, images=500)])
-    with pytest.raises(ValueError, match="of different images"):
-        pooled_loss([score(1), score(1)], [score(1), score(1, images=500)])
 
 
 def test_nearest_is_the_setting_with_the_smallest_bound():

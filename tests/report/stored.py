@@ -26,6 +26,8 @@ def fill(
     for record in (*results.attempts, *results.trials, *results.failures):
         if record.technique in (*names, "baseline"):
             store.put(record)
+    for truth in results.truths.values():
+        store.put(truth)
     store.put(
         Study(
             key=suite,

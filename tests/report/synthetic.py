@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from joulemark.judging.rules import BASELINE, pack_bits
+from joulemark.judging.packed import pack
+from joulemark.judging.rules import BASELINE
 from joulemark.judging.statistics import paired_ratio
+from joulemark.judging.truths import truth_record
 from joulemark.record import (
     Attempt,
     EnergyReport,
@@ -65,12 +67,19 @@ def quantity(value: float | None, unit: str, kind: Kind, reason: str | None = No
 NO_JOULES = quantity(None, "J/input", Kind.MEASURED, "no energy counter on this machine")
 
 
+TRUTH = {split: truth_record("toy", "k", split, np.arange(IMAGES) % 10, classes=10) for split in ("validation", "test")}
+TRUTHS = {truth.key: truth for truth in TRUTH.values()}
+
+
 def score(split: str, wrong: int, seed: int) -> Score:
     correct = np.ones(IMAGES, dtype=bool)
     correct[:40] = False  # what the baseline gets wrong
     start = 40 + 7 * seed
     correct[start : start + wrong] = False
-    return Score(split=split, images=IMAGES, accuracy=float(correct.mean()), correct=pack_bits(correct))
+    return Score(
+        split=split, metric="accuracy", rows=IMAGES, value=float(correct.mean()),
+        predicted=pack((np.arange(IMAGES) + ~correct) % 10), truth=TRUTH[split].key,
+    )  # fmt: skip
 
 
 def provenance(hardware_class: str = "toy-cpu") -> Provenance:
@@ -192,6 +201,7 @@ def make_results(settings: tuple[Setting, ...] = SETTINGS, *, limits: tuple[floa
         command="joulemark run quick",
         attempts=[attempt(setting, seed) for setting in settings for seed in (0, 1)],
         trials=[trial(setting, seed) for setting in settings for seed in (0, 1) if setting.tested],
+        truths=TRUTHS,
         failures=[
             Failure(
                 key="f",
@@ -242,4 +252,18 @@ def with_joules(results: Results, flags: tuple[str, ...] = ()) -> Results:
 
     attempts = [screened(record) for record in results.attempts]
     trials = [metered(record) for record in results.trials]
+    return msgspec.structs.replace(results, attempts=attempts, trials=trials)
+
+
+def with_metric(results: Results, name: str) -> Results:
+    """The same predictions, judged by another metric."""
+
+    def judged(score: Score) -> Score:
+        return msgspec.structs.replace(score, metric=name)
+
+    attempts = [msgspec.structs.replace(one, score=judged(one.score)) for one in results.attempts]
+    trials = [
+        msgspec.structs.replace(one, scores={backend: judged(score) for backend, score in one.scores.items()})
+        for one in results.trials
+    ]
     return msgspec.structs.replace(results, attempts=attempts, trials=trials)

@@ -33,7 +33,7 @@ def test_seconds_board_by_hand():
     assert row.verdict == "cheaper"
     assert row.validation.points == pytest.approx(0.5)  # 10 of 2000 images
     assert row.validation.best <= 0.5 < row.validation.bound < 2.0
-    assert row.test.accuracy == pytest.approx(1 - 50 / 2000)
+    assert row.test.value == pytest.approx(1 - 50 / 2000)
     assert row.seeds == (0, 1)
     assert view.rows[1].ratio.value == 1.0
     assert view.rows[1].rank is None

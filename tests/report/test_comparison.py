@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from synthetic import FAST, SETTINGS, Setting, make_results, with_joules
+from synthetic import FAST, SETTINGS, Setting, make_results, with_joules, with_metric
 
 from joulemark.judging.rules import BASELINE
 from joulemark.record import Ratio
@@ -202,3 +202,12 @@ def test_the_margin_is_the_farther_end_of_the_control():
     assert margin_of(None) == 1.0
     assert margin_of(Ratio(value=1.0, low=0.95, high=1.01, count=5)) == pytest.approx(1 / 0.95)
     assert margin_of(Ratio(value=1.02, low=1.01, high=1.03, count=5)) == 1.03
+
+
+def test_the_metric_is_named_and_bounded_by_its_own_method():
+    results = with_metric(make_results((*SETTINGS, replace(RIVAL, wrong_test=40))), "weighted-f1")
+    answer = compare(results, "rival", FAST.technique)
+    assert "within 2 points of weighted F1" in answer.sentence
+    assert "; `conditional-deep-learning` is better in weighted F1 by 1." in answer.sentence
+    assert "accura" not in answer.sentence
+    assert answer.accuracy.low < answer.accuracy.points < answer.accuracy.high

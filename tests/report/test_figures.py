@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, make_results
 
-from joulemark.judging.rules import stacked_bits
+from joulemark.judging.losses import right_rows
 from joulemark.judging.statistics import loss_interval
 from joulemark.report import figures, layers, marks, style
 from joulemark.report.board import build_board
@@ -34,7 +35,10 @@ def test_accuracy_whiskers_are_a_two_sided_interval(results):
     (winner,) = traces(figures.tradeoff(results, view_of(results, "seconds")), FAST.technique, 15)
     pairs = [(results.baselines[t.seed], t) for t in results.trials if t.technique == FAST.technique]
     low, high = loss_interval(
-        *(stacked_bits([t.scores["onnxruntime"] for t in side]) for side in zip(*pairs, strict=True))
+        *(
+            np.stack([right_rows(t.scores["onnxruntime"], results.truths) for t in side])
+            for side in zip(*pairs, strict=True)
+        )
     )
     ends = winner.y[0] + winner.error_y.array[0], winner.y[0] - winner.error_y.arrayminus[0]
     assert ends == pytest.approx((-low, -high))

@@ -72,9 +72,15 @@ def test_a_study_that_cannot_be_read_is_named_with_the_reason(tmp_path, text, wh
     assert [path for path, _ in load_all(SUITE, tmp_path)[1]] == [str(place)]
 
 
-def odd_score(trial):
-    score = msgspec.structs.replace(trial.scores["onnxruntime"], correct="!!!")
-    return msgspec.structs.replace(trial, scores={**trial.scores, "onnxruntime": score})
+def odd_score(**changes):
+    def changed(trial):
+        score = msgspec.structs.replace(trial.scores["onnxruntime"], **changes)
+        return msgspec.structs.replace(trial, scores={**trial.scores, "onnxruntime": score})
+
+    return changed
+
+
+BITS = {"predicted": None, "truth": None}
 
 
 def odd_timing(**changes):
@@ -88,7 +94,20 @@ def odd_timing(**changes):
 @pytest.mark.parametrize(
     ("odd", "why"),
     [
-        (odd_score, "scores.onnxruntime does not hold one bit for each of 2000 images"),
+        (odd_score(correct="!!!", **BITS), "scores.onnxruntime does not hold one bit for each of 2000 rows"),
+        (odd_score(predicted="!!!"), "scores.onnxruntime '!!!' is no packed array: one begins like 'u1[1000]:'"),
+        (
+            odd_score(metric="top-5"),
+            "scores.onnxruntime predictions of shape [2000] are not 5 classes for each of [2000]",
+        ),
+        (
+            odd_score(metric="theirs"),
+            "scores.onnxruntime unknown metric 'theirs'. Known: accuracy, agreement, top-5, weighted-f1",
+        ),
+        (
+            odd_score(truth="0" * 16),
+            f"scores.onnxruntime is judged by truths/{'0' * 16}.json, which is not there or cannot be read",
+        ),
         (odd_timing(ratio=Ratio(value=1.0, low=0.0, high=2.0, count=9)), "timings[0].ratio is not positive"),
         (odd_timing(blocks=((1.0, -1.0, 1.0),)), "timings[0].blocks[0] is not positive"),
         (odd_timing(screening={"eager": 0.0}), "timings[0] is not positive"),

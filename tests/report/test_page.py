@@ -9,7 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from synthetic import FAST, SETTINGS, make_results, with_control, with_joules
+from synthetic import FAST, SETTINGS, make_results, with_control, with_joules, with_metric
 
 from joulemark.record import Conditions, Ratio
 from joulemark.report import facts
@@ -220,3 +220,15 @@ def test_what_cannot_be_seen_is_said():
         assert [value.lower() for name, value in facts.provenance(some) if name == "Not seen"] == [
             text.lower() for text in expected
         ]
+
+
+def test_the_page_names_the_metric():
+    pages = [
+        re.sub(r"<script.*?</script>", "", render_page(results), flags=re.DOTALL)
+        for results in (make_results(), with_metric(make_results(), "weighted-f1"))
+    ]
+    for words in ("Accuracy against cost", "Accuracy of the very objects", "<small>accuracy</small>"):
+        assert words in pages[0]
+    assert "accuracy" not in pages[1].lower()
+    assert "Weighted F1 against cost" in pages[1]
+    assert "<small>weighted F1</small>" in pages[1]

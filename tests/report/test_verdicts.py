@@ -4,7 +4,7 @@ import re
 
 import pytest
 from rich.console import Console
-from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules
+from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules, with_metric
 
 from joulemark.report.board import build_board
 from joulemark.report.board_text import as_dict, board_table, other_sizes
@@ -26,6 +26,13 @@ def test_a_winner_in_words():
         "(95 % interval 2.00 to 2.00; ONNX Runtime, batch 1) for at most 2 points of accuracy (on test images 0.50 lost"
     )
     assert sentences[0].endswith("; modelled accelerator energy (row-stationary) is 2.00x lower.")
+
+
+def test_losses_are_named_after_the_metric():
+    results = with_metric(make_results(), "weighted-f1")
+    sentences = headline(results, views_of(results))
+    assert "for at most 2 points of weighted F1 (on test images 0.50 lost, 95 % bound 0." in sentences[0]
+    assert not any("accuracy" in sentence for sentence in sentences)
 
 
 def test_a_tie_on_the_model_is_said():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 
@@ -513,3 +514,25 @@ def test_a_masked_layer_trains_by_its_dense_form():
     fitted = train(module, epochs=20)
     assert fitted.losses[-1] < fitted.losses[0]
     assert not torch.equal(gate.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("shape", "body"),
+    [
+        ((6,), nn.Linear(6, 8)),
+        ((2, 16), nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.BatchNorm1d(4), nn.ReLU(), nn.Flatten())),
+        ((2, 4, 4), nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten())),
+        ((1, 4, 4, 4), nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten())),
+    ],
+    ids=["features", "windows", "images", "volumes"],
+)
+def test_inputs_of_any_rank_are_learned(shape, body):
+    rows = torch.randn(60, *shape, generator=torch.Generator().manual_seed(2))
+    labels = torch.arange(60) % 3
+    rows += labels.reshape(-1, *[1] * len(shape))
+    module = nn.Sequential(copy.deepcopy(body), nn.LazyLinear(3))
+    module(rows[:1])
+    before = cross_entropy(module, rows, labels).item()
+    fit(module, rows, labels, epochs=5, batch_size=10, seed=0, optimiser=sgd(0.05))
+    assert cross_entropy(module, rows, labels).item() < before / 1.5
+    assert all(p.is_contiguous() for p in module.parameters())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulemark.backends.backend import Compiled, simulated
 from joulemark.backends.predicting import predict
@@ -14,11 +13,12 @@ from joulemark.benchmarking.measuring import Pair, joules_quantity, measure_pair
 from joulemark.benchmarking.modelling import modelled
 from joulemark.benchmarking.suite import Measuring
 from joulemark.benchmarking.tracing import judged_by, key_of
+from joulemark.benchmarking.truths import truth_of
 from joulemark.data.splits import Split
-from joulemark.judging.rules import pack_bits
+from joulemark.judging.truths import score_of_logits
 from joulemark.meters.replay import SHORTEST_UPDATES
 from joulemark.nets.net import Net
-from joulemark.record import Attempt, Made, Quantity, Score, content_key
+from joulemark.record import Attempt, Made, Quantity, Score, Truth, content_key
 
 if TYPE_CHECKING:
     from joulemark.benchmarking.session import Session
@@ -49,7 +49,8 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
     home = session.home(net)
     try:
         compiled = session.compiled(net, home)
-        score = score_of(compiled, session.splits["validation"], "validation")
+        truth = truth_of(session, "validation", baseline or net)
+        score = score_of(compiled, session.splits["validation"], truth, session.suite.task.metric)
         seconds, per_input = _screen(session, compiled, baseline, baseline_seconds)
         reports, known = modelled(session, net)
     except (ValueError, RuntimeError) as error:
@@ -80,18 +81,12 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
     )
 
 
-def score_of(compiled: Compiled, split: Split, name: str) -> Score:
-    """Accuracy of a compiled net on a split, image by image."""
+def score_of(compiled: Compiled, split: Split, truth: Truth, metric: str) -> Score:
+    """The metric of a compiled net on the rows of a split."""
     logits = predict(compiled, split.images)
-    if logits.shape[0] != len(split.labels) or not np.isfinite(logits).all():
-        raise ValueError("its logits are not finite or not one row an image")
-    return score_logits(logits, split, name)
-
-
-def score_logits(logits: NDArray[np.float32], split: Split, name: str) -> Score:
-    """Accuracy of logits (images, classes), image by image."""
-    correct = logits.argmax(1) == split.labels
-    return Score(split=name, images=len(correct), accuracy=float(correct.mean()), correct=pack_bits(correct))
+    if logits.shape[0] != truth.rows or not np.isfinite(logits).all():
+        raise ValueError("its logits are not finite or not one row an input")
+    return score_of_logits(logits, truth, metric)
 
 
 def _screen(

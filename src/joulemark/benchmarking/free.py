@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 
 from joulemark.backends.backend import DENSE_AS, Backend, Configurable, Images, backend, backend_names, variant_name
-from joulemark.benchmarking.attempt import score_logits
 from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.measuring import (
     Pair,
@@ -28,8 +27,11 @@ from joulemark.benchmarking.measuring import (
 from joulemark.benchmarking.output_agreement import agreement
 from joulemark.benchmarking.passes import cpu_quantity, outputs, whole_batches
 from joulemark.benchmarking.tracing import free_by, key_of
+from joulemark.benchmarking.truths import truth_of
+from joulemark.judging.losses import pooled_loss
 from joulemark.judging.stability import disturbances
-from joulemark.judging.statistics import loss_bound, paired_ratio
+from joulemark.judging.statistics import paired_ratio
+from joulemark.judging.truths import score_of_logits
 from joulemark.machine.machine import activity, conditions
 from joulemark.nets.net import Net
 from joulemark.record import FreeTrial, Kind, Quantity, content_key
@@ -221,8 +223,9 @@ def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
     reference = outputs(pair.baseline, split.images, SCORED_BATCH)
     logits = outputs(pair.candidate, split.images, size)
     near = agreement(reference, logits)
-    scores = [score_logits(array, split, "validation") for array in (reference, logits)]
-    loss, bound = loss_bound(*(array.argmax(1)[None] == split.labels[None] for array in (reference, logits)))
+    truth = truth_of(session, "validation", net)
+    scores = [score_of_logits(array, truth, session.suite.task.metric) for array in (reference, logits)]
+    loss, bound = pooled_loss(scores[:1], scores[1:], {truth.key: truth})
     return msgspec.structs.replace(
         _blank(session, net, seed, one.setting, None),
         ratio=paired_ratio(pair.seconds),

@@ -215,7 +215,8 @@ class _Run:
                 group.append(attempt)
             found += group
             tries = attempts_of(self.suite, chain)  # judged as strictly while searching as when the winner is chosen
-            pooled = candidates([*(a for a, _ in self.baselines.values()), *group], self.boards, tries=tries)
+            pool = [*(attempt for attempt, _ in self.baselines.values()), *group]
+            pooled = candidates(pool, self.boards, truths=self.session.store.truths(), tries=tries)
             history.append((settings, pooled[0].bound_points))
         return found
 
@@ -252,7 +253,7 @@ class _Run:
 
     def _chosen(self, pool: Sequence[Attempt]) -> list[Attempt]:
         """Attempts to measure and test: the baselines and what the rules choose of each technique."""
-        settings = candidates(pool, self.boards)
+        settings = candidates(pool, self.boards, truths=self.session.store.truths())
         keys = [attempt.key for attempt, _ in self.baselines.values()]
         for shown in chosen(settings, self.boards, self.suite.limits_points).values():
             keys += [key for candidate in shown for key in candidate.attempts]

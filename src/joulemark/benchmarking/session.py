@@ -19,6 +19,7 @@ from joulemark.benchmarking.suite import Suite
 from joulemark.data import load
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel, Filled, energy_model
+from joulemark.judging.metrics.metric import metric
 from joulemark.judging.trace import changed
 from joulemark.machine.machine import boot, this_machine, versions
 from joulemark.meters.meters import Meters, open_meters
@@ -47,6 +48,7 @@ class Session:
     @classmethod
     def open(cls, suite: Suite, results: str | Path, *, command: str | None = None, fresh: bool = False) -> Session:
         """A session on this machine, with results below ``results`` (a folder or an fsspec URL)."""
+        metric(suite.task.metric)  # an unknown one is named before hours are spent
         machine = this_machine()
         store = Store(results, hardware_class=machine.hardware_class, task=f"{suite.task.name}-{suite.task.key[:8]}")
         store.sweep()

@@ -67,8 +67,9 @@ def asked(session: Session) -> list[str]:
 
 
 def judges(session: Session) -> list[str]:
-    """Modules that the suite names: its backends and energy models."""
-    return [type(one).__module__ for one in (*session.backends, *session.models)]
+    """Modules that the suite and its task name to judge by: backends, energy models, the metric."""
+    named = [type(one).__module__ for one in (*session.backends, *session.models)]
+    return [*named, module_of("metric", session.suite.task.metric).__name__]
 
 
 def modules_of(nets: Iterable[Net]) -> set[str]:

@@ -22,6 +22,7 @@ from joulemark.benchmarking.measuring import (
 from joulemark.benchmarking.modelling import modelled
 from joulemark.benchmarking.pacing import measure_pace
 from joulemark.benchmarking.tracing import key_of, measured_by
+from joulemark.benchmarking.truths import truth_of
 from joulemark.judging.stability import across, warnings
 from joulemark.judging.statistics import paired_ratio
 from joulemark.machine.machine import activity, conditions, quiet_checks
@@ -88,7 +89,8 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     rates = suite.measuring.paced if _is_paced(session, attempt) else ()
     paced = _paced(session, nets[1], rates, references, candidates, screening, order_seed)
     # Scored after the windows, on the very objects that were timed.
-    scores = {name: score_of(compiled, session.splits["test"], "test") for name, compiled in candidates.items()}
+    test, truth = session.splits["test"], truth_of(session, "test", nets[0])
+    scores = {name: score_of(compiled, test, truth, suite.task.metric) for name, compiled in candidates.items()}
     models, known = modelled(session, nets[1])
     trial = Trial(
         key=key_of(inputs, code),

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from joulemark.check.scores import scores_of
 from joulemark.judging.rules import boards, candidates, chosen
-from joulemark.record import Attempt, Failure, FreeTrial, Made, Provenance, Record, Score, Study, Trial
+from joulemark.record import Attempt, Failure, FreeTrial, Made, Provenance, Study, Truth
 from joulemark.task import BASELINE
 
 Records: TypeAlias = Mapping[str, Any]
@@ -55,11 +56,11 @@ def miscounted(records: Records) -> Iterator[tuple[str, str]]:
     """Records whose scores are of another number of images than most scores of the task: path and sentence."""
     counts: dict[str, Counter[int]] = defaultdict(Counter)
     for record in records.values():
-        for score in _scores(record):
-            counts[score.split][score.images] += 1
+        for score in scores_of(record):
+            counts[score.split][score.rows] += 1
     usual = {split: max(seen, key=lambda images: (seen[images], images)) for split, seen in counts.items()}
     for path, record in records.items():
-        for split, images in sorted({(score.split, score.images) for score in _scores(record)}):
+        for split, images in sorted({(score.split, score.rows) for score in scores_of(record)}):
             if images != usual[split]:
                 yield path, f"a score is of {images:,} {split} images; others of this task are of {usual[split]:,}"
 
@@ -155,8 +156,9 @@ def _choice(study: Study, technique: str, records: Records) -> Iterator[str]:
     """The trials of a technique are of the attempts that the rules choose, and of no others."""
     all_boards = boards(study.models)
     pool = [one for one in _pool(study, records) if one.technique in (BASELINE, technique)]
+    truths = {truth.key: truth for truth in _of(records, Truth).values()}
     try:
-        settings = chosen(candidates(pool, all_boards), all_boards, study.limits_points)
+        settings = chosen(candidates(pool, all_boards, truths=truths), all_boards, study.limits_points)
     except (ValueError, ArithmeticError) as error:
         yield f"the choice of {technique} cannot be made again: {error}"
         return
@@ -179,13 +181,6 @@ def _baselines_tested(study: Study, records: Records) -> Iterator[str]:
 def _tested_keys(study: Study, records: Records) -> set[str]:
     trials = (records.get(f"trials/{key}.json") for key in study.trials)
     return {trial.attempt for trial in trials if trial is not None}
-
-
-def _scores(record: Record) -> list[Score]:
-    if isinstance(record, Trial):
-        return [*record.scores.values()]
-    held = {Attempt: ("score",), FreeTrial: ("score", "baseline_score")}.get(type(record), ())
-    return [score for name in held if (score := getattr(record, name)) is not None]
 
 
 def _build(provenance: Provenance) -> tuple[str, str | None]:

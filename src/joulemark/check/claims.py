@@ -20,7 +20,7 @@ from typing import Any
 
 from joulemark.check.prose import COMMENT, FENCE, QUOTE, blank, blocks, read_words, seen
 from joulemark.check.values import faults
-from joulemark.record import Attempt, Kind, Quantity, Record, Timing, Trial
+from joulemark.record import Attempt, Kind, Quantity, Record, Timing, Trial, Truth
 from joulemark.store import Store, StoreError, folders, opened
 from joulemark.task import BASELINE
 
@@ -155,7 +155,8 @@ def stored_trials(results: str | Path) -> dict[str, Backing]:
     for hardware_class, task in folders(results):
         store = Store(results, hardware_class=hardware_class, task=task)
         attempts = {attempt.key: attempt for attempt in _sealed(store, "attempts", Attempt)}
-        trials = [trial for trial in _sealed(store, "trials", Trial) if not (_metered(trial) and faults(trial))]
+        truths = {truth.key: truth for truth in _sealed(store, "truths", Truth)}
+        trials = [one for one in _sealed(store, "trials", Trial) if not (_metered(one) and faults(one, truths))]
         controls = tuple(timing for trial in trials if trial.technique == BASELINE for timing in trial.timings)
         for trial in trials:
             attempt = attempts.get(trial.attempt)

@@ -8,9 +8,11 @@ from statistics import median
 
 from joulemark.benchmarking.output_agreement import wilson
 from joulemark.check.block_order import disordered_free, disordered_trial
-from joulemark.judging.rules import correct_bits, pooled_loss
+from joulemark.judging.losses import Truths, pooled_loss, right_rows
+from joulemark.judging.metrics.metric import metric
 from joulemark.judging.stability import disturbances, recomputed, warnings
 from joulemark.judging.statistics import bootstrap_median, paired_ratio
+from joulemark.judging.truths import predicted_of
 from joulemark.record import Agreement, FreeTrial, Paced, PacedSide, Quantity, Ratio, Timing, Trial
 
 AGREE = 1e-9
@@ -71,7 +73,7 @@ def trial_faults(trial: Trial) -> Iterator[str]:
             yield f"is {paced.execution} on {paced.backend} when paced, and not when timed"
 
 
-def free_faults(free: FreeTrial) -> Iterator[str]:
+def free_faults(free: FreeTrial, truths: Truths) -> Iterator[str]:
     """Ratios, medians, loss, agreement, flags and order of a free setting; its blocks must be positive."""
     for kind in ("", "cpu_", "joules_"):
         blocks = getattr(free, f"{kind}blocks")
@@ -79,7 +81,7 @@ def free_faults(free: FreeTrial) -> Iterator[str]:
     for name, blocks in (("seconds", free.blocks), ("cpu_seconds", free.cpu_blocks), ("joules", free.joules_blocks)):
         if name != "joules" or blocks:
             yield from _same_median(name, getattr(free, name), [middle for _, middle, _ in blocks])
-    yield from _free_loss(free)
+    yield from _free_loss(free, truths)
     flags = tuple(disturbances(free.conditions))
     if flags != free.flags:
         yield f"flags: says {_listed(free.flags)}, its conditions give {_listed(flags)}"
@@ -138,22 +140,26 @@ def agreement_faults(agreement: Agreement) -> Iterator[str]:
         yield f"says {share:g} ({agreement.low} to {agreement.high}), that share gives {low:g} to {high:g}"
 
 
-def _free_loss(free: FreeTrial) -> Iterator[str]:
-    """The loss from the bits of both scores, and classes that agree on the images that only one of them gets right."""
+def _free_loss(free: FreeTrial, truths: Truths) -> Iterator[str]:
+    """The loss from both scores, and classes that agree on the images that only one of them gets right."""
     if free.score is None or free.baseline_score is None:
         if (free.score, free.baseline_score, free.loss_points, free.loss_bound) != (None,) * 4:
             yield "has a score or a loss without both scores behind it"
         return
-    loss, bound = pooled_loss([free.baseline_score], [free.score])
+    loss, bound = pooled_loss([free.baseline_score], [free.score], truths)
     if not (_near(free.loss_points, loss) and _near(free.loss_bound, bound)):
         yield f"loses {free.loss_points} points (at most {free.loss_bound}), its scores give {loss:g} ({bound:g})"
     near = free.agreement
     if near is None or near.same_class is None:
         return
-    differ = int((correct_bits(free.score) != correct_bits(free.baseline_score)).sum())
-    if near.images != free.score.images:
-        yield f"agreement: is of {near.images} images, the scores of {free.score.images}"
-    elif differ > round((1 - near.same_class) * near.images):
+    if near.images != free.score.rows:
+        yield f"agreement: is of {near.images} images, the scores of {free.score.rows}"
+        return
+    one_class = free.score.predicted is None or predicted_of(free.score).ndim == 1
+    if not one_class or metric(free.score.metric).right is None:
+        return  # that a row is right does not say which class comes first
+    differ = int((right_rows(free.score, truths) != right_rows(free.baseline_score, truths)).sum())
+    if differ > round((1 - near.same_class) * near.images):
         yield f"agreement: {differ} images are right in one score alone, yet {near.same_class:g} have the same class"
 
 

@@ -18,9 +18,10 @@ import msgspec
 
 from joulemark.check.choice import hidden, miscounted, named_attempts, second_controls, study_faults, unreadable
 from joulemark.check.derived import same
+from joulemark.check.scores import several_truths
 from joulemark.check.values import faults
 from joulemark.machine.atomic_files import WRITING
-from joulemark.record import Attempt, FreeTrial, Made, Record, Study, Trial
+from joulemark.record import Attempt, FreeTrial, Made, Record, Study, Trial, Truth
 from joulemark.store import KINDS, Store, StoreError, folders, opened
 from joulemark.task import BASELINE
 
@@ -79,10 +80,12 @@ class _Folder:
         for record_type, kind in KINDS.items():
             self._read(record_type, kind)
         saved = self._saved_nets()
-        for path, problem in miscounted(self.records):
+        truths = {truth.key: truth for truth in self._of(Truth).values()}
+        for path, problem in (*miscounted(self.records), *several_truths(self.records)):
             self._break(path, problem)
         for path, record in self.records.items():
-            for rule in (faults, self._misplaced, self._links):
+            self._judge(path, faults, record, truths)
+            for rule in (self._misplaced, self._links):
                 self._judge(path, rule, record)
         self._missing_nets(saved)
         self._studies()

@@ -21,7 +21,9 @@ from joulemark.check.derived import (
     timing_faults,
     trial_faults,
 )
+from joulemark.check.scores import score_faults, truth_faults
 from joulemark.judging.fields import values_in
+from joulemark.judging.losses import Truths
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -41,6 +43,7 @@ from joulemark.record import (
     Study,
     Timing,
     Trial,
+    Truth,
     content_key,
 )
 from joulemark.task import BASELINE
@@ -52,21 +55,32 @@ WHOLE = ("parameters", "nonzero_parameters", "macs")
 """Proxies that count whole things of one net or one input."""
 
 
-def faults(record: Record) -> list[str]:
-    """Everything wrong with the values of one record, one sentence each with the field's path; empty if all is well."""
-    return [f"{path}: {fault}" if path else fault for path, fault in _faults(record)]
+def faults(record: Record, truths: Truths) -> list[str]:
+    """Everything wrong with the values of one record, one sentence each with the field's path; empty if all is well.
+
+    ``truths`` are what its scores are judged by.
+    """
+    return [f"{path}: {fault}" if path else fault for path, fault in _faults(record, truths)]
 
 
-def _faults(record: Record) -> Iterator[tuple[str, str]]:
+def _faults(record: Record, truths: Truths) -> Iterator[tuple[str, str]]:
     for path, value in values_in(record):
         if isinstance(value, float) and not math.isfinite(value):
             yield path, "is not a finite number"
-        rule = _RULES.get(type(value))
         try:
-            for fault in rule(value) if rule is not None else ():
+            for fault in _told(value, truths):
                 yield path, fault
         except (ValueError, ArithmeticError) as error:  # values that a rule cannot even compute with
             yield path, f"cannot be judged: {error}"
+
+
+def _told(value: Any, truths: Truths) -> Iterator[str]:
+    if isinstance(value, Score):
+        yield from score_faults(value, truths)
+    elif isinstance(value, FreeTrial):
+        yield from _free(value, truths)
+    elif type(value) in _RULES:
+        yield from _RULES[type(value)](value)
 
 
 def _quantity(quantity: Quantity) -> Iterator[str]:
@@ -106,22 +120,6 @@ def _ratio(ratio: Ratio) -> Iterator[str]:
     if ratio.count < 1:
         yield f"is made of {ratio.count} blocks"
     yield from _interval(ratio.low, ratio.value, ratio.high)
-
-
-def _score(score: Score) -> Iterator[str]:
-    if score.images < 1:
-        yield f"is of {score.images} images"
-        return
-    if not re.fullmatch(r"[0-9a-f]*", score.correct) or len(score.correct) != 2 * math.ceil(score.images / 8):
-        yield f"does not hold one bit for each of {score.images} images"
-        return
-    bits = int(score.correct, 16)
-    padding = 4 * len(score.correct) - score.images
-    if bits & ((1 << padding) - 1):
-        yield "has bits set behind its last image"
-    share = (bits >> padding).bit_count() / score.images
-    if not 0 <= score.accuracy <= 1 or abs(score.accuracy - share) > AGREE:
-        yield f"says {score.accuracy:g}, but {share:g} of its images are marked correct"
 
 
 def _timing(timing: Timing) -> Iterator[str]:
@@ -229,7 +227,7 @@ def _trial(trial: Trial) -> Iterator[str]:
             yield f"models: {report.model} counts {macs:g} MACs, {report.coverage:g} of {executed:g} were said"
 
 
-def _free(free: FreeTrial) -> Iterator[str]:
+def _free(free: FreeTrial, truths: Truths) -> Iterator[str]:
     yield from _keys(key=free.key, net=free.net)
     yield from _of_its_code(free)
     yield from _splits([free.score, free.baseline_score], "validation")
@@ -240,7 +238,7 @@ def _free(free: FreeTrial) -> Iterator[str]:
     if any(one <= 0 for block in (*free.blocks, *free.cpu_blocks, *free.joules_blocks) for one in block):
         yield "a block is not positive"
         return
-    yield from free_faults(free)
+    yield from free_faults(free, truths)
 
 
 def _paced(paced: Paced) -> Iterator[str]:
@@ -286,7 +284,6 @@ def _splits(scores: Any, split: str) -> Iterator[str]:
 _RULES: dict[type, Callable[[Any], Iterator[str]]] = {
     Quantity: _quantity,
     Ratio: _ratio,
-    Score: _score,
     Timing: _timing,
     Making: _making,
     EnergyReport: _report,
@@ -294,9 +291,9 @@ _RULES: dict[type, Callable[[Any], Iterator[str]]] = {
     Made: _made,
     Attempt: _attempt,
     Trial: _trial,
-    FreeTrial: _free,
     Paced: _paced,
     Agreement: agreement_faults,
     Conditions: _conditions,
     Study: _study,
+    Truth: truth_faults,
 }

@@ -1,17 +1,17 @@
-"""Splits by image content, not by position: the same image is in the same split whatever the file order."""
+"""Splits by content, not by position: the same input is in the same split whatever the file order."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.data.source import Source
+from joulemark.data.dealing import Rows, by_class, by_group, given
+from joulemark.data.digests import digest
+from joulemark.data.source import NAMES, Source
 from joulemark.task import Task
-
-NAMES = ("train", "policy", "validation", "test")
 
 UNPINNED = "unknown"
 """A task's ``data_sha256`` where nobody has computed it yet: its reader's own checksums are then all there is."""
@@ -19,48 +19,32 @@ UNPINNED = "unknown"
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images (n, channels, height, width), float32, scaled; labels (n,), int64."""
+    """Inputs (n, ...), float32, scaled; labels (n,), int64; the group of every row, ``None`` if there are none."""
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
-
-
-def digest(source: Source) -> str:
-    """SHA-256 of all images with their labels: the same whatever their order.
-
-    Of one set: the SHA-256 of the sorted SHA-256 digests of (label byte, pixels). With an official test set: the
-    SHA-256 of that of the training images followed by that of the test images, both as bytes.
-    """
-    parts = [_digest(*pair) for pair in (source.train, source.test) if pair is not None]
-    return (parts[0] if source.test is None else hashlib.sha256(b"".join(parts)).digest()).hex()
-
-
-def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> bytes:
-    rows = sorted(
-        hashlib.sha256(bytes([label]) + image.tobytes()).digest() for image, label in zip(images, labels, strict=True)
-    )
-    return hashlib.sha256(b"".join(rows)).digest()
+    groups: NDArray[np.int64] | None = None
 
 
 def split(task: Task, source: Source) -> dict[str, Split]:
-    """Train, policy, validation and test of ``task``, classes in the proportions of the images they are dealt from.
+    """Train, policy, validation and test of ``task``, dealt as its ``split_by`` says.
 
-    Test comes from the official test images where there are any, and the other three from the training images alone;
-    without an official test set all four come from the one set. Images are dealt in the order of the SHA-256 of (split
-    seed, pixels). A training image that is also a test image, pixel by pixel, is left out. Images that repeat within a
-    set are not looked for (MNIST, Fashion-MNIST and CIFAR-10 have neither kind).
-
-    Raises ``ValueError`` if the data are not the task's or have too few images.
+    Test comes from the official test set where there is one, and the other three from the training rows alone; without
+    an official test set all four come from the one set. Raises ``ValueError`` if the data are not the task's, if they
+    have too few rows or groups, or if a class is missing from train.
     """
     _check(task, source)
-    if source.test is None:
-        return _deal(task, *source.train, NAMES)
-    seen = {image.tobytes() for image in source.test[0]}
-    images, labels = source.train
-    fresh = np.array([image.tobytes() not in seen for image in images], bool)
-    if not fresh.all():
-        images, labels = images[fresh], labels[fresh]
-    return _deal(task, images, labels, NAMES[:3]) | _deal(task, *source.test, NAMES[3:])
+    deal = {"class": by_class, "group": by_group, "given": given}[task.split_by]
+    dealt = deal(task, source)
+    _refuse_unlearnable(task, dealt)
+    return {name: _split(task, dealt[name]) for name in NAMES}
+
+
+def _split(task: Task, rows: Rows) -> Split:
+    # Mixed, so that the first n rows of a split hold every class.
+    chosen = np.random.default_rng(task.split_seed).permutation(rows.chosen)[: task.limit_images]
+    groups = None if rows.groups is None else rows.groups[chosen]
+    return Split(_scaled(task, rows.inputs[chosen]), rows.labels[chosen], groups)
 
 
 def _check(task: Task, source: Source) -> None:
@@ -74,52 +58,29 @@ def _check(task: Task, source: Source) -> None:
             f"the {task.data} data here are not those of task {task.name!r} (digest {found[:12]}, expected "
             f"{task.data_sha256[:12]}): use the published files, or the package version that the project pins"
         )
-
-
-def _deal(task: Task, images: NDArray[np.uint8], labels: NDArray[np.int64], names: tuple[str, ...]) -> dict[str, Split]:
-    """Splits ``names`` of ``task`` from one set of images: each takes the next images of every class."""
-    sizes = {name: getattr(task.splits, name) for name in names}
-    if sum(sizes.values()) > len(labels):
-        raise ValueError(
-            f"task {task.name!r} wants {sum(sizes.values())} images for {', '.join(names)}: there are {len(labels)}"
-        )
-    seed = f"{task.split_seed}:".encode()
-    keys = [hashlib.sha256(seed + image.tobytes()).digest() for image in images]
-    order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
-    members = [order[labels[order] == c] for c in range(task.classes)]
-    if sum(map(len, members)) < len(labels):
+    if any(pair is not None and pair[1].max() >= task.classes for pair in (source.train, source.test)):
         raise ValueError(f"the {task.data} data hold labels that are none of the {task.classes} classes")
-    result = {}
-    for name, size in sizes.items():
-        counts = shares(size, [len(rows) for rows in members])
-        chosen = np.concatenate([rows[:count] for rows, count in zip(members, counts, strict=True)])
-        members = [rows[count:] for rows, count in zip(members, counts, strict=True)]
-        # Mixed, so that the first n images of a split hold every class.
-        chosen = np.random.default_rng(task.split_seed).permutation(chosen)[: task.limit_images]
-        result[name] = Split(_scaled(task, images[chosen]), labels[chosen])
-    return result
 
 
-def shares(size: int, available: list[int]) -> list[int]:
-    """How many of each class to take: ``size`` in the proportions of ``available``, by largest remainder.
-
-    Never more of a class than there are, as long as ``size`` is at most their sum. Equal remainders: the first class.
-
-    >>> shares(5, [10, 20, 30])
-    [1, 2, 2]
-    """
-    total = sum(available)
-    whole = [size * count // total for count in available]
-    by_remainder = sorted(range(len(available)), key=lambda c: -(size * available[c] % total))
-    for c in by_remainder[: size - sum(whole)]:
-        whole[c] += 1
-    return whole
+def _refuse_unlearnable(task: Task, dealt: dict[str, Rows]) -> None:
+    counts = np.bincount(dealt["train"].labels[dealt["train"].chosen], minlength=task.classes)
+    if missing := np.flatnonzero(counts == 0).tolist():
+        raise ValueError(
+            f"no training row of task {task.name!r} has label {missing[0]}, so nothing could learn it: deal "
+            "more rows to train, or declare fewer classes"
+        )
 
 
-def _scaled(task: Task, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    mean, deviation = (np.array(v, np.float32)[:, None, None] for v in (task.mean, task.deviation))
-    result = images.astype(np.float32)
-    result /= np.float32(255.0)  # in place: CIFAR-10 is 600 MB in this form
-    result -= mean
-    result /= deviation
+def _scaled(task: Task, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    axes = (1,) * (inputs.ndim - 2)
+    with np.errstate(over="ignore"):
+        result = inputs.astype(np.float32)
+    if inputs.dtype == np.uint8:
+        result /= np.float32(255.0)  # in place: CIFAR-10 is 600 MB in this form
+    if task.mean:
+        mean, deviation = (np.array(v, np.float32).reshape(-1, *axes) for v in (task.mean, task.deviation))
+        result -= mean
+        result /= deviation
+    if inputs.dtype.kind == "f" and not np.isfinite(result).all():
+        raise ValueError(f"the {task.data} inputs do not fit into 32-bit numbers: scale them in their reader")
     return result

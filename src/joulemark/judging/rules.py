@@ -5,15 +5,13 @@ Used by the benchmark (to choose what is tested) and by the report (to show why)
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from joulemark.judging.statistics import loss_bound
+from joulemark.judging.losses import Truths, pooled_loss
 from joulemark.record import Attempt, Record, Score
 from joulemark.task import BASELINE
 
@@ -55,24 +53,14 @@ class Candidate(Record, frozen=True, kw_only=True):
     attempts: tuple[str, ...]  # keys
     seeds: tuple[int, ...]
     settings: int  # of this technique, tried on the same images: each is held to the error / settings
-    images: int
-    accuracy: float  # mean over seeds, 0 to 1
+    rows: int
+    value: float  # of the metric, mean over seeds, 0 to 1
     loss_points: float
     bound_points: float  # one-sided upper bound of the loss
     floor_points: float  # one-sided lower bound of the loss
     costs: dict[str, float | None]  # board -> mean cost over seeds
     real: bool
     reason: str | None
-
-
-def correct_bits(score: Score) -> NDArray[np.bool_]:
-    """Which images of a score are right, as booleans of shape (images,)."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(score.correct), np.uint8))[: score.images].astype(bool)
-
-
-def pack_bits(correct: NDArray[np.bool_]) -> str:
-    """Inverse of :func:`correct_bits`."""
-    return np.packbits(correct).tobytes().hex()
 
 
 def cost_of(attempt: Attempt, board: Board) -> float | None:
@@ -98,7 +86,9 @@ def level_of(settings: int) -> float:
     return 1.0 - ERROR / settings
 
 
-def candidates(attempts: Iterable[Attempt], all_boards: Sequence[Board], *, tries: int = 1) -> list[Candidate]:
+def candidates(
+    attempts: Iterable[Attempt], all_boards: Sequence[Board], *, truths: Truths, tries: int = 1
+) -> list[Candidate]:
     """Pool attempts of one task over seeds, each against the baseline of its own seed (baselines are not returned).
 
     A setting is pooled over the seeds for which it and their baselines exist. It is judged as one of all settings of
@@ -111,19 +101,23 @@ def candidates(attempts: Iterable[Attempt], all_boards: Sequence[Board], *, trie
         if attempt.technique != BASELINE and attempt.score is not None and attempt.seed in references:
             groups[attempt.technique][str(sorted(attempt.knobs.items()))].append(attempt)
     return [
-        _pooled(group, [references[attempt.seed] for attempt in group], all_boards, max(tries, len(settings)))
+        _pooled(group, [references[attempt.seed] for attempt in group], all_boards, truths, max(tries, len(settings)))
         for settings in groups.values()
         for group in settings.values()
     ]
 
 
 def _pooled(
-    group: Sequence[Attempt], references: Sequence[Score], all_boards: Sequence[Board], settings: int
+    group: Sequence[Attempt],
+    references: Sequence[Score],
+    all_boards: Sequence[Board],
+    truths: Truths,
+    settings: int,
 ) -> Candidate:
     """One setting; ``references`` are the scores of its attempts' baselines."""
     scores = [attempt.score for attempt in group if attempt.score is not None]
-    loss, bound = pooled_loss(references, scores, level=level_of(settings))
-    _, gain = pooled_loss(scores, references, level=level_of(settings))
+    loss, bound = pooled_loss(references, scores, truths, level=level_of(settings))
+    _, gain = pooled_loss(scores, references, truths, level=level_of(settings))
     costs = {}
     for board in all_boards:
         values = [cost_of(attempt, board) for attempt in group]
@@ -135,8 +129,8 @@ def _pooled(
         attempts=tuple(a.key for a in group),
         seeds=tuple(a.seed for a in group),
         settings=settings,
-        images=scores[0].images,
-        accuracy=float(np.mean([score.accuracy for score in scores])),
+        rows=scores[0].rows,
+        value=float(np.mean([score.value for score in scores])),
         loss_points=loss,
         bound_points=bound,
         floor_points=-gain,
@@ -144,30 +138,6 @@ def _pooled(
         real=all(a.execution == "real" for a in group),
         reason=next((a.reason for a in group if a.reason), None),
     )
-
-
-def pooled_loss(
-    baseline: Sequence[Score | None], candidate: Sequence[Score | None], *, level: float = 0.95
-) -> tuple[float, float]:
-    """Loss and one-sided bound in points, paired seed by seed: :func:`joulemark.judging.statistics.loss_bound`."""
-    return _pooled_loss(tuple(baseline), tuple(candidate), level)
-
-
-@functools.lru_cache(maxsize=1 << 15)  # a page asks for the same losses on every board and limit
-def _pooled_loss(
-    baseline: tuple[Score | None, ...], candidate: tuple[Score | None, ...], level: float
-) -> tuple[float, float]:
-    return loss_bound(stacked_bits(baseline), stacked_bits(candidate), level=level)
-
-
-def stacked_bits(scores: Sequence[Score | None]) -> NDArray[np.bool_]:
-    """Which images are right, seed by seed: shape (seeds, images). ``ValueError`` if a score is missing."""
-    if not scores or any(score is None for score in scores):
-        raise ValueError("a score is missing: only finished attempts can be compared")
-    rows = [correct_bits(score) for score in scores if score is not None]
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError("the scores are of different images: seeds can be pooled over the same images only")
-    return np.stack(rows)
 
 
 def why_ineligible(candidate: Candidate, board: Board, limit_points: float) -> str | None:
@@ -194,7 +164,7 @@ def why_not_within(candidate: Candidate, limit_points: float) -> str:
         f"the data cannot decide: {candidate.loss_points:.2f} points lost, at most {candidate.bound_points:.2f} "
         f"(95 % bound{several}), limit {limit_points:g}; "
         + (f"needs about {needed:,} images" if needed else f"needs over {MOST_IMAGES:,} images")
-        + f" instead of {candidate.images:,}"
+        + f" instead of {candidate.rows:,}"
     )
 
 
@@ -208,9 +178,9 @@ def images_needed(candidate: Candidate, limit_points: float) -> int | None:
     distance = (
         candidate.bound_points - candidate.loss_points if gap > 0 else candidate.loss_points - candidate.floor_points
     )
-    if abs(gap) * math.sqrt(MOST_IMAGES / candidate.images) < distance:
+    if abs(gap) * math.sqrt(MOST_IMAGES / candidate.rows) < distance:
         return None
-    needed = max(candidate.images * (distance / gap) ** 2, 1.0)
+    needed = max(candidate.rows * (distance / gap) ** 2, 1.0)
     unit = int(10.0 ** max(math.floor(math.log10(needed)) - 1, 0))
     return math.ceil(needed / unit) * unit
 

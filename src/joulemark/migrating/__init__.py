@@ -1,1 +1,1 @@
-"""Bringing results of earlier versions to this one."""
+"""Bringing records of an older schema to the present one."""

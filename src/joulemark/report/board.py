@@ -51,6 +51,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
         rows=tuple(rows) if cost is not None or ranked else (),
         ineligible=tuple(apart),
         note=empty,
+        metric=results.metric_title,
     )
 
 
@@ -218,7 +219,7 @@ def seal_flags(results: Results, records: Iterable[str]) -> tuple[str, ...]:
 def validation_loss(candidate: Candidate) -> Loss:
     """Loss on the validation images, which is what choices are made on, with the bounds that they are made by."""
     return Loss(
-        accuracy=candidate.accuracy,
+        value=candidate.value,
         points=candidate.loss_points,
         bound=candidate.bound_points,
         best=candidate.floor_points,

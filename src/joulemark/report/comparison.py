@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from joulemark.judging.rules import stacked_bits
-from joulemark.judging.statistics import certainly, loss_interval, ratio_of_ratios
+from joulemark.judging.losses import Truths, pooled_interval, pooled_loss
+from joulemark.judging.statistics import certainly, ratio_of_ratios
 from joulemark.record import Ratio, Record
 from joulemark.report.board import build_board
 from joulemark.report.line import Line
@@ -94,7 +94,9 @@ def compare(
         if ratio is None:
             why = "they were not tested with a common seed."
         elif why is None:
-            gap = accuracy_gap(*lines, backends=[_backend(view, pair[0]), _backend(view, pair[1])])
+            gap = accuracy_gap(
+                *lines, backends=[_backend(view, pair[0]), _backend(view, pair[1])], truths=results.truths
+            )
             verdict, sentence = judged(results, view, pair[0], pair[1], ratio, gap)
             flags = {row.technique: row.flags for row in pair if row is not None and row.flags}
             return answer(verdict=verdict, sentence=sentence, ratio=ratio, accuracy=gap, flags=flags)
@@ -110,7 +112,7 @@ def why_not(view: BoardView, *rows: Row | None) -> str | None:
     if any(row is None for row in rows):
         return view.note or "the board is empty."
     reasons = [
-        f"`{row.technique}` is not ranked within {_points(view.limit_points)}: {row.reason}."
+        f"`{row.technique}` is not ranked within {_points(view)}: {row.reason}."
         for row in rows
         if row is not None and row.status not in ("ranked", "baseline")
     ]
@@ -150,23 +152,28 @@ def judged(
     if view.board.cost.startswith("model:"):
         where = f"By the {view.board.name} model: "
     cost = _cost_clause(view, first, second, ratio, verdict, margin)
-    clauses = _limit_clause(view, first, second), _accuracy_clause(first, second, gap), _flags_clause(first, second)
+    clauses = (
+        _limit_clause(view, first, second),
+        _accuracy_clause(view, first, second, gap),
+        _flags_clause(first, second),
+    )
     return verdict, f"{where}{cost}{''.join(clauses)}."
 
 
-def accuracy_gap(first: Line, second: Line, *, backends: Sequence[str]) -> AccuracyGap | None:
+def accuracy_gap(first: Line, second: Line, *, backends: Sequence[str], truths: Truths) -> AccuracyGap | None:
     """Points that the first loses beside the second, paired over test images and seeds; ``None`` without common ones.
 
-    ``backends`` are those of the two. The test images are not looked at again: both nets' right and wrong answers are
+    ``backends`` are those of the two. The test images are not looked at again: what both nets predicted is
     in their trials.
     """
     scores = [line.scores.get(backend, {}) for line, backend in zip((first, second), backends, strict=True)]
     seeds = sorted(scores[0].keys() & scores[1].keys())
     if not seeds:
         return None
-    ours, theirs = (stacked_bits([side[seed] for seed in seeds]) for side in scores)
-    low, high = loss_interval(theirs, ours)
-    return AccuracyGap(points=100.0 * float(theirs.mean() - ours.mean()), low=low, high=high)
+    ours, theirs = ([side[seed] for seed in seeds] for side in scores)
+    points, _ = pooled_loss(theirs, ours, truths)
+    low, high = pooled_interval(theirs, ours, truths)
+    return AccuracyGap(points=points, low=low, high=high)
 
 
 def _cost_clause(view: BoardView, first: Row, second: Row, ratio: Ratio, verdict: str, margin: float) -> str:
@@ -196,26 +203,27 @@ def _cost_clause(view: BoardView, first: Row, second: Row, ratio: Ratio, verdict
 def _limit_clause(view: BoardView, first: Row, second: Row) -> str:
     chosen = [row for row in (first, second) if row.status == "ranked"]
     who = "both" if len(chosen) == 2 else f"`{chosen[0].technique}`"
-    text = f", {who} within {_points(view.limit_points)}"
+    text = f", {who} within {_points(view)}"
     over = [f"`{row.technique}`" for row in chosen if row.test is not None and row.test.bound > view.limit_points]
     text += f" on the validation images (the test images do not confirm it of {' and '.join(over)})" if over else ""
     simulated = [f"`{row.technique}`" for row in chosen if row.execution == "simulated"]
     return text + (f", {' and '.join(simulated)} simulated on this machine" if simulated else "")
 
 
-def _accuracy_clause(first: Row, second: Row, gap: AccuracyGap | None) -> str:
+def _accuracy_clause(view: BoardView, first: Row, second: Row, gap: AccuracyGap | None) -> str:
     if gap is None:
         return ""
     span = f"95 % interval {points(gap.low)} to {points(gap.high)}"
     if not gap.decided:
         return (
-            f"; in accuracy they cannot be told apart (on test images `{first.technique}` loses "
+            f"; in {view.metric} they cannot be told apart (on test images `{first.technique}` loses "
             f"{points(gap.points)} points more, {span})"
         )
     better = second if gap.points > 0 else first
     if gap.points < 0:
         span = f"95 % interval {points(-gap.high)} to {points(-gap.low)}"
-    return f"; `{better.technique}` is the more accurate by {points(abs(gap.points))} points (test images, {span})"
+    what = "the more accurate" if view.metric == "accuracy" else f"better in {view.metric}"
+    return f"; `{better.technique}` is {what} by {points(abs(gap.points))} points (test images, {span})"
 
 
 def _flags_clause(*rows: Row) -> str:
@@ -223,5 +231,5 @@ def _flags_clause(*rows: Row) -> str:
     return f"; flagged: {', '.join(told)}" if told else ""
 
 
-def _points(limit: float) -> str:
-    return f"{limit:g} {'point' if limit == 1 else 'points'} of accuracy"
+def _points(view: BoardView) -> str:
+    return f"{view.limit_points:g} {'point' if view.limit_points == 1 else 'points'} of {view.metric}"

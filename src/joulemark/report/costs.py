@@ -5,21 +5,21 @@ Everything here takes records and returns numbers, for the table alone: what is 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from joulemark.judging.rules import Board, pooled_loss, stacked_bits
-from joulemark.judging.statistics import combine_ratios, loss_interval
+from joulemark.judging.losses import Truths, pooled_interval, pooled_loss
+from joulemark.judging.rules import Board
+from joulemark.judging.statistics import combine_ratios
 from joulemark.record import Attempt, EnergyReport, Ratio, Record, Score, Timing, Trial
 
 
 class Loss(Record, frozen=True, kw_only=True):
-    """Accuracy loss against the baselines of the same seeds, in points; both bounds are one-sided at ``level``."""
+    """Loss of the metric against the baselines of the same seeds, in points; both bounds are one-sided at ``level``."""
 
-    accuracy: float  # mean over seeds, 0 to 1
-    points: float  # positive: less accurate than the baseline
+    value: float  # of the metric, mean over seeds, 0 to 1
+    points: float  # positive: worse than the baseline
     bound: float  # the loss is at most this
     best: float  # the loss is at least this (negative: it may even gain)
     level: float = 0.95  # higher where several settings were tried: joulemark.judging.rules.level_of
@@ -50,21 +50,16 @@ def making_total(attempts: Iterable[Attempt], technique: str) -> MakingTotal:
     )
 
 
-def measure_loss(baseline: Sequence[Score], candidate: Sequence[Score]) -> Loss:
+def measure_loss(baseline: Sequence[Score], candidate: Sequence[Score], truths: Truths) -> Loss:
     """Loss of paired scores with a bound on either side (the lower one is the bound with the roles exchanged).
 
     The interval is wider than the two bounds, which together leave out 10 %.
     """
-    points, bound = pooled_loss(baseline, candidate)
-    _, gain = pooled_loss(candidate, baseline)
-    accuracy = float(np.mean([score.accuracy for score in candidate]))
-    interval = _interval(tuple(baseline), tuple(candidate))
-    return Loss(accuracy=accuracy, points=points, bound=bound, best=-gain, interval=interval)
-
-
-@functools.lru_cache(maxsize=1 << 15)  # a page asks for the same losses on every board and limit
-def _interval(baseline: tuple[Score, ...], candidate: tuple[Score, ...]) -> tuple[float, float]:
-    return loss_interval(stacked_bits(baseline), stacked_bits(candidate))
+    points, bound = pooled_loss(baseline, candidate, truths)
+    _, gain = pooled_loss(candidate, baseline, truths)
+    value = float(np.mean([score.value for score in candidate]))
+    interval = pooled_interval(baseline, candidate, truths)
+    return Loss(value=value, points=points, bound=bound, best=-gain, interval=interval)
 
 
 def timing_at(trial: Trial, backend: str, batch_size: int) -> Timing | None:

@@ -9,21 +9,26 @@ import re
 from typing import Any
 
 from joulemark.judging.fields import values_in
+from joulemark.judging.losses import Truths
+from joulemark.judging.metrics.metric import metric
+from joulemark.judging.packed import unpack_bits
+from joulemark.judging.truths import labels_of, predicted_of
 from joulemark.record import Paced, Quantity, Ratio, Record, Score, Timing
 
 BLOCK = re.compile(r"blocks\[\d+\]$")
 """Path of one block of windows."""
 
 
-def why_undrawable(record: Record) -> str | None:
-    """What cannot be in a record, with the field's path; ``None`` if it can be drawn."""
-    faults = ((path, _fault(path, value)) for path, value in values_in(record))
+def why_undrawable(record: Record, truths: Truths) -> str | None:
+    """What cannot be in a record, with the field's path; ``None`` if it can be drawn. Scores need their ``truths``."""
+    faults = (
+        (path, _why_unread(value, truths) if isinstance(value, Score) else _fault(path, value))
+        for path, value in values_in(record)
+    )
     return next((f"{path} {fault}".strip() for path, fault in faults if fault is not None), None)
 
 
 def _fault(path: str, value: Any) -> str | None:
-    if isinstance(value, Score):
-        return None if _holds_its_bits(value) else f"does not hold one bit for each of {value.images} images"
     if isinstance(value, Quantity):
         return f"is negative: {value.value:g}" if value.value is not None and value.value < 0 else None
     if isinstance(value, Ratio):
@@ -39,8 +44,15 @@ def _fault(path: str, value: Any) -> str | None:
     return None if all(number > 0 for number in numbers) else "is not positive"
 
 
-def _holds_its_bits(score: Score) -> bool:
+def _why_unread(score: Score, truths: Truths) -> str | None:
     try:
-        return score.images > 0 and len(bytes.fromhex(score.correct)) == -(-score.images // 8)
-    except ValueError:
-        return False
+        by = metric(score.metric)
+        if score.correct is not None:
+            unpack_bits(score.correct, score.rows)
+        elif (truth := truths.get(score.truth or "")) is None:
+            return f"is judged by truths/{score.truth}.json, which is not there or cannot be read"
+        else:
+            by.value(labels_of(truth), predicted_of(score))
+    except ValueError as error:
+        return str(error)
+    return None

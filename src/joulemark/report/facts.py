@@ -34,10 +34,12 @@ def measured(results: Results) -> list[str]:
             f"Seconds per input of the compiled net, in {shape} shuffled blocks of baseline, candidate, baseline; "
             "the ratio is paired within a block, and its 95 % interval is that of the midmean over blocks."
         )
-    images = {score.images for trial in results.trials for score in trial.scores.values()}
+    images = {score.rows for trial in results.trials for score in trial.scores.values()}
     if images:
         number = " or ".join(f"{count:,}" for count in sorted(images))
-        facts.append(f"Accuracy of the very objects that were timed, on {number} test images, once.")
+        facts.append(
+            f"{sentence_case(results.metric_title)} of the very objects that were timed, on {number} test images, once."
+        )
     if joules_measured(results):
         scopes = sorted({f"{t.joules.method}, {t.joules.scope}" for t in timings if t.joules.value is not None})
         facts.append(f"Joules per input ({'; '.join(scopes)}).")

@@ -136,7 +136,7 @@ def frame_tradeoff(
     figure.update_xaxes(
         tickvals=ticks, ticktext=[with_prefix(tick, view.unit, short=True) for tick in ticks], tickangle=0
     )
-    figure.update_yaxes(title_text="accuracy change, points", range=[bottom, top])
+    figure.update_yaxes(title_text=f"{view.metric} change, points", range=[bottom, top])
 
 
 def promised(results: Results, promises: Sequence[tuple[Row, float]], proxy: str, measured: str) -> go.Figure:

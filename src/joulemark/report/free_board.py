@@ -80,7 +80,7 @@ def build_free(trials: Sequence[FreeTrial]) -> FreeView | None:
     ]
     rows += [_row(trial, None, None) for trial in trials if trial.ratio is None]
     control = next((trial for trial in trials if trial.control), trials[0])
-    scored = next((trial.score.images for trial in ran if trial.score is not None), 0)
+    scored = next((trial.score.rows for trial in ran if trial.score is not None), 0)
     return FreeView(
         cost=cost, baseline=_words(control), images=scored, rows=tuple(rows), lines=_lines(trials, cost, widest)
     )

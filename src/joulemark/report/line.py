@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from joulemark.judging.losses import Truths
 from joulemark.judging.rules import Board
 from joulemark.judging.stability import CONTROL_WARNINGS, control_warnings
 from joulemark.judging.statistics import combine_ratios
@@ -106,13 +107,19 @@ class Line(Record, frozen=True, kw_only=True):
 
 
 def line_of(
-    pairs: Pairs, seeds: Sequence[int], *, boards: Sequence[Board], backends: Sequence[str], batch_sizes: Sequence[int]
+    pairs: Pairs,
+    seeds: Sequence[int],
+    *,
+    truths: Truths,
+    boards: Sequence[Board],
+    backends: Sequence[str],
+    batch_sizes: Sequence[int],
 ) -> Line:
     """Draw up the line of one setting; ``seeds`` are those of all baselines, in order."""
     trials = [trial for _, trial in pairs]
     names = dict.fromkeys(name for pair in pairs for trial in pair for name in trial.proxies)
     scored = dict.fromkeys(name for trial in trials for name in trial.scores)
-    losses = {name: tested_loss(pairs, name) for name in scored}
+    losses = {name: tested_loss(pairs, name, truths) for name in scored}
     models = [board.name for board in boards if not board.needs_real]
     return Line(
         technique=trials[0].technique if trials else BASELINE,
@@ -136,10 +143,10 @@ def line_of(
     )
 
 
-def tested_loss(pairs: Pairs, backend: str) -> Loss | None:
+def tested_loss(pairs: Pairs, backend: str, truths: Truths) -> Loss | None:
     """Loss on the test images of the compiled objects that were timed."""
     scores = [(b.scores[backend], c.scores[backend]) for b, c in pairs if backend in b.scores and backend in c.scores]
-    return measure_loss([b for b, _ in scores], [c for _, c in scores]) if scores else None
+    return measure_loss([b for b, _ in scores], [c for _, c in scores], truths) if scores else None
 
 
 def at_batch(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from joulemark.judging.losses import Truths
 from joulemark.machine.machine import this_machine
 from joulemark.record import Attempt, FreeTrial, Record, Trial
 from joulemark.report.drawable import why_undrawable
@@ -100,9 +101,10 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
         return None
     keys = [*study.baselines, *(key for keys in study.attempts.values() for key in keys)]
     odd: list[tuple[str, str]] = []
-    attempts = _drawable(store, map(store.attempt, keys), odd)
-    trials = _drawable(store, map(store.trial, study.trials), odd)
-    free = _drawable(store, map(store.free_trial, study.free), odd)
+    truths = store.truths()
+    attempts = _drawable(store, map(store.attempt, keys), truths, odd)
+    trials = _drawable(store, map(store.trial, study.trials), truths, odd)
+    free = _drawable(store, map(store.free_trial, study.free), truths, odd)
     failures = [failure for failure in store.failures() if failure.technique in study.attempts]
     return Results(
         suite_name=suite.name,
@@ -119,15 +121,16 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
         damaged=[*((one.path, one.reason) for one in store.damaged), *odd],
         unsealed=frozenset(store.unsealed),
         free=free,
+        truths=truths,
         folder=str(root),
     )
 
 
-def _drawable(store: Store, records: Iterable[T | None], odd: list[tuple[str, str]]) -> list[T]:
+def _drawable(store: Store, records: Iterable[T | None], truths: Truths, odd: list[tuple[str, str]]) -> list[T]:
     """The records that are there and can be drawn; path and reason of the others are added to ``odd``."""
     found = []
     for record in records:
-        why = None if record is None else why_undrawable(record)
+        why = None if record is None else why_undrawable(record, truths)
         if record is not None and why is None:
             found.append(record)
         elif record is not None and why is not None:

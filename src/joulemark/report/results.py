@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from joulemark.judging.losses import scored_by
 from joulemark.judging.rules import Board, Candidate, boards, candidates
-from joulemark.record import Attempt, Failure, FreeTrial, Record, Trial
+from joulemark.record import Attempt, Failure, FreeTrial, Record, Trial, Truth
 from joulemark.report.tabulate import Table, tabulate
 from joulemark.task import BASELINE
 
@@ -29,6 +30,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     damaged: Sequence[tuple[str, str]] = ()  # path and reason, as the store set them aside
     unsealed: Collection[str] = frozenset()  # keys of records that carry no seal: older than seals, or edited
     free: Sequence[FreeTrial] = ()  # what costs nothing
+    truths: Mapping[str, Truth] = {}  # what scores are judged by, by key
     folder: str = ""  # where the records lie; empty: nowhere
 
     @functools.cached_property
@@ -51,9 +53,16 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     def pool(self) -> dict[str, list[Candidate]]:
         """The settings of each technique, seeds pooled, as the benchmark judged them."""
         groups: dict[str, list[Candidate]] = defaultdict(list)
-        for candidate in candidates(self.attempts, self.boards):
+        for candidate in candidates(self.attempts, self.boards, truths=self.truths):
             groups[candidate.technique].append(candidate)
         return dict(groups)
+
+    @functools.cached_property
+    def metric_title(self) -> str:
+        """What the task's nets are judged by, in words."""
+        scores = [attempt.score for attempt in self.attempts if attempt.score is not None]
+        scores += [score for trial in self.trials for score in trial.scores.values()]
+        return scored_by(scores).title if scores else "accuracy"
 
     @functools.cached_property
     def table(self) -> Table:
@@ -62,6 +71,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
         return tabulate(
             self.attempts,
             self.trials,
+            truths=self.truths,
             pooled=[candidate.attempts for settings in self.pool.values() for candidate in settings],
             boards=self.boards,
             backends=self.backends,

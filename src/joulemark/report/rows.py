@@ -70,6 +70,7 @@ class BoardView(Record, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     ineligible: tuple[Row, ...]
     note: str | None = None  # why it is empty
+    metric: str = "accuracy"  # what losses are of, in words
 
     @property
     def unit(self) -> str:

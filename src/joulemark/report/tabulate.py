@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from joulemark.judging.losses import Truths
 from joulemark.judging.rules import Board, cost_of
 from joulemark.record import Attempt, Ratio, Record, Score, Timing, Trial
 from joulemark.report.by_layer import components
@@ -74,6 +75,7 @@ def tabulate(
     attempts: Sequence[Attempt],
     trials: Sequence[Trial],
     *,
+    truths: Truths,
     pooled: Iterable[tuple[str, ...]],
     boards: Sequence[Board],
     backends: Sequence[str],
@@ -86,7 +88,7 @@ def tabulate(
     itself = [(trial, trial) for trial in ordered]
     settings, judged = pairs_of(trials, _settings(trials), baselines), pairs_of(trials, pooled, baselines)
     lines = {
-        _keys(pairs): line_of(pairs, seeds, boards=boards, backends=backends, batch_sizes=batch_sizes)
+        _keys(pairs): line_of(pairs, seeds, truths=truths, boards=boards, backends=backends, batch_sizes=batch_sizes)
         for pairs in {_keys(pairs): pairs for pairs in (itself, *settings.values(), *judged.values())}.values()
     }
     return Table(
@@ -193,13 +195,13 @@ def _screened(attempts: Sequence[Attempt], boards: Sequence[Board]) -> Iterator[
             seed=attempt.seed,
             execution=attempt.execution,
             costs={name: (before, after) for name, (before, after) in costs.items() if before and after},
-            points=accuracy_change(reference.score, attempt.score),
+            points=metric_change(reference.score, attempt.score),
         )
 
 
-def accuracy_change(reference: Score | None, score: Score | None) -> float | None:
-    """Difference of two accuracies in points."""
-    return None if reference is None or score is None else 100.0 * (score.accuracy - reference.accuracy)
+def metric_change(reference: Score | None, score: Score | None) -> float | None:
+    """Difference of two scores in points."""
+    return None if reference is None or score is None else 100.0 * (score.value - reference.value)
 
 
 def _windows(trials: Sequence[Trial], backend: str, batch_size: int) -> Iterator[Windows]:

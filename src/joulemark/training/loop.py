@@ -96,8 +96,8 @@ def fit(
     if precision not in PRECISIONS:
         raise ValueError(f"a fit multiplies in {' or '.join(PRECISIONS)}, not in {precision!r}")
     rows = _Rows(len(images), image_passes(epochs, len(images)), batch_size, seed)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions on CPUs
-    if images.dim() == 4:
+    if images.dim() == 4:  # faster convolutions on CPUs; other ranks have no such layout
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = images.contiguous(memory_format=torch.channels_last)
     made = optimiser(module)
     _join(made, loss)
