@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemark.record import Kind, Operation, Quantity, Ratio, Score, Workload, content_key
+from joulemark.record import Kind, Quantity, Ratio, Score, content_key
 from joulemark.vocabulary import unknown_name_message
+from joulemark.workloads.workload import Operation, Workload
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),

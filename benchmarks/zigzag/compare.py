@@ -37,7 +37,7 @@ from zigzag.api import get_hardware_performance_zigzag
 from joulemark.energy.accelerator import Accelerator
 from joulemark.energy.row_stationary import search
 from joulemark.energy.shapes import Shape, layer_shape
-from joulemark.record import Operation, Workload
+from joulemark.workloads.workload import Operation, Workload
 
 HERE = Path(__file__).parent
 NETS = {

@@ -11,7 +11,7 @@ from joulemark.calibrate.timing import Timed
 from joulemark.energy.device import DeviceProfile
 from joulemark.energy.features import Layer
 from joulemark.machine.machine import this_machine, versions
-from joulemark.record import Operation, Workload
+from joulemark.workloads.workload import Operation, Workload
 
 PLANNED = 320  # so that there are enough poolings and fully connected layers for a fit
 

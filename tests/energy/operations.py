@@ -1,6 +1,6 @@
 """Operations as a run records them: single layers, and the two nets that published figures are of."""
 
-from joulemark.record import Operation
+from joulemark.workloads.workload import Operation
 
 
 def conv(layer, channels, size, filters, kernel, *, stride=1, padding=0, groups=1, rows=1, calls=1, **more):

@@ -12,7 +12,8 @@ from joulemark.energy.accelerator import Accelerator, accelergy, horowitz
 from joulemark.energy.hardware import Description, stored_words
 from joulemark.energy.row_stationary import accesses, constraints, search
 from joulemark.energy.shapes import Shape, layer_shape
-from joulemark.record import Kind, Operation, Workload
+from joulemark.record import Kind
+from joulemark.workloads.workload import Operation, Workload
 
 CHIP = Description.shipped("eyeriss")
 PARTS = {"DRAM", "buffer", "array", "register file", "MAC"}

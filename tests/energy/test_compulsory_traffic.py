@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from joulemark.energy.accelerator import Accelerator, accelergy, horowitz
 from joulemark.energy.row_stationary import Costs
 from joulemark.energy.systolic import Systolic
-from joulemark.record import Operation, Workload
+from joulemark.workloads.workload import Operation, Workload
 
 
 def costs_of(model):

@@ -4,7 +4,8 @@ import pytest
 
 from joulemark.energy.datasheet import DataSheet, devices
 from joulemark.energy.model import energy_model
-from joulemark.record import Kind, Operation, Workload
+from joulemark.record import Kind
+from joulemark.workloads.workload import Operation, Workload
 
 
 def workload(macs, *, inputs=1, rows=None, **more):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.energy.features import ELEMENTWISE, Layer, _monomials, features, layer_of, one_group, own_terms
-from joulemark.record import Operation
+from joulemark.workloads.workload import Operation
 
 # 2 rows of 3 x 8 x 10, four 5 x 3 filters without padding: 4 x 4 x 8.
 CONV = Layer(type="conv", batch=2, input=(3, 8, 10), output=(4, 4, 8), kernel=(5, 3))

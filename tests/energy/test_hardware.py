@@ -12,7 +12,7 @@ from joulemark.energy.accelerator import Accelerator, accelergy, from_file, horo
 from joulemark.energy.hardware import Description
 from joulemark.energy.model import energy_model
 from joulemark.energy.row_stationary import Costs
-from joulemark.record import Operation, Workload
+from joulemark.workloads.workload import Operation, Workload
 
 EYERISS = (files("joulemark.energy") / "eyeriss.toml").read_text(encoding="utf-8")
 

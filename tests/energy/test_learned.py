@@ -8,7 +8,8 @@ from profiles import planted_profile
 from joulemark.energy.features import Layer
 from joulemark.energy.learned import Learned, device_model, median_net_error, net_error
 from joulemark.energy.model import EnergyModel
-from joulemark.record import Kind, Operation, Workload
+from joulemark.record import Kind
+from joulemark.workloads.workload import Operation, Workload
 
 FC = Operation(
     layer="fc", operator="linear", input_shape=(20,), output_shape=(10,), weight_shape=(10, 20), rows=8, calls=2,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from joulemark.energy.microcontroller import Constants, Description, Microcontroller, stored_bits
 from joulemark.energy.sourced import Constant
-from joulemark.record import Operation, Workload
+from joulemark.workloads.workload import Operation, Workload
 
 JOULES = 219e-6 / 1e6 * 3.0  # 219 uA/MHz at 3 V
 

@@ -9,8 +9,9 @@ import pytest
 from joulemark import vocabulary
 from joulemark.energy.accelerator import Accelerator
 from joulemark.energy.model import EnergyModel, energy_model, energy_model_names
-from joulemark.record import EnergyReport, Kind, Quantity, Workload
+from joulemark.record import EnergyReport, Kind, Quantity
 from joulemark.vocabulary import GROUPS, TABLES
+from joulemark.workloads.workload import Workload
 
 
 class Flat:

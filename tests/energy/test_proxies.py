@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.energy.proxies import proxies
-from joulemark.record import Operation, Workload
+from joulemark.workloads.workload import Operation, Workload
 
 CONV = Operation(
     layer="conv",

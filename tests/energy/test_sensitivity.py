@@ -7,7 +7,7 @@ from operations import alexnet, squeezenet
 
 from joulemark.energy.model import energy_model
 from joulemark.energy.sensitivity import TABLES, Reversal, survival
-from joulemark.record import Workload
+from joulemark.workloads.workload import Workload
 
 
 def by_all(*orders):

@@ -14,7 +14,8 @@ from operations import alexnet, conv, linear
 from joulemark.energy.row_stationary import NoMapping
 from joulemark.energy.shapes import Shape, layer_shape
 from joulemark.energy.systolic import Hardware, Systolic, Zeros, convolution, multiplied, unfolded_inputs
-from joulemark.record import Kind, Workload
+from joulemark.record import Kind
+from joulemark.workloads.workload import Workload
 
 CHIP = Hardware.shipped()
 

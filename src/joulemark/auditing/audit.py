@@ -14,8 +14,9 @@ from joulemark.benchmarking.passes import whole_batches
 from joulemark.energy.model import energy_model
 from joulemark.machine.machine import quiet_checks, this_machine, versions
 from joulemark.meters.meters import open_meters
-from joulemark.record import Check, EnergyReport, Machine, Record, Workload
+from joulemark.record import Check, EnergyReport, Machine, Record
 from joulemark.subjects.graph import record_graph
+from joulemark.workloads.workload import Workload
 
 MOST_IMAGES = 232
 """32 that calibrate and 200 to compare outputs on."""

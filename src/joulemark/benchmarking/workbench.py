@@ -19,7 +19,7 @@ from joulemark.benchmarking.ledger import Ledger, LedgerCheckpoint
 from joulemark.data.splits import Split
 from joulemark.energy.model import EnergyModel
 from joulemark.nets.net import Net
-from joulemark.record import EnergyReport, Workload, content_key
+from joulemark.record import EnergyReport, content_key
 from joulemark.task import Task
 from joulemark.training import (
     AUGMENTS,
@@ -35,6 +35,7 @@ from joulemark.training import (
     stateful,
 )
 from joulemark.workloads.recording import record
+from joulemark.workloads.workload import Workload
 
 T = TypeVar("T")
 CALIBRATION_IMAGES = 512

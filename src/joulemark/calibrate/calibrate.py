@@ -23,7 +23,7 @@ from joulemark.energy.features import TYPES, Layer
 from joulemark.energy.fitting import fewest, fit
 from joulemark.energy.learned import Learned
 from joulemark.machine.machine import activity, conditions
-from joulemark.record import Workload
+from joulemark.workloads.workload import Workload
 
 RESERVE_SECONDS = 40.0
 """A call stops so long before its time is over: the longest step and the fits fit in."""

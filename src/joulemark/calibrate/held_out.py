@@ -13,8 +13,8 @@ import torch
 
 from joulemark.energy.features import Layer, layer_of
 from joulemark.nets.net import Net, usual_input_shape
-from joulemark.record import Workload
 from joulemark.workloads.recording import record
+from joulemark.workloads.workload import Workload
 
 NETS = ("alexnet-torchvision", "alexnet-grouped", "vgg16", "googlenet", "resnet20", "resnet50", "squeezenet")
 BATCHES = (1, 4, 16)

@@ -10,7 +10,8 @@ from joulemark.calibrate import held_out as judging
 from joulemark.energy.device import DeviceProfile
 from joulemark.energy.features import PAPER
 from joulemark.energy.learned import median_net_error, net_error
-from joulemark.record import Record, Workload
+from joulemark.record import Record
+from joulemark.workloads.workload import Workload
 
 PAPER_RMSPE = {"conv": 39.97, "fc": 41.92, "pool": 11.41}
 """Percent: seconds of layers, NeuralPower's Table 2 (GTX Titan X, TensorFlow; read in a figure of the table)."""

@@ -29,7 +29,8 @@ from joulemark.energy.hardware import Description, stored_words
 from joulemark.energy.row_stationary import Costs, Mapping, accesses, search
 from joulemark.energy.shapes import Shape, layer_shape
 from joulemark.energy.summing import described, summed
-from joulemark.record import EnergyReport, LayerEnergy, Operation, Workload, content_key
+from joulemark.record import EnergyReport, LayerEnergy, content_key
+from joulemark.workloads.workload import Operation, Workload
 
 OPERANDS = {"weights": "weights", "inputs": "inputs", "outputs": "sums"}
 """What is moved, as reports call it -> as traffic and costs call it."""

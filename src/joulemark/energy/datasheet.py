@@ -21,8 +21,9 @@ import msgspec
 
 from joulemark.energy.model import Published
 from joulemark.energy.sourced import Constant, told
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Record, Workload
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Record
 from joulemark.vocabulary import unknown_name_message
+from joulemark.workloads.workload import Workload
 
 DEFAULT = "rtx-2080-ti"
 PAPER = "Method: Desislavov et al., Trends in AI inference energy consumption (SUSCOM 38:100857, 2023)"

@@ -23,7 +23,8 @@ from math import log2, prod
 
 import msgspec
 
-from joulemark.record import Operation, Record
+from joulemark.record import Record
+from joulemark.workloads.workload import Operation
 
 PAPER = ("conv", "fc", "pool")
 """Layer types with NeuralPower's own features."""

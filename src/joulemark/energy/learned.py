@@ -25,8 +25,9 @@ from joulemark.energy.features import Layer, layer_of, one_group
 from joulemark.energy.fitting import Fit
 from joulemark.energy.summing import check_inputs
 from joulemark.machine.machine import this_machine
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity
 from joulemark.vocabulary import unknown_name_message
+from joulemark.workloads.workload import Operation, Workload
 
 SOURCES = (
     "method and features: E. Cai et al., NeuralPower, ACML 2017, and its released code",

@@ -25,7 +25,8 @@ import msgspec
 from joulemark.energy.proxies import proxies
 from joulemark.energy.sourced import Constant, told
 from joulemark.energy.summing import check_inputs
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Record, Workload
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Record
+from joulemark.workloads.workload import Operation, Workload
 
 BYTE, WIDE, FLOAT = 8, 16, 32
 FOLDED = "batch_norm"

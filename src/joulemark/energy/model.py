@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from joulemark.record import EnergyReport, Record, Workload
+from joulemark.record import EnergyReport, Record
 from joulemark.vocabulary import look_up, names, unknown_name_message
+from joulemark.workloads.workload import Workload
 
 LEARNED = "learned"
 """A model that is calibrated belongs to one machine: it is made with a name, and is not among the installed models."""

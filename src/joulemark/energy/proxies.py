@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from joulemark.record import Operation, Workload
+from joulemark.workloads.workload import Operation, Workload
 
 
 def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, float]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from joulemark.record import Operation, Record
+from joulemark.record import Record
+from joulemark.workloads.workload import Operation
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from joulemark.energy.row_stationary import NoMapping
 from joulemark.energy.shapes import Shape, layer_shape
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity
+from joulemark.workloads.workload import Operation, Workload
 
 
 class Described(NamedTuple):

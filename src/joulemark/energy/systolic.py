@@ -32,7 +32,8 @@ from joulemark.energy.hardware import Cost
 from joulemark.energy.row_stationary import NoMapping
 from joulemark.energy.shapes import Count, Shape
 from joulemark.energy.summing import described, summed
-from joulemark.record import EnergyReport, LayerEnergy, Operation, Record, Workload
+from joulemark.record import EnergyReport, LayerEnergy, Record
+from joulemark.workloads.workload import Operation, Workload
 
 ASSUMPTIONS = (
     "every image is computed alone: the weights are read from DRAM again for each, whatever the batch",

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from joulemark.nets.header import Format
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
-from joulemark.record import Workload
 from joulemark.subjects.user_code import build_module, input_shape, output_of
 from joulemark.vocabulary import unknown_name_message
 from joulemark.workloads.recording import record
+from joulemark.workloads.workload import Workload
 
 PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 USUAL_SHAPE = (3, 224, 224)

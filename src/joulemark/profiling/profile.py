@@ -10,7 +10,8 @@ import torch
 from joulemark.energy.model import Compared, EnergyModel
 from joulemark.energy.proxies import moved_bytes, proxies
 from joulemark.profiling.opening import Opened
-from joulemark.record import EnergyReport, LayerEnergy, Operation, Quantity, Record, Workload
+from joulemark.record import EnergyReport, LayerEnergy, Quantity, Record
+from joulemark.workloads.workload import Operation, Workload
 
 INPUTS = 1
 """Random inputs of a net whose rows all take one way: nothing but the share of zeros differs between them."""

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from joulemark.backends.backend import Images
-from joulemark.record import Operation, Workload
 from joulemark.subjects.onnx_file import FAILURES
 from joulemark.workloads.pairs import convolution_pairs, product_pairs
+from joulemark.workloads.workload import Operation, Workload
 
 Array = NDArray[Any]
 

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net
-from joulemark.record import EnergyReport, Workload
+from joulemark.record import EnergyReport
 from joulemark.task import BASELINE, Task
 from joulemark.training import Callback, Loss, MakeOptimiser, Schedule
 from joulemark.vocabulary import VocabularyError, import_file, look_up, names, unknown_name_message
+from joulemark.workloads.workload import Workload
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

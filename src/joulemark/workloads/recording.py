@@ -22,9 +22,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from joulemark.nets.header import Format
 from joulemark.nets.layers.layer import CountRule, own_counts, own_free
 from joulemark.nets.layers.masked import gathered
-from joulemark.record import Operation, Workload
 from joulemark.workloads.liveness import Liveness
 from joulemark.workloads.pairs import convolution_pairs, product_pairs
+from joulemark.workloads.workload import Operation, Workload
 
 aten = torch.ops.aten
 

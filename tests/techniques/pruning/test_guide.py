@@ -10,10 +10,10 @@ from torch import nn
 from joulemark import testing
 from joulemark.energy.accelerator import Accelerator
 from joulemark.energy.learned import Learned
-from joulemark.record import Workload
 from joulemark.techniques.pruning import energy_aware_pruning as eap
 from joulemark.techniques.pruning.guide import by_layer, cost
 from joulemark.techniques.technique import TechniqueError
+from joulemark.workloads.workload import Workload
 
 
 @functools.cache

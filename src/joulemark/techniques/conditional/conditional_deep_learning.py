@@ -38,9 +38,9 @@ from torch import Tensor, nn
 from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
 from joulemark.nets.routers.exactly_one import exactly_one
-from joulemark.record import Workload
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 from joulemark.training import MakeOptimiser
+from joulemark.workloads.workload import Workload
 
 
 @technique(
