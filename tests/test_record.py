@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemark.record import Kind, Operation, Quantity, Ratio, Score, Workload, content_key, unknown_name
+from joulemark.record import Kind, Operation, Quantity, Ratio, Score, Workload, content_key
+from joulemark.vocabulary import unknown_name_message
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
@@ -76,14 +77,14 @@ def test_content_key_tells_parts_apart():
 
 
 def test_unknown_name_offers_the_nearest_and_lists_all():
-    assert unknown_name("suite", "quik", ["quick", "cifar10"]) == (
+    assert unknown_name_message("suite", "quik", ["quick", "cifar10"]) == (
         "unknown suite 'quik': did you mean 'quick'? Known: cifar10, quick"
     )
 
 
 def test_unknown_name_without_a_near_one():
-    assert unknown_name("suite", "zzz", ["quick"]) == "unknown suite 'zzz'. Known: quick"
-    assert unknown_name("suite", "zzz", []) == "unknown suite 'zzz'. Known: none"
+    assert unknown_name_message("suite", "zzz", ["quick"]) == "unknown suite 'zzz'. Known: quick"
+    assert unknown_name_message("suite", "zzz", []) == "unknown suite 'zzz'. Known: none"
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,17 @@ import torch
 from torch import nn
 
 from joulemark import testing
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
-from joulemark.nets.routers.router import ROUTERS, Router
-from joulemark.nets.segments import Exit, Route
-from joulemark.techniques.technique import TECHNIQUES, Range, load_technique, technique
+from joulemark.nets.routers.router import Router
+from joulemark.techniques.technique import Range, load_technique, technique
 from joulemark.testing import check_technique
+from joulemark.vocabulary import TABLES, look_up
 
 ABOUT = {"paper": "nobody 1900", "family": "test"}
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", TABLES["technique"])
 def test_ours_pass(name):
     check_technique(load_technique(name))
 
@@ -213,5 +214,5 @@ def test_routers_get_carry_and_logits_and_nothing_else():
     """No labels in routing: a router is a module of (carry, logits)."""
     import inspect
 
-    for router in (Router, *ROUTERS.values()):
+    for router in (Router, *(look_up("router", name) for name in TABLES["router"])):
         assert list(inspect.signature(router.forward).parameters) == ["self", "carry", "logits"]

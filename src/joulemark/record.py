@@ -6,9 +6,7 @@ newer schema (or an edited one) is noticed rather than half read. Unknown values
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -484,15 +482,3 @@ def content_key(*parts: Any) -> str:
     True
     """
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:16]
-
-
-def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that is not known, with the nearest one that is.
-
-    >>> unknown_name("suite", "quik", ["quick", "cifar10"])
-    "unknown suite 'quik': did you mean 'quick'? Known: cifar10, quick"
-    """
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f": did you mean {close[0]!r}?" if close else "."
-    return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"

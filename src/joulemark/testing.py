@@ -256,6 +256,7 @@ def _routed(module: Segments, images: Tensor) -> Tensor:
         carry, logits, here = {"features": image}, None, 0
         while here != EXIT:
             carry, logits, onward = segments[here](carry)
+            carry = segments[here].handed(carry, int(onward))
             here = int(onward)
         rows.append(logits)
     return torch.cat([row for row in rows if row is not None])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.formats import Format
-from joulemark.nets.net import BUILDERS, Net
-from joulemark.nets.routers.router import ROUTERS, Carry, Router
-from joulemark.nets.segments import CarryStage, Exit, Route
+from joulemark.nets.header import Exit, Format, Route
+from joulemark.nets.net import Net
+from joulemark.nets.routers.router import Carry, Router
+from joulemark.nets.segments import CarryStage
+from joulemark.vocabulary import TABLES
 
 SHAPE = (1, 28, 28)
 FORM = Format(weight_bits=8, activation_bits=8, low=-4.0, high=4.0)
@@ -60,8 +61,8 @@ def skipping() -> nn.Sequential:
     return children
 
 
-ROUTERS.update({"skips": Skips, "learned": Learned})
-BUILDERS["skipping"] = "small_nets:skipping"
+TABLES["router"] |= {"skips": "small_nets:Skips", "learned": "small_nets:Learned"}
+TABLES["builder"]["skipping"] = "small_nets:skipping"
 
 
 def made(kind: str) -> Net:

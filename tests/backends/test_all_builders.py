@@ -11,8 +11,8 @@ from torch import nn
 
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime, export, session
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
-from joulemark.nets.segments import Exit, Route
 from joulemark.techniques.precision.int8 import int8
 
 

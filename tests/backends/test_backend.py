@@ -7,7 +7,7 @@ import torch
 from small_nets import FORM, NETS, made
 from torch import nn
 
-from joulemark.backends import backend as backend_module
+from joulemark import vocabulary
 from joulemark.backends.backend import Backend, backend, backend_names, precision_of
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
@@ -39,13 +39,13 @@ class Entry:
 
 def test_installed_packages_add_backends_but_do_not_replace_ours(monkeypatch):
     found = [Entry("theirs", "joulemark.backends.eager:Eager"), Entry("eager", "os:system")]
-    monkeypatch.setattr(backend_module, "entry_points", lambda group: found if group == "joulemark.backends" else [])
+    monkeypatch.setattr(vocabulary, "entry_points", lambda group: found if group == "joulemark.backends" else [])
     assert backend_names()["eager"] == "joulemark.backends.eager:Eager"
     assert type(backend("theirs")) is Eager
 
 
 def test_what_lacks_part_of_the_contract_is_refused(monkeypatch):
-    monkeypatch.setattr(backend_module, "entry_points", lambda group: [Entry("half", "builtins:dict")])
+    monkeypatch.setattr(vocabulary, "entry_points", lambda group: [Entry("half", "builtins:dict")])
     with pytest.raises(ValueError, match="is not a backend: it lacks part of the contract"):
         backend("half")
 

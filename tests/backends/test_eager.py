@@ -60,7 +60,7 @@ def test_what_is_simulated_has_its_reason(nets):
     said = {kind: Eager().simulated(net) for kind, net in nets.items()}
     assert said["static"] is said["dynamic"] is said["cascade"] is said["skipping"] is None
     assert "no int8 kernel" in said["quantised"]
-    mask = {"stage1.conv.weight": torch.ones(4, 1, 5, 5, dtype=torch.bool)}
+    mask = {"stage1.conv.weight": torch.zeros(4, 1, 5, 5, dtype=torch.bool)}
     assert "no sparse kernel" in Eager().simulated(nets["static"].replace(masks=mask))
     parts = {**nets["cascade"].parts, "large": nets["quantised"]}
     assert "no int8 kernel" in Eager().simulated(nets["cascade"].replace(parts=parts))

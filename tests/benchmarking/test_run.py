@@ -17,7 +17,8 @@ from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import load_suite
 from joulemark.judging.losses import right_rows
-from joulemark.report.board import Results, build_board
+from joulemark.report.board import build_board
+from joulemark.report.results import Results
 from joulemark.store import StoreError
 from joulemark.techniques.technique import TechniqueError
 

@@ -1,12 +1,13 @@
 """Suites: the shipped one is right, and bad ones are refused with the field's name."""
 
 import pytest
+from suite_text import whole_text
 
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.suite import SuiteError, load_suite, narrowed, parse_suite, shipped_suites
+from joulemark.benchmarking.suite import SuiteError, load_suite, narrowed, parse_suite
 from joulemark.techniques.technique import TechniqueError
 
-QUICK = shipped_suites()["quick"]
+QUICK = whole_text("quick")
 
 
 def test_quick_is_what_the_readme_says():

@@ -12,7 +12,8 @@ from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.run import run
 from joulemark.judging.stability import recomputed, warnings
 from joulemark.judging.statistics import paired_ratio
-from joulemark.report.board import Results, build_board
+from joulemark.report.board import build_board
+from joulemark.report.results import Results
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.free import settings
 from joulemark.benchmarking.run import run
 from joulemark.check.results import check_results
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Format
 from joulemark.nets.net import Net
 from joulemark.report.board import build_board
 from joulemark.report.load import load_results

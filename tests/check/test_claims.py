@@ -262,8 +262,13 @@ def texts() -> list[Path]:
     """What people read of this repository: prose, and the strings and templates of what is shown."""
     package = ROOT / "src/joulemark"
     prose = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "CITATION.cff", ROOT / "pyproject.toml"]
-    shown = [*package.glob("**/*.html"), *package.glob("**/*.js"), *package.glob("suites/*.toml")]
-    rooms = ("audit", "cli", "explain", "report", "techniques")
+    shown = [
+        *package.glob("**/*.html"),
+        *package.glob("**/*.js"),
+        *package.glob("suites/*.toml"),
+        *package.glob("tasks/*.toml"),
+    ]
+    rooms = ("auditing", "cli", "explain", "profiling", "report", "techniques")
     told = [path for room in rooms for path in (package / room).glob("*.py")]
     return sorted([*prose, *shown, *told])
 

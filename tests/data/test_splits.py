@@ -251,7 +251,8 @@ class TestInstalledReader:
         module.read = lambda: SOURCE
         monkeypatch.setitem(sys.modules, "their_data", module)
         entry = EntryPoint("theirs", "their_data", "joulemark.data")
-        monkeypatch.setattr("joulemark.data.entry_points", lambda group: [entry] if group == "joulemark.data" else [])
+        installed = {"joulemark.data": [entry]}
+        monkeypatch.setattr("joulemark.vocabulary.entry_points", lambda group: installed.get(group, []))
         self.module = module
 
     def test_it_is_read(self):

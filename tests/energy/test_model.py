@@ -6,10 +6,11 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from joulemark.energy import model
+from joulemark import vocabulary
 from joulemark.energy.accelerator import Accelerator
-from joulemark.energy.model import GROUP, EnergyModel, energy_model, energy_model_names
+from joulemark.energy.model import EnergyModel, energy_model, energy_model_names
 from joulemark.record import EnergyReport, Kind, Quantity, Workload
+from joulemark.vocabulary import GROUPS, TABLES
 
 
 class Flat:
@@ -30,8 +31,10 @@ def installed(monkeypatch):
     """A function that installs entry points into the group."""
 
     def install(*points):
-        entries = tuple(EntryPoint(name, value, GROUP) for name, value in points)
-        monkeypatch.setattr(model, "entry_points", lambda *, group: entries if group == GROUP else ())
+        entries = tuple(EntryPoint(name, value, GROUPS["energy model"]) for name, value in points)
+        monkeypatch.setattr(
+            vocabulary, "entry_points", lambda *, group: entries if group == GROUPS["energy model"] else ()
+        )
 
     monkeypatch.setitem(sys.modules, "third_party", sys.modules[__name__])
     return install
@@ -43,12 +46,13 @@ def test_ours_is_a_model():
 
 
 def test_every_model_of_ours_carries_the_name_it_is_found_by():
-    assert [energy_model(point.name).name for point in model.OURS] == [point.name for point in model.OURS]
+    for name in TABLES["energy model"]:
+        assert energy_model(name).name == name
 
 
 def test_a_third_partys_model_is_found(installed):
     installed(("flat", "third_party:Flat"))
-    assert energy_model_names() == tuple(sorted({"flat", *(point.name for point in model.OURS)}))
+    assert energy_model_names() == tuple(sorted({"flat", *TABLES["energy model"]}))
     report = energy_model("flat").estimate(Workload(inputs=1, batch_size=1, operations=()))
     assert report.joules.value == 1.0
 
@@ -57,7 +61,7 @@ def test_a_broken_model_is_listed_and_fails_only_when_asked_for(installed):
     installed(("broken", "no_such_module_anywhere:Model"))
     assert "broken" in energy_model_names()
     assert energy_model("row-stationary")
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(ValueError, match=r"'broken' of an installed .* \(no_such_module_anywhere:Model\) cannot be"):
         energy_model("broken")
 
 
@@ -65,14 +69,15 @@ def test_an_unknown_name_offers_the_nearest(installed):
     installed(("flat", "third_party:Flat"))
     with pytest.raises(ValueError, match="did you mean 'row-stationary'"):
         energy_model("row_stationery")
-    with pytest.raises(ValueError, match=r"there are: .*flat, .*row-stationary"):
+    with pytest.raises(ValueError, match=r"Known: .*flat, .*row-stationary"):
         energy_model("zzzzz")
 
 
 def test_two_models_of_one_name_are_refused(installed):
-    installed(("row-stationary", "third_party:Flat"))
-    with pytest.raises(ValueError, match="more than one energy model is called 'row-stationary'"):
-        energy_model("row-stationary")
+    installed(("flat", "third_party:Flat"), ("flat", "another:Flat"), ("row-stationary", "third_party:Flat"))
+    with pytest.raises(ValueError, match="more than one installed package brings the energy model 'flat': another:"):
+        energy_model("flat")
+    assert isinstance(energy_model("row-stationary"), Accelerator)  # ours cannot be replaced
 
 
 def test_what_is_no_model_is_refused(installed):

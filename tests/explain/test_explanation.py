@@ -218,9 +218,9 @@ def test_an_unknown_name_offers_the_nearest():
 
 
 def test_a_backend_that_is_not_installed_is_one_sentence(monkeypatch):
-    from joulemark.backends.backend import BACKENDS
+    from joulemark.vocabulary import TABLES
 
-    monkeypatch.setitem(BACKENDS, "odd", "joulemark.backends.nothing_here:Odd")
+    monkeypatch.setitem(TABLES["backend"], "odd", "joulemark.backends.nothing_here:Odd")
     with pytest.raises(ValueError, match="the backend 'odd' is not installed here"):
         explain("odd")
 

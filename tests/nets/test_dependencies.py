@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.nets.dependencies import Group, Member, channel_groups, channel_sums, keep, strongest
-from joulemark.nets.net import BUILDERS, Net
+from joulemark.nets.net import Net
+from joulemark.vocabulary import TABLES
 
 CIFAR = (3, 32, 32)
 
@@ -157,7 +158,7 @@ class Gated(nn.Module):
 
 @pytest.mark.parametrize("net", [Picky, Gated])
 def test_channels_that_users_nets_count_on_are_in_no_group(net, monkeypatch):
-    monkeypatch.setitem(BUILDERS, "theirs", f"{__name__}:{net.__name__}")
+    monkeypatch.setitem(TABLES["builder"], "theirs", f"{__name__}:{net.__name__}")
     theirs = Net.new("theirs", (1, 8, 8), seed=0)
     assert [group.name for group in channel_groups(theirs)] == ["second"]
     rows = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from joulemark.nets.flow import all_pass, foldable, loose, trace
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
-from joulemark.nets.segments import Exit, Route
 
 
 class Wired(nn.Module):

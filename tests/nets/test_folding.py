@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from joulemark.nets.folding import fold
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
-from joulemark.nets.segments import Exit, Route
 
 
 def settled(builder: str, shape: tuple[int, ...], seed: int = 0, **options) -> Net:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.nets.formats import Format, QuantisedLayer, apply_formats
+from joulemark.nets.formats import apply_formats
+from joulemark.nets.header import Format
+from joulemark.nets.layers.integer import IntegerLayer
 from joulemark.nets.layers.quantize import quantize_dequantize
 from joulemark.nets.net import Net
 
@@ -24,16 +26,16 @@ def layer(seed: int = 0) -> nn.Conv2d:
         return nn.Conv2d(3, 4, 3, stride=2, padding=1)
 
 
-def operands(quantised: QuantisedLayer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def operands(quantised: IntegerLayer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     seen = quantize_dequantize(x, quantised.input_scale, quantised.input_zero, 0)
-    return seen, quantize_dequantize(quantised.layer.weight, quantised.weight_scale, quantised.weight_zero, 0)
+    return seen, quantize_dequantize(quantised.weight, quantised.weight_scale, quantised.weight_zero, 0)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-5, 5), st.floats(0, 5), st.integers(0, 9))
 def test_operands_are_eight_bit_and_within_half_a_step(low, width, seed):
     high = low + width
-    quantised = QuantisedLayer(layer(seed), int8(low, high))
+    quantised = IntegerLayer(layer(seed), int8(low, high))
     x = torch.linspace(min(low, 0.0), max(high, 0.0), 3000)
     seen, weight = operands(quantised, x.detach())
     assert len(seen.unique()) <= 256
@@ -42,7 +44,7 @@ def test_operands_are_eight_bit_and_within_half_a_step(low, width, seed):
     assert (seen - x).abs().max() <= step * (1 + 1e-3) + 1e-12
     inner = (x - x.min() > step) & (x.max() - x > step)
     assert (seen - x)[inner].abs().sum() == 0 or (seen - x)[inner].abs().max() <= step / 2 * (1 + 1e-3) + 1e-12
-    own = quantised.layer.weight
+    own = quantised.weight
     for channel in range(4):
         assert len(weight[channel].unique()) <= 255
         assert (weight - own)[channel].abs().max() <= own[channel].abs().max() / 127 / 2 * (1 + 1e-4)
@@ -50,7 +52,7 @@ def test_operands_are_eight_bit_and_within_half_a_step(low, width, seed):
 
 @given(st.floats(-5, 5), st.floats(-5, 5))
 def test_zero_is_exact(low, high):
-    seen, _ = operands(QuantisedLayer(nn.Linear(2, 2), int8(low, high)), torch.zeros(3))
+    seen, _ = operands(IntegerLayer(nn.Linear(2, 2), int8(low, high)), torch.zeros(3))
     assert not seen.any()
 
 
@@ -58,7 +60,7 @@ def test_scales_by_hand():
     linear = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[1.27, -0.5], [0.254, 0.1]]))
-    quantised = QuantisedLayer(linear, int8(-0.51, 2.04))
+    quantised = IntegerLayer(linear, int8(-0.51, 2.04))
     assert quantised.weight_scale.tolist() == pytest.approx([0.01, 0.002])
     assert quantised.input_scale.item() == pytest.approx(0.01)
     assert quantised.input_zero.item() == 51
@@ -69,18 +71,18 @@ def test_scales_by_hand():
 
 
 def test_extremes_do_not_wrap():
-    quantised = QuantisedLayer(nn.Linear(2, 2), int8(-1.0, 1.0))
+    quantised = IntegerLayer(nn.Linear(2, 2), int8(-1.0, 1.0))
     seen, _ = operands(quantised, torch.tensor([-1e9, 1e9]))
     assert seen[0] < -0.99
     assert seen[1] > 0.99
-    only_negative = QuantisedLayer(nn.Linear(2, 2), int8(-3.0, -1.0))
+    only_negative = IntegerLayer(nn.Linear(2, 2), int8(-3.0, -1.0))
     assert only_negative.input_zero == 255
 
 
 def test_a_dead_layer_is_quantised_to_zero():
     linear = nn.Linear(3, 2, bias=False)
     nn.init.zeros_(linear.weight)
-    assert not QuantisedLayer(linear, int8(0.0, 0.0))(torch.zeros(1, 3)).any()
+    assert not IntegerLayer(linear, int8(0.0, 0.0))(torch.zeros(1, 3)).any()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_dead_layer_is_quantised_to_zero():
 )
 def test_the_quantised_convolution_is_the_convolution_of_quantised_operands(made):
     x = torch.randn(2, made.in_channels, 9, 9).clamp(-3, 3)
-    quantised = QuantisedLayer(made, int8(-3.0, 3.0))
+    quantised = IntegerLayer(made, int8(-3.0, 3.0))
     seen, weight = operands(quantised, x)
     expected = made._conv_forward(seen, weight, made.bias)
     torch.testing.assert_close(quantised(x), expected)
@@ -101,18 +103,25 @@ def test_formats_replace_named_layers_only():
     net = nn.Sequential(nn.Sequential(nn.Linear(2, 3)), nn.Linear(3, 2))
     inner = net[0][0]
     apply_formats(net, {"0.0": int8()})
-    assert isinstance(net[0][0], QuantisedLayer)
-    assert net[0][0].layer is inner
+    assert isinstance(net[0][0], IntegerLayer)
+    assert net[0][0].weight is inner.weight
+    assert net[0][0].in_features == 2
+    assert set(net.state_dict()) == {"0.0.weight", "0.0.bias", "1.weight", "1.bias"}
     assert type(net[1]) is nn.Linear
 
 
 @pytest.mark.parametrize(
     ("path", "form", "why"),
     [
-        ("0", Format(weight_bits=4, activation_bits=8), "no lowering for int W4A8"),
-        ("0", Format(weight_bits=8), "no lowering for int W8ANone"),
-        ("0", Format(kind="float", weight_bits=8, activation_bits=8), "no lowering for float W8A8"),
-        ("1", int8(), "is a ReLU; formats are for convolutions and linears"),
+        ("0", Format(weight_bits=9, activation_bits=8), "integers have 2 to 8 bits, and its weights have 9"),
+        ("0", Format(weight_bits=1, activation_bits=8), "integers have 2 to 8 bits, and its weights have 1"),
+        ("0", Format(weight_bits=8), "its activations have no format"),
+        (
+            "0",
+            Format(kind="ints", weight_bits=8, activation_bits=8),
+            "unknown kind of layer 'ints': did you mean",
+        ),
+        ("1", int8(), "layer '1' cannot have the format 'int': it is a ReLU; integers are for convolutions and linear"),
         ("7", int8(), "layer '7', which the net does not have"),
     ],
 )
@@ -126,7 +135,7 @@ def test_outputs_become_integers_where_that_is_said():
     linear, x = nn.Linear(3, 4), torch.randn(20, 3).clamp(-1, 1)
     ranged = Format(weight_bits=8, activation_bits=8, low=-1, high=1, output=(0.0, 0.51))
     with torch.no_grad():
-        plain, rounded = (QuantisedLayer(linear, form)(x) for form in (int8(), ranged))
+        plain, rounded = (IntegerLayer(linear, form)(x) for form in (int8(), ranged))
     expected = (plain / 0.002).round().clamp(0, 255) * 0.002  # a range from 0 is a ReLU too
     torch.testing.assert_close(rounded, expected, rtol=0, atol=1e-6)
     assert float(plain.min()) < 0 == float(rounded.min())

@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.nets import net as net_module
-from joulemark.nets.formats import Format, QuantisedLayer
+from joulemark import vocabulary
+from joulemark.nets.header import Exit, Format, Route
+from joulemark.nets.layers.integer import IntegerLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
-from joulemark.nets.segments import Exit, Route, Segments
+from joulemark.nets.segments import Segments
 from joulemark.training import cross_entropy, fit, sgd
+from joulemark.vocabulary import TABLES
 
 SHAPE = (1, 28, 28)
 INT8 = Format(weight_bits=8, activation_bits=8, low=-1.0, high=3.0)
@@ -221,7 +223,7 @@ def test_a_whole_number_for_a_threshold_is_the_same_net():
 
 def test_formats_may_be_left_out():
     net = NETS["quantised"]()
-    assert isinstance(net.module().stage2.conv, QuantisedLayer)
+    assert isinstance(net.module().stage2.conv, IntegerLayer)
     assert isinstance(net.module(formats=False).stage2.conv, nn.Conv2d)
 
 
@@ -258,8 +260,15 @@ def test_training_a_cascade_trains_its_parts():
 
 def test_with_state_refuses_a_module_that_lacks_weights():
     net = NETS["quantised"]()
+    module = net.module()
+    module.classifier.hidden.bias = None
     with pytest.raises(ValueError, match=r"lacks 'classifier.hidden.bias'"):
-        net.with_state(net.module())
+        net.with_state(module)
+
+
+def test_a_net_takes_its_weights_back_from_a_module_in_its_formats():
+    net = NETS["quantised"]()
+    assert net.with_state(net.module()).hash == net.hash
 
 
 def header(**changes) -> dict:
@@ -329,7 +338,7 @@ def test_cut_and_flipped_files(position, value):
 )
 def test_only_registered_builders_are_imported(builder, monkeypatch):
     imported = []
-    monkeypatch.setattr(net_module.importlib, "import_module", imported.append)
+    monkeypatch.setattr(vocabulary.importlib, "import_module", imported.append)
     net = Net.from_bytes(forged(header(builder=builder, options={})))
     for use in (net.module, net.parameters, lambda: usual_input_shape(builder)):
         with pytest.raises(ValueError, match=r"^unknown builder") as caught:
@@ -351,7 +360,7 @@ def test_ours_cannot_be_replaced_by_an_installed_package(monkeypatch):
     class Entry:
         name, value = "lenet", "os:system"
 
-    monkeypatch.setattr(net_module, "entry_points", lambda group: [Entry])
+    monkeypatch.setattr(vocabulary, "entry_points", lambda group: [Entry])
     assert builders()["lenet"] == "joulemark.nets.builders.lenet:lenet"
 
 
@@ -368,11 +377,11 @@ BAD = {
     ),
     "format of no layer": (lambda n: n.replace(formats={"x": INT8}), "layer 'x'"),
     "parts without a route": (lambda n: n.replace(parts={"a": n}), "needs a route"),
-    "a part not in the route": (lambda n: cascade().replace(parts={**cascade().parts, "x": n}), "each part once"),
-    "a part with exits": (
-        lambda n: cascade().replace(parts={"small": routed(), "large": n}),
-        "no part has a route of its own",
+    "an edit that nobody knows": (
+        lambda n: n.replace(edits=({"edit": "keep_chanels"},)),
+        "did you mean 'keep_channels'",
     ),
+    "a part not in the route": (lambda n: cascade().replace(parts={**cascade().parts, "x": n}), "each part once"),
 }
 
 
@@ -385,7 +394,7 @@ def test_what_does_not_fit_is_a_value_error(how):
 
 
 def test_builders_that_return_something_else_are_refused(monkeypatch):
-    monkeypatch.setitem(net_module.BUILDERS, "list", "builtins:list")
+    monkeypatch.setitem(TABLES["builder"], "list", "builtins:list")
     with pytest.raises(ValueError, match="returned list, not a torch module"):
         build("list", {})
 
@@ -410,7 +419,7 @@ class Tied(nn.Module):
 
 
 def test_a_mask_may_name_a_shared_weight_by_either_layer(monkeypatch):
-    monkeypatch.setitem(net_module.BUILDERS, "tied", f"{__name__}:Tied")
+    monkeypatch.setitem(TABLES["builder"], "tied", f"{__name__}:Tied")
     mask = torch.eye(4) > 0
     net = Net.new("tied", (4,), seed=0).replace(masks={"two.weight": mask})
     assert torch.equal(net.module().one.weight != 0, mask)

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.nets.routers.router import ROUTERS, Router, exactly_one
-from joulemark.nets.segments import EXIT, CarryStage, Exit, Route, Segment, Segments, travel
+from joulemark.nets.header import Exit, Route
+from joulemark.nets.routers.exactly_one import exactly_one
+from joulemark.nets.routers.router import Router
+from joulemark.nets.segments import EXIT, CarryStage, Segment, Segments, travel
+from joulemark.vocabulary import TABLES, look_up
 
 
 def going(plan: dict[int, np.ndarray]):
@@ -156,7 +159,7 @@ def test_exactly_one_by_hand():
 
 
 def test_labels_cannot_enter():
-    for router in (Router, *ROUTERS.values()):
+    for router in (Router, *(look_up("router", name) for name in TABLES["router"])):
         assert list(inspect.signature(router.forward).parameters) == ["self", "carry", "logits"]
     assert list(inspect.signature(Segments.run).parameters) == ["self", "x"]
     assert list(inspect.signature(Segment.forward).parameters) == ["self", "carry"]
@@ -240,8 +243,8 @@ class Confident(Router):
 @pytest.fixture
 def skipping(monkeypatch) -> Segments:
     """count -> (small rows: not here) twice -> negate, exit -> plus: linear stages that can be followed by hand."""
-    monkeypatch.setitem(ROUTERS, "sized", Sized)
-    monkeypatch.setitem(ROUTERS, "confident", Confident)
+    monkeypatch.setitem(TABLES["router"], "sized", f"{__name__}:Sized")
+    monkeypatch.setitem(TABLES["router"], "confident", f"{__name__}:Confident")
     stages = {name: nn.Linear(3, 3) for name in ("twice", "negate", "plus")}
     with torch.no_grad():
         for layer, (scale, shift) in zip(stages.values(), ((2, 0), (-1, 0), (1, 100)), strict=True):

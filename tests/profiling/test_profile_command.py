@@ -6,6 +6,7 @@ import sys
 import pytest
 from small_graphs import relu
 
+from joulemark import vocabulary
 from joulemark.cli.main import main
 
 
@@ -74,7 +75,7 @@ def test_what_is_left_out_is_a_warning_or_with_strict_a_refusal(joulemark):
     ("words", "sentence"),
     [
         (["--model", "row"], "did you mean 'row-stationary'"),
-        (["--model", ""], "no energy model is called ''"),
+        (["--model", ""], "unknown energy model ''. Known: datasheet, "),
         (["--model", "datasheet,datasheet"], "name each model once"),
         (["--model", "datasheet:rtx-2080"], "did you mean 'rtx-2080-ti'"),
         (["--bits", "8"], "give the bits of weights and of activations"),
@@ -129,16 +130,14 @@ def test_what_has_no_order_is_one_sentence(joulemark, words):
 def test_a_model_that_cannot_be_made_is_left_out_of_all(joulemark, monkeypatch):
     from importlib.metadata import EntryPoint
 
-    from joulemark.energy import model
-
-    broken = EntryPoint("broken", "no_such_module_anywhere:Model", model.GROUP)
-    monkeypatch.setattr(model, "entry_points", lambda *, group: (broken,))
+    broken = EntryPoint("broken", "no_such_module_anywhere:Model", "joulemark.energy_models")
+    monkeypatch.setattr(vocabulary, "entry_points", lambda *, group: (broken,))
     code, _, err = joulemark("profile", "lenet", "--model", "all", "--json")
     assert code == 0
     assert "broken is left out" in err
     code, _, err = joulemark("profile", "lenet", "--model", "broken")
     assert code == 2
-    assert "--model broken cannot be used" in err
+    assert "the energy model 'broken' of an installed package" in err
 
 
 def test_eight_columns_fit_a_narrow_terminal(joulemark, monkeypatch):

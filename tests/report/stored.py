@@ -7,7 +7,7 @@ from pathlib import Path
 from synthetic import make_results
 
 from joulemark.record import Study
-from joulemark.report.board import Results
+from joulemark.report.results import Results
 from joulemark.store import Store
 
 

@@ -26,7 +26,7 @@ from joulemark.record import (
     Timing,
     Trial,
 )
-from joulemark.report.board import Results
+from joulemark.report.results import Results
 
 IMAGES = 2000
 BASELINE_SECONDS = 4e-4

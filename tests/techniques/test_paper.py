@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from joulemark.techniques.paper import Claim, read_claim, read_paper
-from joulemark.techniques.technique import TECHNIQUES
+from joulemark.vocabulary import TABLES
 
 WRITTEN = """Half the work: do every second
 thing.
@@ -90,9 +90,9 @@ def test_what_is_no_claim_is_refused_and_not_dropped(line):
             read_paper(text)
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", TABLES["technique"])
 def test_each_of_ours_tells_its_idea_equations_and_reference(name):
-    paper = read_paper(importlib.import_module(TECHNIQUES[name]).__doc__)
+    paper = read_paper(importlib.import_module(TABLES["technique"][name]).__doc__)
     assert paper.idea is not None
     assert 1 <= paper.idea.count(". ") + 1 <= 2  # two sentences at most
     assert paper.equations

@@ -7,7 +7,6 @@ import pytest
 
 from joulemark.techniques import technique as technique_module
 from joulemark.techniques.technique import (
-    TECHNIQUES,
     Range,
     TechniqueError,
     check_chain,
@@ -15,6 +14,7 @@ from joulemark.techniques.technique import (
     load_technique,
     technique,
 )
+from joulemark.vocabulary import TABLES
 
 ABOUT = {"paper": "nobody 1900", "family": "test"}
 
@@ -150,7 +150,7 @@ def test_settings_override_defaults_and_a_whole_number_is_a_number():
 
 
 def test_all_of_ours_load_and_hold_the_contract():
-    for name in TECHNIQUES:
+    for name in TABLES["technique"]:
         found = load_technique(name)
         assert found.name == name
         assert found.settings({}) == found.knobs

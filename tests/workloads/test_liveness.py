@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from joulemark.energy.proxies import proxies
 from joulemark.nets.builders.resnet import Block
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Format
 from joulemark.nets.net import Net
 from joulemark.workloads.recording import record
 

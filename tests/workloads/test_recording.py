@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from joulemark.energy.accelerator import Accelerator
 from joulemark.energy.proxies import proxies
 from joulemark.nets.builders.resnet import Block
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Exit, Format, Route
 from joulemark.nets.net import Net
 from joulemark.nets.routers.router import exactly_one
-from joulemark.nets.segments import Exit, Route, Segments
+from joulemark.nets.segments import Segments
 from joulemark.workloads.recording import record
 
 INT8 = Format(weight_bits=8, activation_bits=8, low=-3.0, high=3.0)

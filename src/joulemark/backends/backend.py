@@ -6,24 +6,18 @@ some offers ``options`` (names and what they do) and ``with_options``; all else 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemark.nets.formats import layer_kind
 from joulemark.nets.net import Net
-from joulemark.record import unknown_name
+from joulemark.vocabulary import look_up, names, unknown_name_message
 
 Images = NDArray[np.float32]
 
-BACKENDS = {
-    "onnxruntime": "joulemark.backends.onnx:OnnxRuntime",
-    "eager": "joulemark.backends.eager:Eager",
-    "sparse": "joulemark.backends.sparse:Sparse",
-}
 DENSE_AS = {"sparse": "eager"}
 """Backends that run a net without masks exactly as another one does: beside it nothing is learnt of such a net."""
 
@@ -38,18 +32,26 @@ class Compiled(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """A runtime with its precision pinned: fp32 means fp32."""
+    """A runtime with its precision pinned: fp32 means fp32.
+
+    ``kernels`` lists the words of :meth:`joulemark.nets.net.Net.needs` that it has real kernels for. Whatever a net
+    needs and the list lacks is simulated.
+    """
 
     name: str
     title: str
     precision: str
+    kernels: frozenset[str]
 
     def unavailable(self) -> str | None:
         """Why this backend cannot run here, with what to do; ``None`` if it can."""
         ...
 
     def simulated(self, net: Net) -> str | None:
-        """Why running this net here only simulates its savings; ``None`` if real kernels execute all of them."""
+        """Why running this net here only simulates its savings; ``None`` if real kernels execute all of them.
+
+        At least what :func:`unlisted` says; more where a kernel is real for some nets only.
+        """
         ...
 
     def compile(self, net: Net, *, threads: int) -> Compiled:
@@ -74,49 +76,61 @@ def backend(name: str) -> Backend:
     ``ValueError`` for an unknown name or option, offering the nearest.
     """
     plain, colon, words = name.partition(":")
-    known = backend_names()
-    if plain not in known:
-        raise ValueError(unknown_name("backend", plain, known))
-    module, _, factory = known[plain].partition(":")
-    made = getattr(importlib.import_module(module), factory)()
+    made = look_up("backend", plain)()
     if not isinstance(made, Backend):
-        raise ValueError(f"backend {plain!r} ({known[plain]}) is not a backend: it lacks part of the contract")
+        where = names("backend")[plain]
+        raise ValueError(f"backend {plain!r} ({where}) is not a backend: it lacks part of the contract")
     if not colon:
         return made
     options = [word.strip() for word in words.split(",")]
     offered = made.options if isinstance(made, Configurable) else {}
     for option in options:
         if option not in offered:
-            raise ValueError(unknown_name(f"option of backend {plain!r}:", option, offered))
+            raise ValueError(unknown_name_message(f"option of backend {plain!r}:", option, offered))
     return made.with_options(options) if isinstance(made, Configurable) else made
+
+
+REASONS = {
+    "zeros": "unstructured zeros are multiplied like any number (no sparse kernel in {title})",
+    "mask": "masked layers are exported dense: {title} computes what they mask too",
+    "int8": "integers are simulated in floats (no int8 kernel in {title})",
+}
+"""What happens to a net on a backend without the kernel that it needs, in words; other kernels: in general words."""
+
+
+def unlisted(net: Net, backend: Backend) -> str | None:
+    """Why ``net`` is only simulated on ``backend``: the first word that it needs and the backend does not list."""
+    lacking = net.needs() - backend.kernels
+    if not lacking:
+        return None
+    word = next((known for known in REASONS if known in lacking), min(lacking))
+    reason = REASONS.get(word, f"{{title}} has no kernel for {word}: what that saves is simulated")
+    return reason.format(title=backend.title)
+
+
+def simulated(net: Net, backend: Backend) -> str | None:
+    """Why ``net`` is only simulated on ``backend``, by the words or by the backend's own judgement; else ``None``."""
+    return unlisted(net, backend) or backend.simulated(net)
 
 
 def precision_of(net: Net, backend: Backend) -> str:
     """What the products of ``net`` are really computed in on ``backend``.
 
-    "int8" if all layers that multiply have a format that it runs in integers, "mixed" if only some have, and the
-    backend's own precision if none has or if it only simulates integers.
+    The word of the kernel ("int8") if all layers that multiply have formats of that word and the backend lists it,
+    "mixed" if only some have or the words differ, and the backend's own precision if none has, or one is simulated.
     """
-    bare = without_masks(net)  # zeros without a kernel do not change what the products are computed in
-    formats = _formats(bare)
-    if not formats or backend.simulated(bare) != backend.simulated(_without_formats(bare)):
+    formats = net.all_formats
+    words = {layer_kind(form.kind).needs(form) for form in formats.values()}
+    if not words or not words <= backend.kernels:
         return backend.precision
     weights = (getattr(layer, "weight", None) for layer in net.module(formats=False).modules())
     products = sum(weight is not None and weight.dim() > 1 for weight in weights)
-    return "int8" if formats == products else "mixed"
+    return min(words) if len(words) == 1 and len(formats) == products else "mixed"
 
 
 def without_masks(net: Net) -> Net:
     """``net`` without its own masks and those of its parts; its weights stay as they are."""
     return net.replace(masks={}, parts={name: without_masks(part) for name, part in net.parts.items()})
-
-
-def _without_formats(net: Net) -> Net:
-    return net.replace(formats={}, parts={name: _without_formats(part) for name, part in net.parts.items()})
-
-
-def _formats(net: Net) -> int:
-    return len(net.formats) + sum(map(_formats, net.parts.values()))
 
 
 def variant_name(plain: str, options: Iterable[str]) -> str:
@@ -130,6 +144,5 @@ def variant_name(plain: str, options: Iterable[str]) -> str:
 
 
 def backend_names() -> dict[str, str]:
-    """Names of all backends and where they are: ours, then those of installed packages."""
-    found = {entry.name: entry.value for entry in entry_points(group="joulemark.backends")}
-    return {**found, **BACKENDS}
+    """Names of all backends and where they are."""
+    return names("backend")

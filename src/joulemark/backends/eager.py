@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from joulemark.backends.backend import Images, variant_name
+from joulemark.backends.backend import Images, unlisted, variant_name
 from joulemark.nets.layers.masked import MaskedLayer, gathered
 from joulemark.nets.net import Net
 from joulemark.nets.segments import Segments
@@ -26,6 +26,7 @@ class Eager:
     """PyTorch on the CPU: float32 without compilation unless ``options`` say otherwise."""
 
     options = OPTIONS
+    kernels = frozenset({"mask", "columns", "route"})
 
     def __init__(self, chosen: Sequence[str] = ()) -> None:
         self.chosen = tuple(sorted(set(chosen)))
@@ -45,12 +46,8 @@ class Eager:
         return None
 
     def simulated(self, net: Net) -> str | None:
-        """Masks and number formats have no kernels here; routes do (rows really leave)."""
-        if net.masks:
-            return "unstructured zeros are multiplied like any number (no sparse kernel in PyTorch eager)"
-        if net.formats:
-            return "integers are simulated in floats (no int8 kernel in PyTorch eager)"
-        return next((reason for reason in map(self.simulated, net.parts.values()) if reason), None)
+        """Routes, gathered masked layers and lowered convolutions are real here; zeros and number formats are not."""
+        return unlisted(net, self)
 
     def compile(self, net: Net, *, threads: int) -> EagerNet:
         """The net's module; ``threads`` is set for the whole process at every run."""

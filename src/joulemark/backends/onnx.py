@@ -18,11 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from joulemark.backends.backend import Images, variant_name
-from joulemark.nets.layers.masked import MaskedLayer
-from joulemark.nets.layers.quantize import onnx_translations
+from joulemark.backends.backend import Images, unlisted, variant_name
+from joulemark.nets.layers.layer import own_translations
 from joulemark.nets.net import Net
-from joulemark.nets.segments import Segment, Segments, travel
+from joulemark.nets.segments import InnerSegment, Segment, Segments, hand_on, travel
 
 OPSET = 18
 
@@ -35,6 +34,7 @@ class OnnxRuntime:
 
     options = OPTIONS
     precision = "fp32"
+    kernels = frozenset({"int8", "columns", "route"})
 
     def __init__(self, chosen: Sequence[str] = ()) -> None:
         self.spin = "spin" in chosen
@@ -51,12 +51,8 @@ class OnnxRuntime:
         return f"install {' and '.join(missing)}: the exporter needs them" if missing else None
 
     def simulated(self, net: Net) -> str | None:
-        """Int8 layers and routes are real here; unstructured zeros and masked layers are not."""
-        if net.masks:
-            return "unstructured zeros are multiplied like any number (no sparse kernel in ONNX Runtime)"
-        if any(isinstance(layer, MaskedLayer) for layer in net.module(formats=False).modules()):
-            return "masked layers are exported dense: ONNX Runtime computes what they mask too"
-        return next((reason for reason in map(self.simulated, net.parts.values()) if reason), None)
+        """Integers of 8 bits, lowered convolutions and routes are real here; all else is not."""
+        return unlisted(net, self)
 
     def compile(self, net: Net, *, threads: int) -> OnnxNet | OnnxSegments:
         """Export and open one session for each graph."""
@@ -92,8 +88,9 @@ class OnnxSegments:
         self.reads: list[tuple[str, ...]] = []  # carry entries each graph takes, in the order of its inputs
         self.writes: list[tuple[str, ...]] = []  # carry entries each graph replaces
         segments = module.segments()
+        self.hand = hand_on(segments)
         self.answers = [segment.answers for segment in segments]  # whether each graph gives logits
-        for segment in segments:
+        for number, segment in enumerate(segments, start=1):
             with torch.no_grad():
                 after, _, _ = segment(carry)
             reads = tuple(sorted(carry))
@@ -102,12 +99,13 @@ class OnnxSegments:
             self.graphs.append(session(graph, threads, spin=spin))
             self.reads.append(reads)
             self.writes.append(writes)
-            carry = after
+            carry = segment.handed(after, number)
         self.inputs = [[node.name for node in graph.get_inputs()] for graph in self.graphs]
 
     def run(self, images: Images) -> Images:
         """Logits of the exit each row takes."""
-        pieces = travel(self._step, {"features": images}, rows=len(images), take=take_rows, join=np.concatenate)
+        carry = {"features": images}
+        pieces = travel(self._step, carry, rows=len(images), take=take_rows, join=np.concatenate, hand=self.hand)
         output = np.empty((len(images), pieces[0][1].shape[1]), np.float32)
         for rows, logits in pieces:
             output[rows] = logits
@@ -128,7 +126,7 @@ def take_rows(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
 class _SegmentGraph(nn.Module):
     """A segment with tensors for arguments, as the exporter wants it."""
 
-    def __init__(self, segment: Segment, reads: tuple[str, ...], writes: tuple[str, ...]) -> None:
+    def __init__(self, segment: Segment | InnerSegment, reads: tuple[str, ...], writes: tuple[str, ...]) -> None:
         super().__init__()
         self.segment, self.reads, self.writes = segment, reads, writes
 
@@ -154,7 +152,7 @@ def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
                 dynamo=True,
                 opset_version=OPSET,
                 dynamic_shapes=(shapes,) if isinstance(module, _SegmentGraph) else shapes,
-                custom_translation_table=onnx_translations(),
+                custom_translation_table=own_translations(module),
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:

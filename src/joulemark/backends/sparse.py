@@ -19,7 +19,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from joulemark.backends.backend import without_masks
+from joulemark.backends.backend import unlisted
 from joulemark.backends.eager import Eager, EagerNet
 from joulemark.nets.net import Net
 
@@ -31,6 +31,7 @@ class Sparse:
     """PyTorch on the CPU in float32, with masked convolutions and linear layers as sparse products."""
 
     name, title, precision = "sparse", "PyTorch sparse", "fp32"
+    kernels = Eager.kernels | {"zeros"}
 
     def unavailable(self) -> str | None:
         """Products in compressed sparse rows need a PyTorch that was built with MKL."""
@@ -48,7 +49,7 @@ class Sparse:
             why = _no_kernel(module.get_submodule(path), parameter) if module is not None else None
             if why is not None:
                 return f"zeros of {path} are multiplied like any number: {why} (PyTorch sparse)"
-        return Eager().simulated(without_masks(net))
+        return unlisted(net, self)
 
     def compile(self, net: Net, *, threads: int) -> EagerNet:
         """The net's module, its masked layers replaced where there is a kernel."""

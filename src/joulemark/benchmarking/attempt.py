@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulemark.backends.backend import Compiled
+from joulemark.backends.backend import Compiled, simulated
 from joulemark.benchmarking.making import AttemptError, sentence
 from joulemark.benchmarking.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
 from joulemark.benchmarking.modelling import modelled
@@ -51,7 +51,7 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
         reports, known = modelled(session, net)
     except (ValueError, RuntimeError) as error:
         raise AttemptError(f"its net does not run on {home.name}: {sentence(error)}") from error
-    reason = home.simulated(net)
+    reason = simulated(net, home)
     return Attempt(
         key=attempt_key(session, made.key),
         task=made.task,

@@ -10,7 +10,7 @@ from joulemark.benchmarking.session import Session
 from joulemark.data import readers
 from joulemark.judging.rules import boards
 from joulemark.nets.net import builders
-from joulemark.record import unknown_name
+from joulemark.vocabulary import unknown_name_message
 
 
 def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
@@ -53,7 +53,7 @@ def refuse_unknown(session: Session) -> None:
         ("builder", suite.task.recipe.builder, builders()),
     ):
         if name not in known:
-            raise ValueError(f"task {suite.task.name}: {unknown_name(what, name, known)}")
+            raise ValueError(f"task {suite.task.name}: {unknown_name_message(what, name, known)}")
     if suite.threads > cores:
         raise ValueError(f"the suite asks for {suite.threads} threads, and there are {cores} cores here: ask for fewer")
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from joulemark.backends.backend import Backend, Compiled, backend, without_masks
+from joulemark.backends.backend import Backend, Compiled, backend, simulated, without_masks
 from joulemark.benchmarking.fingerprint import code_digest
 from joulemark.benchmarking.suite import Suite
 from joulemark.data import load, readers
@@ -166,7 +166,7 @@ class Session:
 
     def home(self, net: Net) -> Backend:
         """The backend that speaks for ``net``: the suite's first with real kernels for it, or else the first."""
-        return next((one for one in self.backends if one.simulated(net) is None), self.backends[0])
+        return next((one for one in self.backends if simulated(net, one) is None), self.backends[0])
 
     def scenarios(self, net: Net) -> list[tuple[Backend, int]]:
         """Where ``net`` is measured: its home backend at every batch size, others with real kernels where asked.
@@ -175,12 +175,12 @@ class Session:
         size: so that what a dense kernel makes of it is measured, not believed. That is simulated, and on no board.
         """
         home, suite, first = self.home(net), self.suite, self.backends[0]
-        beside = first if home is not first and first.simulated(without_masks(net)) is None else None
+        beside = first if home is not first and simulated(without_masks(net), first) is None else None
         return [
             (one, size)
             for one in self.backends
             for size in suite.batch_sizes
-            if one in (home, beside) or (size not in suite.home_only and one.simulated(net) is None)
+            if one in (home, beside) or (size not in suite.home_only and simulated(net, one) is None)
         ]
 
     def provenance(self) -> Provenance:

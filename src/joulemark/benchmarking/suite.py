@@ -1,15 +1,16 @@
-"""Suites: a TOML file that declares a task, techniques, seeds, backends and how to measure."""
+"""Suites: a TOML file that names a task and declares techniques, seeds, backends and how to measure."""
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from joulemark.record import Record, unknown_name
+from joulemark.benchmarking.task_files import load_task, toml_texts
+from joulemark.record import Record
 from joulemark.task import Positive, Rate, Task, refuse_name
+from joulemark.vocabulary import unknown_name_message
 
 Points = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -95,12 +96,7 @@ class SuiteError(ValueError):
 
 def shipped_suites() -> dict[str, str]:
     """Names of the suites in the package and their text."""
-    folder = files("joulemark") / "suites"
-    found = [entry for entry in folder.iterdir() if entry.name.endswith(".toml")]
-    return {
-        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
-        for entry in sorted(found, key=lambda e: e.name)
-    }
+    return toml_texts("suites")
 
 
 def load_suite(name: str) -> Suite:
@@ -110,21 +106,27 @@ def load_suite(name: str) -> Suite:
         if not path.is_file():
             raise SuiteError(f"there is no suite file {name}")
         try:
-            return parse_suite(path.read_text(encoding="utf-8"), where=name)
+            return parse_suite(path.read_text(encoding="utf-8"), where=name, folder=path.parent)
         except UnicodeDecodeError as error:
             raise SuiteError(f"{name} is no text in UTF-8 (byte {error.start}): save it as UTF-8") from error
         except OSError as error:
             raise SuiteError(f"cannot read suite {name}: {error.strerror}") from error
     shipped = shipped_suites()
     if name not in shipped:
-        raise SuiteError(unknown_name("suite", name, shipped) + " (or give the path of a .toml file)")
+        raise SuiteError(unknown_name_message("suite", name, shipped) + " (or give the path of a .toml file)")
     return parse_suite(shipped[name], where=f"{name}.toml")
 
 
-def parse_suite(text: str, *, where: str) -> Suite:
-    """A suite from TOML. Raises :class:`SuiteError` naming the file and the field."""
+def parse_suite(text: str, *, where: str, folder: Path = Path()) -> Suite:
+    """A suite from TOML. Raises :class:`SuiteError` naming the file and the field.
+
+    Its ``task`` is the name of one of ours, the path of a .toml file seen from ``folder``, or a table of its own.
+    """
     try:
-        return msgspec.toml.decode(text, type=Suite)
+        stated = msgspec.toml.decode(text)
+        if isinstance(stated.get("task"), str):
+            stated["task"] = msgspec.to_builtins(load_task(stated["task"], folder=folder))
+        return msgspec.convert(stated, Suite)
     except (msgspec.MsgspecError, ValueError) as error:
         raise SuiteError(f"{where}: {error}") from error
 

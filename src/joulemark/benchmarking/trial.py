@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from joulemark.backends.backend import DENSE_AS, Backend, Compiled, precision_of
+from joulemark.backends.backend import DENSE_AS, Backend, Compiled, precision_of, simulated
 from joulemark.benchmarking.attempt import score_of
 from joulemark.benchmarking.making import AttemptError
 from joulemark.benchmarking.measuring import (
@@ -151,7 +151,7 @@ def _pair(
 
 
 def _timing(net: Net, backend: Backend, pair: Pair, threads: int, screening: Mapping[str, float]) -> Timing:
-    reason = backend.simulated(net)
+    reason = simulated(net, backend)
     timing = Timing(
         backend=backend.name,
         batch_size=pair.batch_size,
@@ -216,7 +216,7 @@ def _paced(
             references[reference], candidates[home.name], images, rate, measuring.paced_seconds, session.meters,
             order_seed=order_seed,
         )  # fmt: skip
-        reason = home.simulated(net)
+        reason = simulated(net, home)
         made.append(
             Paced(
                 inputs_per_second=rate,

@@ -41,9 +41,9 @@ def calibrate(
     from joulemark.energy.device import BACKENDS, usual_path
 
     if backend not in BACKENDS:
-        from joulemark.record import unknown_name
+        from joulemark.vocabulary import unknown_name_message
 
-        raise Refused(unknown_name("backend", backend, BACKENDS))
+        raise Refused(unknown_name_message("backend", backend, BACKENDS))
     from joulemark.calibrate.calibrate import calibrate as calibrated
     from joulemark.calibrate.calibrate import refit as fitted_again
     from joulemark.calibrate.held_out import NETS, net_workload

@@ -22,7 +22,7 @@ from joulemark.cli.app import (
 )
 from joulemark.cli.selftesting import selftest_doctor
 
-LISTS = ("techniques", "suites", "meters", "models", "backends", "nets")
+LISTS = ("techniques", "suites", "tasks", "meters", "models", "backends", "nets")
 
 
 @app.command("list")
@@ -30,11 +30,11 @@ def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(LISTS))],
     json: Json = False,
 ) -> None:
-    """List techniques, suites, meters, models, backends or nets."""
+    """List techniques, suites, tasks, meters, models, backends or nets."""
     if what not in LISTS:
-        from joulemark.record import unknown_name
+        from joulemark.vocabulary import unknown_name_message
 
-        raise Refused(unknown_name("list", what, LISTS))
+        raise Refused(unknown_name_message("list", what, LISTS))
     from joulemark.explain import listing
 
     rows = getattr(listing, what)()

@@ -21,7 +21,8 @@ import msgspec
 
 from joulemark.energy.model import Published
 from joulemark.energy.sourced import Constant, told
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Record, Workload, unknown_name
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Record, Workload
+from joulemark.vocabulary import unknown_name_message
 
 DEFAULT = "rtx-2080-ti"
 PAPER = "Method: Desislavov et al., Trends in AI inference energy consumption (SUSCOM 38:100857, 2023)"
@@ -74,7 +75,7 @@ class DataSheet:
     def __init__(self, device: str = DEFAULT) -> None:
         """Take a device of the table. ``ValueError`` for a name that it lacks."""
         if device not in devices():
-            raise ValueError(unknown_name("device of the data-sheet model", device, devices()))
+            raise ValueError(unknown_name_message("device of the data-sheet model", device, devices()))
         self.key, self.device = device, devices()[device]
 
     @property

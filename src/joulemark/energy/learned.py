@@ -25,7 +25,8 @@ from joulemark.energy.features import Layer, layer_of, one_group
 from joulemark.energy.fitting import Fit
 from joulemark.energy.summing import check_inputs
 from joulemark.machine.machine import this_machine
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload, unknown_name
+from joulemark.record import EnergyReport, Kind, LayerEnergy, Operation, Quantity, Workload
+from joulemark.vocabulary import unknown_name_message
 
 SOURCES = (
     "method and features: E. Cai et al., NeuralPower, ACML 2017, and its released code",
@@ -55,7 +56,7 @@ def named_model(name: str) -> Learned:
         return Learned(own_profile(Path(name)), name)
     if backend not in BACKENDS:
         known = [f"learned:{one}" for one in BACKENDS]
-        raise ValueError(unknown_name("calibrated device", name, known))
+        raise ValueError(unknown_name_message("calibrated device", name, known))
     path = usual_path(backend, this_machine().hardware_class)
     command = f"`joulemark calibrate --backend {backend}`"
     if not path.is_file():

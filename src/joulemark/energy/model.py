@@ -1,34 +1,20 @@
 """What an energy model is, and how one is found by name.
 
 An energy model turns a recorded workload into joules per input: on hardware that is not here, hence *modelled*, never
-measured. Ours are entry points too, so a third party's model is loaded, checked and named exactly as they are.
+measured. The vocabulary finds one by name and calls it without arguments, a third party's as ours.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from joulemark.record import EnergyReport, Record, Workload, unknown_name
+from joulemark.record import EnergyReport, Record, Workload
+from joulemark.vocabulary import look_up, names, unknown_name_message
 
-GROUP = "joulemark.energy_models"
-"""Entry-point group; each entry is called without arguments and returns an :class:`EnergyModel`."""
-
-OURS = (
-    EntryPoint("row-stationary", "joulemark.energy.accelerator:Accelerator", GROUP),
-    EntryPoint("row-stationary-horowitz", "joulemark.energy.accelerator:horowitz", GROUP),
-    EntryPoint("row-stationary-accelergy", "joulemark.energy.accelerator:accelergy", GROUP),
-    EntryPoint("systolic", "joulemark.energy.systolic:Systolic", GROUP),
-    EntryPoint("datasheet", "joulemark.energy.datasheet:DataSheet", GROUP),
-    EntryPoint("microcontroller", "joulemark.energy.microcontroller:Microcontroller", GROUP),
-)
-
-LEARNED = EntryPoint("learned", "joulemark.energy.learned:named_model", GROUP)
-"""Called with a name. It belongs to one machine and is not among the installed models; by its text alone, so that what
-does not ask for it does not depend on its code."""
+LEARNED = "learned"
+"""A model that is calibrated belongs to one machine: it is made with a name, and is not among the installed models."""
 
 
 @runtime_checkable
@@ -100,7 +86,7 @@ def energy_model_names() -> tuple[str, ...]:
     >>> "row-stationary" in energy_model_names()
     True
     """
-    return tuple(sorted({point.name for point in _points()}))
+    return tuple(sorted(names("energy model")))
 
 
 def energy_model(name: str) -> EnergyModel:
@@ -124,29 +110,17 @@ def energy_model(name: str) -> EnergyModel:
         if own.name in energy_model_names():
             raise ValueError(f"{name} takes the name {own.name!r} of a model that is there: give it another")
         return own
-    if name.endswith(".json") or name.partition(":")[0] == LEARNED.name:
-        calibrated: EnergyModel = LEARNED.load()(name)
+    if name.endswith(".json") or name.partition(":")[0] == LEARNED:
+        calibrated: EnergyModel = look_up("calibrated model", LEARNED)(name)
         return calibrated
     name, colon, variant = name.partition(":")
-    named = sorted({point.value: point for point in _points() if point.name == name}.items())
-    if not named:
-        names = energy_model_names()
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(names)
-        raise ValueError(f"no energy model is called {name!r}; {hint}")
-    if len(named) > 1:
-        raise ValueError(f"more than one energy model is called {name!r}: " + ", ".join(value for value, _ in named))
-    value, point = named[0]
-    model = point.load()()
+    model = look_up("energy model", name)()
     if not isinstance(model, EnergyModel):
-        raise TypeError(f"{value} is not an energy model: it needs name, sources and estimate(workload)")
+        where = names("energy model")[name]
+        raise TypeError(f"{where} is not an energy model: it needs name, sources and estimate(workload)")
     if not colon:
         return model
     offered = model.variants if isinstance(model, Varied) else {}
     if not isinstance(model, Varied) or variant not in offered:
-        raise ValueError(unknown_name(f"variant of the energy model {name!r}", variant, offered))
+        raise ValueError(unknown_name_message(f"variant of the energy model {name!r}", variant, offered))
     return model.variant(variant)
-
-
-def _points() -> tuple[EntryPoint, ...]:
-    return (*OURS, *entry_points(group=GROUP))

@@ -6,7 +6,6 @@ and by what stored results say that it reached. A third party's is explained exa
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 import tempfile
@@ -18,20 +17,22 @@ from typing import Any
 import torch
 
 from joulemark import testing
-from joulemark.backends.backend import backend, backend_names
+from joulemark.backends.backend import backend, backend_names, simulated
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.making import AttemptError, sentence, usable
 from joulemark.energy.model import LEARNED, energy_model, energy_model_names
 from joulemark.explain import listing
 from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net, builders
-from joulemark.record import Ratio, Record, unknown_name
-from joulemark.report.board import Results, build_board
+from joulemark.record import Ratio, Record
+from joulemark.report.board import build_board
+from joulemark.report.results import Results
 from joulemark.report.verdicts import row_verdict
 from joulemark.techniques.paper import Paper, read_paper
 from joulemark.techniques.technique import Technique, file_techniques, load_technique, technique_names
+from joulemark.vocabulary import module_of, unknown_name_message
+from joulemark.vocabulary import names as names_of
 
-METERS = {name: f"joulemark.meters.{name}" for name in ("rapl", "nvml", "ina3221", "grace", "apple", "wall")}
 EXAMPLE_SECONDS = 240.0
 """A technique that has not made its example by then is stopped."""
 
@@ -106,16 +107,16 @@ def explain(
     own = [one.name for path in files for one in file_techniques(path)]
     known: dict[str, Callable[[str], Explanation]] = {
         **dict.fromkeys(builders(), explain_net),
-        **dict.fromkeys(METERS, explain_meter),
+        **dict.fromkeys(names_of("meter"), explain_meter),
         **dict.fromkeys(backend_names(), explain_backend),
         **dict.fromkeys(energy_model_names(), explain_model),
-        LEARNED.name: explain_learned,
+        LEARNED: explain_learned,
         **dict.fromkeys(
             [*technique_names(), *own], lambda one: explain_technique(load_technique(one, files), results, otherwise)
         ),
     }
     if name not in known:
-        raise ValueError(unknown_name("name", name, known))
+        raise ValueError(unknown_name_message("name", name, known))
     return known[name](name)
 
 
@@ -161,7 +162,7 @@ def executions(technique: Technique) -> Iterator[Execution]:
         return
     for name in names:
         try:
-            reason = backend(name).simulated(made)
+            reason = simulated(made, backend(name))
         except ImportError as error:
             yield Execution(backend=name, execution="unknown", reason=f"it is not installed here: {error}")
             continue
@@ -221,7 +222,7 @@ def explain_model(name: str) -> Explanation:
 
 def explain_learned(name: str) -> Explanation:
     """The learned energy model, also where no profile is."""
-    module = importlib.import_module(LEARNED.value.partition(":")[0])
+    module = module_of("calibrated model", LEARNED)
     return of_module(name, "energy model", module, facts={"Sources": tuple(module.SOURCES)})
 
 
@@ -243,12 +244,12 @@ def explain_meter(name: str) -> Explanation:
     """A meter by its module, with what it finds on this machine."""
     rows = [row for row in listing.meters(cited=True) if str(row["meter"]).split()[0] == name]
     here = tuple(": ".join(str(row[key]) for key in ("meter", "status", "detail")) for row in rows)
-    return of_module(name, "meter", importlib.import_module(METERS[name]), facts={"Here": here} if here else {})
+    return of_module(name, "meter", module_of("meter", name), facts={"Here": here} if here else {})
 
 
 def explain_net(name: str) -> Explanation:
     """A net by the module of its builder."""
-    return of_module(name, "net", importlib.import_module(builders()[name].partition(":")[0]))
+    return of_module(name, "net", module_of("builder", name))
 
 
 def of_module(

@@ -1,4 +1,4 @@
-"""What there is: techniques, suites, meters, models, backends and nets, as rows for a table or JSON."""
+"""What there is: techniques, suites, tasks, meters, models, backends and nets, as rows for a table or JSON."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def suites() -> Rows:
 
     made = [parse_suite(text, where=name) for name, text in shipped_suites().items()]
     return [{"suite": s.name, "task": s.task.title, "techniques": ", ".join(s.techniques)} for s in made]
+
+
+def tasks() -> Rows:
+    """Every task in the package, with the net that its baseline is and the suites that ask it."""
+    from joulemark.benchmarking.suite import parse_suite, shipped_suites
+    from joulemark.benchmarking.task_files import load_task, shipped_tasks
+
+    asked = [(s.task.name, s.name) for s in (parse_suite(text, where=name) for name, text in shipped_suites().items())]
+    made = [load_task(name) for name in shipped_tasks()]
+    return [
+        {
+            "task": task.name,
+            "title": task.title,
+            "data": task.data,
+            "net": task.recipe.builder,
+            "suites": ", ".join(suite for name, suite in asked if name == task.name),
+        }
+        for task in made
+    ]
 
 
 def meters(*, cited: bool = False) -> Rows:
@@ -102,7 +121,7 @@ def models() -> Rows:
          "sources": "; ".join(one.sources)}
         for name, one in made
     ] + [
-        {"model": LEARNED.name, "variants": ", ".join(BACKENDS),
+        {"model": LEARNED, "variants": ", ".join(BACKENDS),
          "sources": "; ".join((*SOURCES, "each variant needs `joulemark calibrate --backend VARIANT` on this machine"))}
     ]  # fmt: skip
 

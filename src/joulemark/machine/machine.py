@@ -7,7 +7,6 @@ accelerator. Everything is read from files below ``root`` (Linux); what cannot b
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -234,7 +233,8 @@ def _cpu_ticks(root: Path) -> dict[int, tuple[str, int]]:
 
 def _nvml_accelerator() -> str | None:
     try:
-        nvml = importlib.import_module("pynvml")
+        import pynvml as nvml
+
         nvml.nvmlInit()
     except ImportError:
         return None

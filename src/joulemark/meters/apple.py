@@ -8,7 +8,6 @@ every result carries the flag ``system_model``: good for ratios on one machine, 
 
 from __future__ import annotations
 
-import importlib
 import platform
 import sys
 from typing import Any
@@ -83,7 +82,7 @@ def find_apple() -> tuple[list[AppleCounter], list[Unavailable]]:
     if not on_apple():
         return [], [Unavailable("apple", "not a Mac with an Apple chip", "nothing needs to be done")]
     try:
-        library: Any = importlib.import_module("zeus_apple_silicon")
+        import zeus_apple_silicon as library
     except ImportError:
         return [], [Unavailable("apple", "zeus-apple-silicon is not installed", 'pip install "joulemark[apple]"')]
     try:

@@ -8,7 +8,6 @@ it down, tell :func:`processes` and :func:`throttle_reasons`.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -173,7 +172,7 @@ def _find(
     opened: Callable[[ModuleType, str], list[Reader]], missing: str, fix: str
 ) -> tuple[list[Reader], list[Unavailable]]:
     try:
-        nvml: Any = importlib.import_module("pynvml")
+        import pynvml as nvml
     except ImportError:
         there = any(BOARDS.glob("*"))
         return [], [
@@ -243,7 +242,8 @@ def throttle_reasons(uuid: str) -> tuple[str, ...] | None:
 def _ask(uuid: str, question: Callable[[Any, Any], T]) -> T | None:
     """The answer to a question about a board (library, handle); ``None`` if package, driver or board do not answer."""
     try:
-        nvml: Any = importlib.import_module("pynvml")
+        import pynvml as nvml
+
         nvml.nvmlInit()
     except ImportError:
         return None

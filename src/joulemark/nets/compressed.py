@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from joulemark.nets.header import Header
 from joulemark.nets.huffman import code_lengths, decode, encode
-from joulemark.nets.net import Header, Net
+from joulemark.nets.net import Net
 from joulemark.record import Record
 
 MAGIC = b"JOULEMARK-WEIGHTS-1\n"

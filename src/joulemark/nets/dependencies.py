@@ -18,7 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.edits import is_depthwise, replay
+from joulemark.nets.edits.edit import replay
+from joulemark.nets.edits.keep_channels import is_depthwise
 from joulemark.nets.net import Net
 
 LAYERS = (nn.Conv2d, nn.Linear)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import struct
 from collections.abc import Mapping
 from contextlib import nullcontext
-from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
@@ -22,31 +20,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from joulemark.nets.edits import replay
-from joulemark.nets.formats import Format, apply_formats
-from joulemark.nets.segments import Route, Segments
-from joulemark.record import Record, unknown_name
+from joulemark.nets.edits.edit import replay
+from joulemark.nets.formats import apply_formats, learned_formats
+from joulemark.nets.header import Format, Header, Route
+from joulemark.nets.layers.layer import words
+from joulemark.nets.segments import Segments
+from joulemark.vocabulary import look_up, module_of, names
 
 aten = torch.ops.aten
-
-BUILDERS: dict[str, str] = {
-    "lenet": "joulemark.nets.builders.lenet:lenet",
-    "lenet1989": "joulemark.nets.builders.lenet1989:lenet1989",
-    "convnet": "joulemark.nets.builders.convnet:convnet",
-    "alexnet": "joulemark.nets.builders.alexnet:alexnet",
-    "alexnet-grouped": "joulemark.nets.builders.alexnet_grouped:alexnet_grouped",
-    "alexnet-torchvision": "joulemark.nets.builders.alexnet_torchvision:alexnet_torchvision",
-    "googlenet": "joulemark.nets.builders.googlenet:googlenet",
-    "inception": "joulemark.nets.builders.inception:inception",
-    "vgg": "joulemark.nets.builders.vgg:vgg",
-    "vgg16": "joulemark.nets.builders.vgg16:vgg16",
-    "resnet": "joulemark.nets.builders.resnet:resnet",
-    "resnet20": "joulemark.nets.builders.resnet:resnet20",
-    "resnet50": "joulemark.nets.builders.resnet50:resnet50",
-    "squeezenet": "joulemark.nets.builders.squeezenet:squeezenet",
-}
-"""Builder name -> where it is. Only names listed here or by an installed package's ``joulemark.nets`` entry point are
-ever imported: a net file from another machine cannot name code to run."""
 
 
 class _Undrawn(TorchDispatchMode):
@@ -63,25 +44,13 @@ class _Undrawn(TorchDispatchMode):
         return args[0] if func in (aten.uniform_.default, aten.normal_.default) else func(*args, **(kwargs or {}))
 
 
-class Header(Record, frozen=True, kw_only=True):
-    """The JSON part of a saved net."""
-
-    builder: str
-    input_shape: tuple[int, ...]
-    options: dict[str, Any]
-    edits: tuple[dict[str, Any], ...] = ()
-    formats: dict[str, Format] = {}
-    route: Route | None = None
-    parts: dict[str, Header] = {}
-
-
 @dataclasses.dataclass(frozen=True)
 class Net:
     """A network as data: builder and options, edits, weights, masks, number formats, route, parts.
 
     ``input_shape`` is that of one row. ``state`` maps parameter and buffer names to tensors; ``masks`` maps weight
     names to boolean tensors that every later fit obeys; ``formats`` maps layer paths to number formats;
-    ``parts`` are the nets of a cascade, which ``route`` runs; a part has no route of its own, so no exits either.
+    ``parts`` are the nets of a cascade, which ``route`` runs; a part may have exits or parts of its own.
 
     >>> net = Net.new("lenet", (1, 28, 28), seed=0)
     >>> net.module()(torch.zeros(2, 1, 28, 28)).shape
@@ -109,53 +78,63 @@ class Net:
     def with_state(self, module: nn.Module) -> Net:
         """This net with the parameters and buffers of ``module`` (copied), a part's in the part.
 
-        Raises ``ValueError`` if ``module`` lacks some of them.
+        A module in its trained form also hands over what its layers learned about their number formats. Raises
+        ``ValueError`` if ``module`` lacks some of the parameters.
         """
         with _Undrawn():
-            names, found = self._structure().state_dict().keys(), module.state_dict()
-        if missing := sorted(names - found.keys()):
-            raise ValueError(f"the module lacks {missing[0]!r} of the net: is it quantised, or another net's?")
+            names, held = self._structure().state_dict().keys(), module.state_dict()
+        if missing := sorted(names - held.keys()):
+            raise ValueError(f"the module lacks {missing[0]!r} of the net: is it another net's?")
         inside = tuple(f"{name}." for name in self.parts)
-        state = {name: found[name].detach().clone() for name in names if not (inside and name.startswith(inside))}
+        state = {name: held[name].detach().clone() for name in names if not (inside and name.startswith(inside))}
         parts = {name: part.with_state(module.get_submodule(name)) for name, part in self.parts.items()}
-        return dataclasses.replace(self, state=state, parts=parts)
+        return dataclasses.replace(self, state=state, parts=parts, formats=learned_formats(module, self.formats))
 
     def replace(self, **changes: Any) -> Net:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
-    def module(self, *, formats: bool = True) -> nn.Module:
+    def module(self, *, formats: bool = True, training: bool = False) -> nn.Module:
         """The network as a module in evaluation mode: built, edited, loaded, masked, routed, in its number formats.
 
-        With ``formats=False`` the layers stay in float (to calibrate or train them). Raises ``ValueError`` if builder,
-        edits and state do not fit together.
+        With ``training=True`` layers that have a number format are in the form that they train in: parameters under the
+        same names, gradients straight through. With ``formats=False`` all layers are float (to calibrate them). Raises
+        ``ValueError`` if builder, edits and state do not fit together.
         """
-        with _Undrawn() if self.state else nullcontext():
+        state = self.all_state
+        with _Undrawn() if state else nullcontext():
             module = self._structure()
         with torch.no_grad():
-            parts = {name: part.module(formats=False).state_dict() for name, part in self.parts.items()}
-            inside = {f"{name}.{key}": t for name, state in parts.items() for key, t in state.items()}
-            if self.state or inside:
-                _load(module, {**self.state, **inside})
+            if state:
+                _load(module, state)
             parameters = dict(module.named_parameters(remove_duplicate=False))  # two layers may share their weights
-            for name, mask in self.masks.items():
+            for name, mask in self.all_masks.items():
                 if mask.dtype != torch.bool:
                     raise ValueError(f"the mask {name!r} holds {mask.dtype}, not booleans")
                 if name not in parameters or parameters[name].shape != mask.shape:
                     raise ValueError(f"the mask {name!r} of shape {tuple(mask.shape)} fits no parameter of the net")
                 parameters[name].mul_(mask)
         if formats:
-            apply_formats(module, self.formats)
-            for name, part in self.parts.items():
-                apply_formats(module.get_submodule(name), part.formats)
+            apply_formats(module, self.all_formats, training=training)
         return module.eval()
+
+    def needs(self) -> frozenset[str]:
+        """The words of the kernels without which some saving of this net is only simulated.
+
+        Those of its layers and number formats, "zeros" where a mask leaves some out, "route" where rows part.
+
+        >>> Net.new("lenet", (1, 28, 28), seed=0).needs()
+        frozenset()
+        """
+        of_masks = {"zeros"} if any(not mask.all() for mask in self.all_masks.values()) else set()
+        return words(self.module()) | of_masks | ({"route"} if self.route is not None else set())
 
     def _structure(self) -> nn.Module:
         if self.parts:
             if self.route is None:
                 raise ValueError("a net of parts needs a route that says in which order they run")
-            if sorted(self.route.order) != sorted(self.parts) or any(part.route for part in self.parts.values()):
-                raise ValueError("a route over parts names each part once, and no part has a route of its own")
+            if sorted(self.route.order) != sorted(self.parts):
+                raise ValueError("a route over parts names each part once")
             return Segments({name: self.parts[name]._structure() for name in self.route.order}, self.route)
         module = build(self.builder, self.options)
         replay(module, self.edits)
@@ -173,8 +152,21 @@ class Net:
     @property
     def all_masks(self) -> dict[str, Tensor]:
         """Its own masks and those of its parts, by the names that the parameters of :meth:`module` have."""
-        inside = {f"{name}.{key}": m for name, part in self.parts.items() for key, m in part.all_masks.items()}
-        return {**self.masks, **inside}
+        return self._all("masks")
+
+    @property
+    def all_formats(self) -> dict[str, Format]:
+        """Its own number formats and those of its parts, by the paths that the layers of :meth:`module` have."""
+        return self._all("formats")
+
+    @property
+    def all_state(self) -> dict[str, Tensor]:
+        """Its own state and that of its parts, by the names that the parameters of :meth:`module` have."""
+        return self._all("state")
+
+    def _all(self, what: str) -> dict[str, Any]:
+        inside = {f"{name}.{key}": one for name, part in self.parts.items() for key, one in part._all(what).items()}
+        return {**getattr(self, what), **inside}
 
     @property
     def hash(self) -> str:
@@ -251,13 +243,10 @@ def _encoded(header: Header) -> str:
 
 
 def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
-    """Call a registered builder. ``ValueError`` for an unknown name or options that it does not take."""
-    known = builders()
-    if builder not in known:
-        raise ValueError(unknown_name("builder", builder, known))
-    module_name, _, function = known[builder].partition(":")
+    """Call a builder of the vocabulary. ``ValueError`` for an unknown name or options that it does not take."""
+    make = look_up("builder", builder)
     try:
-        module = getattr(importlib.import_module(module_name), function)(**options)
+        module = make(**options)
     except (TypeError, RuntimeError) as error:  # torch refuses negative and gigantic sizes by the latter
         raise ValueError(f"builder {builder!r} does not take {dict(options)}: {error}") from error
     if not isinstance(module, nn.Module):
@@ -266,17 +255,13 @@ def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
 
 
 def builders() -> dict[str, str]:
-    """Names of all builders and where they are: ours, then those of installed packages."""
-    found = {entry.name: entry.value for entry in entry_points(group="joulemark.nets")}
-    return {**found, **BUILDERS}
+    """Names of all builders and where they are."""
+    return names("builder")
 
 
 def usual_input_shape(builder: str) -> tuple[int, ...] | None:
-    """The input shape that a builder's module states as ``INPUT_SHAPE``, if it does."""
-    known = builders()
-    if builder not in known:
-        raise ValueError(unknown_name("builder", builder, known))
-    return getattr(importlib.import_module(known[builder].partition(":")[0]), "INPUT_SHAPE", None)
+    """The input shape that a builder's module states as ``INPUT_SHAPE``, if it does. ``ValueError`` if unknown."""
+    return getattr(module_of("builder", builder), "INPUT_SHAPE", None)
 
 
 def _load(module: nn.Module, state: Mapping[str, Tensor]) -> None:

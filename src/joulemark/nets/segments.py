@@ -7,6 +7,7 @@ with one entry a row: the index of the segment to go to, or ``EXIT``. The router
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,32 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.routers.router import Carry, Router, router
-from joulemark.record import Record
 
 EXIT = -1
-
-
-class Exit(Record, frozen=True, kw_only=True):
-    """A place where rows may leave or part: after a stage of the net (or a part of a cascade).
-
-    Unset options are not written, so that nets saved before they were thought of keep their hash.
-    """
-
-    after: str  # child of the module, or name of the part
-    router: str  # name in ROUTERS
-    threshold: float
-    features: int | None = None  # inputs of the linear head; None: a part's output is the logits, a stage has none
-    classes: int | None = None
-    options: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # of the router, such as its sizes
-
-
-class Route(Record, frozen=True, kw_only=True):
-    """How rows travel: ``exits`` along the stages of one net, or a ``cascade`` over its parts, in the order given."""
-
-    kind: str  # "exits" or "cascade"
-    exits: tuple[Exit, ...]
-    order: tuple[str, ...] = ()  # cascade: names of the parts, cheapest first; the last one answers the rest
 
 
 class CarryStage(nn.Module):
@@ -53,15 +32,26 @@ class CarryStage(nn.Module):
 
 
 class Segment(nn.Module):
-    """Some stages, or one part of a cascade, with an optional head and router; without a router every row leaves."""
+    """Some stages, or one part of a cascade, with an optional head and router; without a router every row leaves.
+
+    ``starts`` gives the number of the segment that each stage or part begins with, for a router that counts those.
+    """
 
     def __init__(
-        self, stages: Sequence[nn.Module], *, head: nn.Module | None, router: Router | None, here: int, part: bool
+        self,
+        stages: Sequence[nn.Module],
+        *,
+        head: nn.Module | None,
+        router: Router | None,
+        after: int,
+        starts: Sequence[int],
+        part: bool,
     ) -> None:
         super().__init__()
         self.stages, self.head, self.router = nn.ModuleList(stages), head, router
-        self.here, self.part = here, part
+        self.after, self.starts, self.part = after, starts, part
         self.answers = head is not None or router is None or part  # a stage without a head has no logits
+        self.depth = 0
 
     def forward(self, carry: Carry) -> tuple[Carry, Tensor | None, Tensor]:
         """Compute the stages, the logits of this exit if it has any, and where each row goes."""
@@ -74,8 +64,70 @@ class Segment(nn.Module):
         if self.part:
             after = carry  # a part of a cascade hands on the input that it was given
         logits = answer if self.answers else None
-        onward = self.router(after, logits)
-        return after, logits, torch.where(onward, self.here + 1, EXIT) if onward.dtype == torch.bool else onward
+        return after, logits, _decided(self.router, after, logits, self.after, self.starts)
+
+    def handed(self, carry: dict[str, Any], target: int) -> dict[str, Any]:
+        """What rows that go on to the segment ``target`` take with them: all of the carry."""
+        return carry
+
+
+class InnerSegment(nn.Module):
+    """A segment of a part that has segments of its own. What the part was given travels along, beside its own carry.
+
+    A row that leaves the part is answered by the exit that it took there. The router behind the part then sends it out
+    or on, and whoever comes next reads what the part was given.
+    """
+
+    def __init__(
+        self,
+        inner: Segment | InnerSegment,
+        *,
+        router: Router | None,
+        first: int,  # number of the part's first segment
+        here: int,
+        after: int,
+        starts: Sequence[int],
+        depth: int,  # how many parts it lies in
+    ) -> None:
+        super().__init__()
+        self.inner, self.router, self.first, self.here, self.after = inner, router, first, here, after
+        self.starts, self.depth = starts, depth
+        self.answers: bool = inner.answers
+        self.mark = f"given{depth}/"  # begins the names of what the part was given
+
+    def forward(self, carry: Carry) -> tuple[Carry, Tensor | None, Tensor]:
+        """As of any segment."""
+        given, mine = (carry, carry) if self.here == self.first else self._parted(carry)
+        mine, logits, onward = self.inner(mine)
+        onward = torch.where(onward == EXIT, EXIT, onward + self.first)
+        if self.router is not None and logits is not None:
+            beyond = _decided(self.router, given, logits, self.after, self.starts)
+            onward = torch.where(onward == EXIT, beyond, onward)
+        return self._joined(given, mine), logits, onward
+
+    def handed(self, carry: dict[str, Any], target: int) -> dict[str, Any]:
+        """Within the part all that the inner segment hands on; beyond it what the part was given."""
+        given, mine = self._parted(carry)
+        if target >= self.after:
+            return given
+        return self._joined(given, self.inner.handed(mine, target - self.first))
+
+    def _parted(self, carry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        given = {key.removeprefix(self.mark): value for key, value in carry.items() if key.startswith(self.mark)}
+        return given, {key: value for key, value in carry.items() if not key.startswith(self.mark)}
+
+    def _joined(self, given: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
+        return {**mine, **{f"{self.mark}{key}": value for key, value in given.items()}}
+
+
+def _decided(router: Router, carry: Carry, logits: Tensor | None, after: int, starts: Sequence[int]) -> Tensor:
+    """Number of the segment that each row goes to, or ``EXIT``."""
+    onward: Tensor = router(carry, logits)
+    if onward.dtype == torch.bool:
+        return torch.where(onward, after, EXIT)
+    if list(starts) == list(range(len(starts))):
+        return onward
+    return torch.where(onward == EXIT, EXIT, torch.tensor(starts)[onward.clamp(min=0)])
 
 
 class Segments(nn.Module):
@@ -95,19 +147,34 @@ class Segments(nn.Module):
         self.route = route
         self.stage_names = list(children)
 
-    def segments(self) -> list[Segment]:
-        """The segments in order, sharing this net's parameters."""
+    def segments(self) -> list[Segment | InnerSegment]:
+        """The segments in order, sharing this net's parameters; a part that has segments gives all of its own."""
         heads: dict[str, Any] = dict(self.exits.items())
         routers: dict[str, Any] = dict(self.routers.items())
-        made: list[Segment] = []
-        stages: list[nn.Module] = []
-        for position, name in enumerate(self.stage_names):
-            stages.append(self.get_submodule(name))
-            if position == len(self.stage_names) - 1 or name in routers:
-                part = self.route.kind == "cascade"
-                made.append(Segment(stages, head=heads.get(name), router=routers.get(name), here=len(made), part=part))
-                stages = []
+        groups: list[list[str]] = [[]]  # names of the stages of each segment
+        for name in self.stage_names:
+            groups[-1].append(name)
+            if name in routers:
+                groups.append([])
+        inside = [self._inside(group) for group in groups]
+        starts = [0, *itertools.accumulate(max(len(segments), 1) for segments in inside)]
+        made: list[Segment | InnerSegment] = []
+        for number, (group, segments) in enumerate(zip(groups, inside, strict=True)):
+            way: Any = {"router": routers.get(group[-1]), "after": starts[number + 1], "starts": starts[:-1]}
+            depth = 1 + max((one.depth for one in segments), default=0)
+            made += [
+                InnerSegment(one, first=starts[number], here=starts[number] + place, depth=depth, **way)
+                for place, one in enumerate(segments)
+            ]
+            if not segments:
+                stages = [self.get_submodule(name) for name in group]
+                made.append(Segment(stages, head=heads.get(group[-1]), part=self.route.kind == "cascade", **way))
         return made
+
+    def _inside(self, group: Sequence[str]) -> list[Segment | InnerSegment]:
+        """The segments of a part that has some."""
+        part = self.get_submodule(group[0])
+        return part.segments() if self.route.kind == "cascade" and isinstance(part, Segments) else []
 
     def forward_all(self, x: Tensor) -> list[Tensor]:
         """Logits of every exit that has some, for every row: one static graph through all segments.
@@ -115,8 +182,9 @@ class Segments(nn.Module):
         For training heads and choosing thresholds.
         """
         carry, outputs = {"features": x}, []
-        for segment in self.segments():
+        for number, segment in enumerate(self.segments(), start=1):
             carry, logits, _ = segment(carry)
+            carry = segment.handed(carry, number)
             if logits is not None:
                 outputs.append(logits)
         return outputs
@@ -138,7 +206,8 @@ class Segments(nn.Module):
             return carry, logits, onward.numpy()
 
         def run(x: Tensor) -> Tensor:
-            pieces = travel(step, {"features": x}, rows=len(x), take=take_tensor, join=torch.cat)
+            carry = {"features": x}
+            pieces = travel(step, carry, rows=len(x), take=take_tensor, join=torch.cat, hand=hand_on(segments))
             output = torch.empty(len(x), *pieces[0][1].shape[1:], dtype=pieces[0][1].dtype)
             for rows, logits in pieces:
                 output[torch.from_numpy(rows)] = logits
@@ -170,6 +239,13 @@ def _check(route: Route, names: Sequence[str]) -> None:
             raise ValueError(f"the exit after {e.after!r} needs features and classes, or neither; neither over parts")
 
 
+def hand_on(
+    segments: Sequence[Segment | InnerSegment],
+) -> Callable[[int, int, dict[str, Any]], dict[str, Any]]:
+    """How these segments hand their carry on, for :func:`travel`."""
+    return lambda here, target, carry: segments[here].handed(carry, target)
+
+
 def take_tensor(tensor: Tensor, rows: NDArray[np.int64]) -> Tensor:
     """The given rows of a tensor."""
     return tensor.index_select(0, torch.from_numpy(rows))
@@ -182,13 +258,14 @@ def travel(
     rows: int,
     take: Callable[[Any, NDArray[np.int64]], Any],
     join: Callable[[list[Any]], Any],
+    hand: Callable[[int, int, dict[str, Any]], dict[str, Any]] = lambda here, target, carry: carry,
 ) -> list[tuple[NDArray[np.int64], Any]]:
     """Send ``rows`` rows through the segments and return ``(row numbers, logits)`` of those that left together.
 
-    ``step(i, carry)`` computes segment i. Segments are visited in ascending order; a row may jump forward, never back,
-    and rows that meet at a segment are joined. Arrays may be of any kind: ``take(array, row_numbers)`` and
-    ``join(arrays)`` are how rows are gathered and stacked. Raises ``RuntimeError`` if a router sends a row back, or out
-    of a segment that has no logits.
+    ``step(i, carry)`` computes segment i, and ``hand(i, target, carry)`` is what rows take along from there. Segments
+    are visited in ascending order; a row may jump forward, never back, and rows that meet at a segment are joined.
+    Arrays may be of any kind: ``take(array, row_numbers)`` and ``join(arrays)`` are how rows are gathered and stacked.
+    Raises ``RuntimeError`` if a router sends a row back, or out of a segment that has no logits.
     """
     waiting: dict[int, list[tuple[dict[str, Any], NDArray[np.int64]]]] = {0: [(carry, np.arange(rows))]}
     left: list[tuple[NDArray[np.int64], Any]] = []
@@ -203,7 +280,7 @@ def travel(
         carry, logits, onward = step(here, carry)
         if not len(numbers):  # an empty batch has the logits of the first exit that has some: none
             if logits is None:
-                waiting[here + 1] = [(carry, numbers)]
+                waiting[here + 1] = [(hand(here, here + 1, carry), numbers)]
             else:
                 left.append((numbers, logits))
         for target in np.unique(onward):
@@ -216,6 +293,7 @@ def travel(
             elif target <= here:
                 raise RuntimeError(f"the router of segment {here} sent rows back to segment {target}")
             else:
-                going = carry if everyone else {key: take(value, chosen) for key, value in carry.items()}
+                handed = hand(here, int(target), carry)
+                going = handed if everyone else {key: take(value, chosen) for key, value in handed.items()}
                 waiting.setdefault(int(target), []).append((going, numbers[chosen]))
     return left

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Format
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
-from joulemark.record import Workload, unknown_name
+from joulemark.record import Workload
 from joulemark.subjects.user_code import build_module, input_shape, output_of
+from joulemark.vocabulary import unknown_name_message
 from joulemark.workloads.recording import record
 
 PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
@@ -171,7 +171,8 @@ def _from_package(
 
 
 def _torchvision(name: str) -> tuple[nn.Module, tuple[int, ...]] | None:
-    models: Any = importlib.import_module("torchvision.models")
+    from torchvision import models
+
     if name not in models.list_models():
         return None
     size = getattr(models.get_model_weights(name).DEFAULT.transforms(), "crop_size", None)
@@ -180,7 +181,8 @@ def _torchvision(name: str) -> tuple[nn.Module, tuple[int, ...]] | None:
 
 
 def _timm(name: str) -> tuple[nn.Module, tuple[int, ...]] | None:
-    timm: Any = importlib.import_module("timm")
+    import timm
+
     if not timm.is_model(name):
         return None
     module = timm.create_model(name, pretrained=False)
@@ -193,6 +195,6 @@ def _unknown(name: str) -> str:
     asked = [package for package in ("torchvision", "timm") if find_spec(package) is not None]
     elsewhere = f"; {' and '.join(asked)} have none of that name either" if asked else ""
     return (
-        f"{unknown_name('net', name, builders())}{elsewhere}. Your own: package.module:function, an .onnx file or a"
-        " saved .safetensors net"
+        f"{unknown_name_message('net', name, builders())}{elsewhere}. Your own: package.module:function, an .onnx file "
+        "or a saved .safetensors net"
     )

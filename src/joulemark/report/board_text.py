@@ -8,9 +8,10 @@ import msgspec
 from rich.markup import escape
 from rich.text import Text
 
-from joulemark.report.board import Results, other_views
+from joulemark.report.board import other_views
 from joulemark.report.facts import control, denominator
 from joulemark.report.pace import paced_rows
+from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.table import RowsOrBlocks
 from joulemark.report.verdicts import row_verdict

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from joulemark.judging.losses import Truths, pooled_interval, pooled_loss
 from joulemark.judging.rules import BASELINE
 from joulemark.judging.statistics import certainly, ratio_of_ratios
-from joulemark.record import Ratio, Record, Trial, unknown_name
-from joulemark.report.board import Results, build_board
-from joulemark.report.costs import home_timing
+from joulemark.record import Ratio, Record
+from joulemark.report.board import build_board
+from joulemark.report.line import Line
+from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
-from joulemark.report.standing import by_seed, margin_of
+from joulemark.report.standing import margin_of
 from joulemark.report.words import backend_name, interval, points, times
+from joulemark.vocabulary import unknown_name_message
 
 
 class AccuracyGap(Record, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ def compare(
     """
     known = {one.name: one for one in results.boards}
     if board not in known:
-        raise ValueError(unknown_name("board", board, known))
+        raise ValueError(unknown_name_message("board", board, known))
     limit = max(results.limits_points) if limit_points is None else limit_points
     if limit not in results.limits_points:
         limits = ", ".join(f"{one:g}" for one in results.limits_points)
@@ -72,7 +74,7 @@ def compare(
     reasons = [None if name in names else elsewhere(name) for name in (first, second)]
     for name, reason in zip((first, second), reasons, strict=True):
         if name not in names and reason is None:
-            raise ValueError(unknown_name("technique", name, names))
+            raise ValueError(unknown_name_message("technique", name, names))
     answer = functools.partial(
         Comparison,
         first=first,
@@ -86,14 +88,14 @@ def compare(
     pair = rows.get(first), rows.get(second)
     why = " ".join(filter(None, reasons)) or why_not(view, *pair)
     if why is None and pair[0] is not None and pair[1] is not None:
-        trials = [[trial for trial in results.trials if trial.key in row.trials] for row in pair if row is not None]
-        mine, other = (by_seed(results.baselines, ones, view.board, view.batch_size) for ones in trials)
-        ratio, why = ratio_of_ratios(mine, other), unlike_denominators(view, *trials)
+        lines = results.table.of_trials[pair[0].trials], results.table.of_trials[pair[1].trials]
+        mine, other = (line.at[view.batch_size].by_seed[board] for line in lines)
+        ratio, why = ratio_of_ratios(mine, other), unlike_denominators(view, *lines)
         if ratio is None:
             why = "they were not tested with a common seed."
         elif why is None:
             backends = [_backend(view, pair[0]), _backend(view, pair[1])]
-            gap = accuracy_gap(*trials, backends=backends, truths=results.truths)
+            gap = accuracy_gap(*lines, backends=backends, truths=results.truths)
             verdict, sentence = judged(results, view, pair[0], pair[1], ratio, gap)
             flags = {row.technique: row.flags for row in pair if row is not None and row.flags}
             return answer(verdict=verdict, sentence=sentence, ratio=ratio, accuracy=gap, flags=flags)
@@ -116,18 +118,17 @@ def why_not(view: BoardView, *rows: Row | None) -> str | None:
     return " ".join(reasons) or None
 
 
-def unlike_denominators(view: BoardView, first: Sequence[Trial], second: Sequence[Trial]) -> str | None:
-    """Say if two rows' ratios of one seed divide by the baseline on different backends; ``None`` if they do not.
+def unlike_denominators(view: BoardView, *lines: Line) -> str | None:
+    """Say if two lines' ratios of one seed divide by the baseline on different backends; ``None`` if they do not.
 
     A model has no backend, and the baseline's ratio to itself has any denominator.
     """
     if not view.board.needs_real:
         return None
     seen: dict[int, set[str]] = {}
-    for trial in (*first, *second):
-        timing = home_timing(trial, view.batch_size)
-        if timing is not None and trial.technique != BASELINE:
-            seen.setdefault(trial.seed, set()).add(timing.reference or timing.backend)
+    for line in lines:
+        for seed, backend in line.at[view.batch_size].denominators.items() if line.technique != BASELINE else ():
+            seen.setdefault(seed, set()).add(backend)
     unlike = next((sorted(names) for names in seen.values() if len(names) > 1), None)
     if unlike is None:
         return None
@@ -158,18 +159,13 @@ def judged(
     return verdict, f"{where}{cost}{''.join(clauses)}."
 
 
-def accuracy_gap(
-    first: Sequence[Trial], second: Sequence[Trial], *, backends: Sequence[str], truths: Truths
-) -> AccuracyGap | None:
+def accuracy_gap(first: Line, second: Line, *, backends: Sequence[str], truths: Truths) -> AccuracyGap | None:
     """Points that the first loses beside the second, paired over test images and seeds; ``None`` without common ones.
 
-    ``backends`` are those of the two. The test images are not looked at again: what both nets predicted is
-    in their trials.
+    ``backends`` are those of the two. The test images are not looked at again: what both nets predicted is in
+    their trials.
     """
-    scores = [
-        {trial.seed: trial.scores[backend] for trial in ones if backend in trial.scores}
-        for ones, backend in zip((first, second), backends, strict=True)
-    ]
+    scores = [line.scores.get(backend, {}) for line, backend in zip((first, second), backends, strict=True)]
     seeds = sorted(scores[0].keys() & scores[1].keys())
     if not seeds:
         return None

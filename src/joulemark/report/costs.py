@@ -29,11 +29,11 @@ class Loss(Record, frozen=True, kw_only=True):
 class MakingTotal(Record, frozen=True, kw_only=True):
     """What all attempts of one technique cost together, losers and every seed included."""
 
-    attempts: int
-    seconds: float
-    cpu_seconds: float
-    image_passes: int
-    joules: float | None  # None unless every attempt was metered
+    attempts: int = 0
+    seconds: float = 0
+    cpu_seconds: float = 0
+    image_passes: int = 0
+    joules: float | None = None  # None unless every attempt was metered
 
 
 def making_total(attempts: Iterable[Attempt], technique: str) -> MakingTotal:
@@ -112,28 +112,10 @@ def seed_ratio(baseline: Trial, candidate: Trial, board: Board, batch_size: int)
     return None if timing is None else headline_ratio(timing, board)
 
 
-def seed_ratios(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> list[Ratio]:
-    """Board ratios of (baseline, candidate) trials of the same seeds; fewer than pairs where some lack one."""
-    ratios = [seed_ratio(baseline, candidate, board, batch_size) for baseline, candidate in pairs]
-    return [ratio for ratio in ratios if ratio is not None]
-
-
-def board_ratio(pairs: Sequence[tuple[Trial, Trial]], board: Board, batch_size: int) -> Ratio | None:
-    """Cost ratio on a board over (baseline, candidate) trials of the same seeds; ``None`` where none is known."""
-    return combine_ratios(seed_ratios(pairs, board, batch_size))
-
-
 def own_ratio(timings: Iterable[Timing | None], board: Board) -> Ratio | None:
     """Ratio over the fp32 baseline on the same backend, timings of several seeds; of a baseline, the A/A control."""
     ratios = [same_backend_ratio(timing, board) for timing in timings if timing is not None]
     return combine_ratios([ratio for ratio in ratios if ratio is not None])
-
-
-def proxy_ratio(pairs: Sequence[tuple[Trial, Trial]], proxy: str) -> float | None:
-    """How many times smaller a proxy became: geometric mean over seeds of baseline / candidate."""
-    values = [(b.proxies.get(proxy), c.proxies.get(proxy)) for b, c in pairs]
-    logs = [np.log(before / after) for before, after in values if before and after]
-    return float(np.exp(np.mean(logs))) if logs and len(logs) == len(values) else None
 
 
 def baseline_cost(trials: Sequence[Trial], board: Board, batch_size: int) -> float | None:

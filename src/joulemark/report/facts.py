@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from joulemark.judging.rules import BASELINE
 from joulemark.judging.stability import CONTROL_WARNINGS, control_warnings, warnings
 from joulemark.record import Ratio, Timing
-from joulemark.report.board import Results, references
-from joulemark.report.costs import energy_of, home_timing, timing_at
+from joulemark.report.results import Results
 from joulemark.report.rows import BoardView
 from joulemark.report.words import METER_FLAGS, backend_name, meter_flag, sentence_case, with_prefix
 
@@ -54,7 +51,7 @@ def modelled(results: Results) -> list[str]:
     """List what was computed from operations and constants, with the assumptions."""
     facts = []
     for model in results.models:
-        reports = [report for trial in results.trials if (report := energy_of(trial, model)) is not None]
+        reports = [report for trial in results.trials for report in trial.models if report.model == model]
         if not reports:
             facts.append(f"{model}: no trial has this model.")
             continue
@@ -92,25 +89,13 @@ def baseline_speeds(results: Results) -> list[str]:
     """How fast the fp32 baseline itself is on every backend, and which of them the headline divides by."""
     facts = []
     for batch_size in results.batch_sizes:
-        speeds = {name: baseline_speed(results, name, batch_size) for name in results.backends}
-        listed = ", ".join(
-            f"{backend_name(name)} {with_prefix(value, 's')}" for name, value in speeds.items() if value is not None
-        )
+        speeds = results.table.speeds[batch_size]
+        listed = ", ".join(f"{backend_name(name)} {with_prefix(value, 's')}" for name, value in speeds.items())
         if listed:
-            fastest = references(results.trials, batch_size)
+            fastest = results.table.references[batch_size]
             text = f" The headline divides by {named(fastest)}." if fastest else ""
             facts.append(f"Baseline at batch {batch_size}, per input: {listed}.{text}")
     return facts
-
-
-def baseline_speed(results: Results, backend: str, batch_size: int) -> float | None:
-    """Seconds per input of the fp32 baseline: of its windows, or of the screening where it has none."""
-    timings = [timing_at(trial, backend, batch_size) for trial in results.baselines.values()]
-    values = [t.seconds.value for t in timings if t is not None and t.seconds.value is not None]
-    if not values:
-        homes = [home_timing(trial, batch_size) for trial in results.baselines.values()]
-        values = [t.screening[backend] for t in homes if t is not None and backend in t.screening]
-    return float(np.mean(values)) if values else None
 
 
 def denominator(view: BoardView) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from joulemark.judging.rules import BASELINE, cost_of
-from joulemark.record import Attempt, Ratio, Score
+from joulemark.record import Ratio
 from joulemark.report import style
-from joulemark.report.board import Results
 from joulemark.report.costs import Loss
+from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
+from joulemark.report.tabulate import Screened
 from joulemark.report.words import interval, knobs, points, times, with_prefix
 from joulemark.report.zeros import ZerosRow
 
@@ -33,7 +33,7 @@ def tradeoff(results: Results, view: BoardView) -> go.Figure | None:
         return None
     figure = style.blank(height=430)
     rows = [row for row in (*view.ranked, *view.ineligible) if row.test is not None and row.ratio is not None]
-    dots = [dot for attempt in results.attempts if (dot := screening_dot(results, view, attempt)) is not None]
+    dots = [dot for one in results.table.screened if (dot := screening_dot(view, one)) is not None]
     for technique in results.techniques:
         small = [dot for dot in dots if dot[0].technique == technique]
         if small:
@@ -44,24 +44,16 @@ def tradeoff(results: Results, view: BoardView) -> go.Figure | None:
     return figure
 
 
-def screening_dot(results: Results, view: BoardView, attempt: Attempt) -> tuple[Attempt, float, float] | None:
+def screening_dot(view: BoardView, screened: Screened) -> tuple[Screened, float, float] | None:
     """Place one attempt: the cost by its ratio to the screened baseline of its seed, the accuracy by the same pair."""
-    reference = next((a for a in results.attempts if a.technique == BASELINE and a.seed == attempt.seed), None)
-    if reference is None or attempt.technique == BASELINE or view.baseline_cost is None:
+    costs = screened.costs.get(view.board.name)
+    if costs is None or screened.points is None or view.baseline_cost is None:
         return None
-    before, after = cost_of(reference, view.board), cost_of(attempt, view.board)
-    change = metric_change(reference.score, attempt.score)
-    if not before or not after or change is None:
-        return None
-    return attempt, view.baseline_cost * after / before, change
+    before, after = costs
+    return screened, view.baseline_cost * after / before, screened.points
 
 
-def metric_change(reference: Score | None, score: Score | None) -> float | None:
-    """Difference of two scores in points."""
-    return None if reference is None or score is None else 100.0 * (score.value - reference.value)
-
-
-def attempt_trace(results: Results, technique: str, dots: Sequence[tuple[Attempt, float, float]]) -> go.Scatter:
+def attempt_trace(results: Results, technique: str, dots: Sequence[tuple[Screened, float, float]]) -> go.Scatter:
     """Draw the attempts of one technique as small points, hollow where they are simulated."""
     colour = style.colour_of(results.techniques, technique)
     symbol = style.symbol_of(results.techniques, technique)

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections import defaultdict
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from joulemark.record import Trial
 from joulemark.report import style
-from joulemark.report.board import Results
-from joulemark.report.costs import energy_of
+from joulemark.report.by_layer import Stacks
+from joulemark.report.results import Results
 from joulemark.report.rows import Row
 from joulemark.report.words import with_prefix
 
 MOST_LAYERS = 24
 OTHERS = "all other layers"
-
-Stacks = dict[str, dict[str, float]]
-"""Layer -> component -> joules per input."""
-
-
-def mean_layers(trials: Sequence[Trial], model: str) -> Stacks:
-    """Modelled joules per layer and component, averaged over the seeds."""
-    stacks: Stacks = defaultdict(lambda: defaultdict(float))
-    reports = [report for trial in trials if (report := energy_of(trial, model)) is not None]
-    for report in reports:
-        for layer in report.layers:
-            for component, joules in layer.joules.items():
-                stacks[layer.layer][component] += joules / len(reports)
-    return stacks
 
 
 def fold_small(stacks: Stacks, keep: Sequence[str]) -> Stacks:
@@ -49,9 +33,7 @@ def per_layer(results: Results, row: Row, model: str) -> go.Figure | None:
 
     ``None`` where the model says nothing of either.
     """
-    winners = [trial for trial in results.trials if trial.key in row.trials]
-    before = mean_layers([results.baselines[trial.seed] for trial in winners], model)
-    after = mean_layers(winners, model)
+    before, after = results.table.of_trials[row.trials].layers[model]
     if not before or not after:
         return None
     names = list(dict.fromkeys([*before, *after]))
@@ -61,7 +43,7 @@ def per_layer(results: Results, row: Row, model: str) -> go.Figure | None:
     before, after = fold_small(before, keep), fold_small(after, keep)
     order = list(dict.fromkeys([*before, *after]))
     figure = style.blank(height=96 + 34 * len(order), left=96)
-    components = components_of(results, model)
+    components = results.table.components[model]
     for stacks, side, opacity, offset in ((before, "baseline", 0.45, -0.38), (after, row.technique, 1.0, 0.02)):
         bases = dict.fromkeys(order, 0.0)
         for index, component in enumerate(components):
@@ -104,13 +86,3 @@ def bar(
         textposition="none",
         hovertemplate="%{text}<extra></extra>",
     )
-
-
-def components_of(results: Results, model: str) -> tuple[str, ...]:
-    """Components in the order in which the figure colours them."""
-    found: dict[str, None] = {}
-    for trial in results.trials:
-        report = energy_of(trial, model)
-        for layer in report.layers if report is not None else ():
-            found.update(dict.fromkeys(layer.joules))
-    return tuple(found)

@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeVar
 
 from joulemark.judging.losses import Truths
 from joulemark.machine.machine import this_machine
-from joulemark.record import Attempt, FreeTrial, Record, Trial, unknown_name
-from joulemark.report.board import Results
+from joulemark.record import Attempt, FreeTrial, Record, Trial
 from joulemark.report.drawable import why_undrawable
+from joulemark.report.results import Results
 from joulemark.store import KINDS, Store, folders, hardware_classes
+from joulemark.vocabulary import unknown_name_message
 
 T = TypeVar("T", Attempt, Trial, FreeTrial)
 
@@ -62,7 +63,7 @@ def place_of(suite: Declared, root: str | Path, hardware: str | None) -> Place:
             raise ValueError(f"the results are of several machines: add --hardware and one of {', '.join(found)}")
         hardware = here if here in found else found[0]
     if hardware not in found:
-        raise ValueError(unknown_name("hardware class", hardware, found))
+        raise ValueError(unknown_name_message("hardware class", hardware, found))
     return Place(hardware, task)
 
 

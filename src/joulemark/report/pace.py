@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from joulemark.record import Paced, Record, Trial
-from joulemark.report.board import Results
+from joulemark.report.results import Results
 
 
 class PacedRow(Record, frozen=True, kw_only=True):

@@ -22,10 +22,11 @@ from markupsafe import Markup, escape
 
 from joulemark.judging.statistics import kendall_tau
 from joulemark.report import facts, figures, layers, marks, sizes, style, words, zeros
-from joulemark.report.board import Results, build_board, other_views, trial_pairs
-from joulemark.report.costs import own_ratio, proxy_ratio, timing_at
+from joulemark.report.board import build_board, other_views
 from joulemark.report.free_board import build_free
+from joulemark.report.line import NO_PROXY
 from joulemark.report.pace import paced_rows
+from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.verdicts import best_rows, headline, row_verdict
 
@@ -160,19 +161,11 @@ def chosen_rows(views: list[BoardView]) -> list[Row]:
 
 def settings_table(results: Results, views: list[BoardView]) -> list[tuple[Row, list[Any]]]:
     """Tabulate speed ratios on every backend and batch size: one line a tested row."""
-    seconds = next(board for board in results.boards if board.cost == "seconds")
     lines = []
     for row in chosen_rows(views):
-        pairs = [
-            pair for pair in trial_pairs(results, [t.attempt for t in results.trials]) if pair[1].key in row.trials
-        ]
-        cells = []
-        for backend in results.backends:
-            for size in results.batch_sizes:
-                timings = [timing for _, trial in pairs if (timing := timing_at(trial, backend, size)) is not None]
-                real = bool(timings) and all(timing.execution == "real" for timing in timings)
-                cells.append((own_ratio(timings, seconds), real))
-        lines.append((row, cells))
+        at = results.table.of_trials[row.trials].at
+        cells = [at[size].on[name] for name in results.backends for size in results.batch_sizes]
+        lines.append((row, [(cell.own.get("seconds"), cell.real) for cell in cells]))
     return lines
 
 
@@ -180,7 +173,7 @@ def promise_context(results: Results, views: list[BoardView], index: int, drawn:
     """Compare what each proxy and model promised with what was measured: (name, figure, sentence)."""
     rows = chosen_rows(views)
     measured = "joules" if any("joules" in row.ratios for row in rows) else "seconds"
-    names = {name for trial in results.trials for name in trial.proxies}
+    names = results.table.proxies
     made: list[Any] = []
     for proxy in [
         *sorted(names, key=lambda name: (name not in PROXIES, [*PROXIES, name].index(name))),
@@ -188,9 +181,8 @@ def promise_context(results: Results, views: list[BoardView], index: int, drawn:
     ]:
         promises = []
         for row in rows:
-            pairs = [(results.baselines[t.seed], t) for t in results.trials if t.key in row.trials]
             if proxy in names:
-                factor = proxy_ratio(pairs, proxy)
+                factor = results.table.of_trials[row.trials].proxies.get(proxy, NO_PROXY).ratio
             else:
                 ratio = row.ratios.get(proxy)
                 factor = ratio.value if ratio is not None else None
@@ -226,7 +218,7 @@ def layer_context(results: Results, views: list[BoardView], index: int, drawn: d
         model = view.board.name
         shades = [
             (part, style.COMPONENTS[place % len(style.COMPONENTS)])
-            for place, part in enumerate(layers.components_of(results, model))
+            for place, part in enumerate(results.table.components[model])
         ]
         for row in view.ranked:
             figure = layers.per_layer(results, row, model)
@@ -238,10 +230,7 @@ def layer_context(results: Results, views: list[BoardView], index: int, drawn: d
 
 def strips(results: Results) -> list[tuple[str, str, list[marks.Dot]]]:
     """List the raw windows of every trial at the headline setting: (technique, words, dots)."""
-    made: list[Any] = []
-    for trial in results.trials:
-        timing = timing_at(trial, results.backends[0], results.batch_sizes[0])
-        if timing is not None and timing.blocks:
-            told = f"{words.knobs(trial.knobs)} · seed {trial.seed}".strip(" ·")
-            made.append((trial.technique, told, marks.strip(timing)))
-    return made
+    return [
+        (one.technique, f"{words.knobs(one.knobs)} · seed {one.seed}".strip(" ·"), marks.strip(one.timing))
+        for one in results.table.windows
+    ]

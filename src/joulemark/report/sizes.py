@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 import msgspec
 from rich.markup import escape
 
-from joulemark.record import Record, Trial
-from joulemark.report.board import Results, tested_loss
-from joulemark.report.costs import Loss, proxy_ratio
+from joulemark.record import Record
+from joulemark.report.costs import Loss
+from joulemark.report.line import NO_PROXY, Line
+from joulemark.report.results import Results
 from joulemark.report.table import RowsOrBlocks
-from joulemark.report.tested import Pairs, settings_tested
 from joulemark.report.words import knobs, points, times
 
 TITLE = "What is left"
@@ -37,57 +36,28 @@ class SizesRow(Record, frozen=True, kw_only=True):
     parameters_ratio: float | None  # baseline's over these, geometric mean over seeds
     macs: float | None  # of one input that leaves nowhere early
     macs_ratio: float | None
-    convolutions: dict[str, float]  # path -> share of its MACs left, mean over seeds; empty: not known
+    convolutions: dict[str, float | None]  # path -> share of its MACs left, mean over seeds; None: cannot be told
 
 
 def sizes_rows(results: Results) -> list[SizesRow]:
     """Every setting that was tested."""
-    return [_row(results, pairs) for pairs in settings_tested(results)]
+    return [_row(line, results.backends) for line in results.table.settings]
 
 
-def _row(results: Results, pairs: Pairs) -> SizesRow:
-    trials = [trial for _, trial in pairs]
-    homes = [name for name in results.backends if any(name in trial.scores for trial in trials)]
+def _row(line: Line, backends: Sequence[str]) -> SizesRow:
+    home = next((name for name in backends if name in line.scores), None)
+    parameters, macs = (line.proxies.get(name, NO_PROXY) for name in ("nonzero_parameters", "macs"))
     return SizesRow(
-        technique=trials[0].technique,
-        knobs=trials[0].knobs,
-        seeds=tuple(trial.seed for trial in trials),
-        test=tested_loss(pairs, homes[0], results.truths) if homes else None,
-        parameters=_mean([trial.proxies.get("nonzero_parameters") for trial in trials]),
-        parameters_ratio=proxy_ratio(pairs, "nonzero_parameters"),
-        macs=_mean([trial.proxies.get("macs") for trial in trials]),
-        macs_ratio=proxy_ratio(pairs, "macs"),
-        convolutions=_convolutions(pairs),
+        technique=line.technique,
+        knobs=line.knobs,
+        seeds=line.seeds,
+        test=None if home is None else line.losses.get(home),
+        parameters=parameters.mean,
+        parameters_ratio=parameters.ratio,
+        macs=macs.mean,
+        macs_ratio=macs.ratio,
+        convolutions=line.convolutions,
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known and len(known) == len(values) else None
-
-
-def _convolutions(pairs: Pairs) -> dict[str, float]:
-    """Mean share of the baseline's convolutions over the seeds, by what the first energy model was told of each layer.
-
-    What a convolution was rewritten into counts for it, a convolution that is gone has 0.
-    """
-    shares: dict[str, list[float]] = {}
-    for baseline, trial in pairs:
-        after = _macs(trial)
-        for path, (operator, macs) in _macs(baseline).items():
-            if operator == "conv" and macs and after:
-                left = sum(n for name, (_, n) in after.items() if name == path or name.startswith(f"{path}."))
-                shares.setdefault(path, []).append(left / macs)
-    return {path: fmean(found) for path, found in shares.items() if len(found) == len(pairs)}
-
-
-def _macs(trial: Trial) -> dict[str, tuple[str, float]]:
-    """Operator and MACs per input of each layer that does any, in the order in which they run."""
-    found: dict[str, tuple[str, float]] = {}
-    for layer in trial.models[0].layers if trial.models else ():
-        if layer.macs:
-            found[layer.layer] = (layer.operator, layer.macs + found.get(layer.layer, ("", 0.0))[1])
-    return found
 
 
 def sizes_table(results: Results) -> RowsOrBlocks | None:
@@ -122,14 +92,18 @@ def left(count: float | None, ratio: float | None) -> list[str]:
 def shares_told(row: SizesRow) -> str:
     """The shares of the convolutions, first to last: "25, 7.6 %"; of many the least and the greatest.
 
-    "all" if nothing is gone, "" if they are not known.
+    "all" if nothing is gone, "" if nothing was recorded, "unknown" where it cannot be told what became of one.
     """
     shares = list(row.convolutions.values())
-    if not shares or all(share == 1.0 for share in shares):
-        return "all" if shares else ""
+    known = [share for share in shares if share is not None]
+    if not known:
+        return "unknown" if shares else ""
+    if all(share == 1.0 for share in shares):  # of an unknown one nobody says so
+        return "all"
     if len(shares) > LISTED:
-        return f"{100 * min(shares):.3g} to {100 * max(shares):.3g} %"
-    return ", ".join(f"{100 * share:.3g}" for share in shares) + " %"
+        lost = len(shares) - len(known)
+        return f"{100 * min(known):.3g} to {100 * max(known):.3g} %" + (f", {lost} unknown" if lost else "")
+    return ", ".join("unknown" if share is None else f"{100 * share:.3g}" for share in shares) + " %"
 
 
 def as_dicts(results: Results) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How rows of one board stand to each other: ratios seed by seed, ranks with ties, who is certainly cheaper.
+"""How rows of one board stand to each other: ranks with ties, and how far from 1 a ratio says anything.
 
 The ratios are those the board ranks by, over windows of its fastest fp32 baseline in the very blocks of the candidate:
 between two rows that denominator cancels and adds no error but its own noise.
@@ -6,29 +6,10 @@ between two rows that denominator cancels and adds no error but its own noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from joulemark.judging.rules import BASELINE, Board
 from joulemark.judging.statistics import ranks
-from joulemark.record import Ratio, Trial
-from joulemark.report.costs import seed_ratio
-
-ITSELF = Ratio(value=1.0, low=1.0, high=1.0, count=1)
-"""The baseline's ratio to itself, by definition."""
-
-
-def by_seed(
-    baselines: Mapping[int, Trial], trials: Sequence[Trial], board: Board, batch_size: int
-) -> list[Ratio | None]:
-    """The ratios of one row's trials, a place for each seed of the baselines in order."""
-    mine = {trial.seed: trial for trial in trials}
-    return [_of_seed(baselines[seed], mine.get(seed), board, batch_size) for seed in sorted(baselines)]
-
-
-def _of_seed(baseline: Trial, trial: Trial | None, board: Board, batch_size: int) -> Ratio | None:
-    if trial is None:
-        return None
-    return ITSELF if trial.technique == BASELINE else seed_ratio(baseline, trial, board, batch_size)
+from joulemark.record import Ratio
 
 
 def margin_of(control: Ratio | None) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from joulemark.judging.rules import NO_LOSS_POINTS
-from joulemark.report.board import Results
+from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.words import backend_name, interval, points, times
 

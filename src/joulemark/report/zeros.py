@@ -9,13 +9,11 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
-from joulemark.judging.rules import Board
-from joulemark.judging.statistics import combine_ratios
-from joulemark.record import Ratio, Record, Timing, Trial
-from joulemark.report.board import Results, references, tested_loss
-from joulemark.report.costs import Loss, board_ratio, headline_ratio, own_ratio, timing_at
+from joulemark.record import Ratio, Record
+from joulemark.report.costs import Loss
+from joulemark.report.line import Line
+from joulemark.report.results import Results
 from joulemark.report.table import RowsOrBlocks
-from joulemark.report.tested import settings_tested
 from joulemark.report.words import backend_name, interval, knobs, points, times
 
 TITLE = "Unstructured zeros, three ways"
@@ -45,54 +43,58 @@ class ZerosRow(Record, frozen=True, kw_only=True):
 
 def zeros_rows(results: Results) -> list[ZerosRow]:
     """Every tested net whose zeros the suite's first backend only multiplies, at every batch size."""
-    chosen = [pairs for pairs in settings_tested(results) if all(_multiplied(results, *pair) for pair in pairs)]
-    return [_row(results, pairs, size) for size in results.batch_sizes for pairs in chosen]
-
-
-def _multiplied(results: Results, baseline: Trial, trial: Trial) -> bool:
-    """Whether a net has more zeros than its baseline (a ReLU leaves some in any), and they are multiplied."""
-    first = [timing for timing in trial.timings if timing.backend == results.backends[0]]
-    before, after = zero_share(baseline), zero_share(trial)
-    simulated = any(timing.execution == "simulated" for timing in first)
-    return simulated and after is not None and after > (before or 0.0)
-
-
-def zero_share(trial: Trial) -> float | None:
-    """Share of a net's parameters that are exactly zero, biases included; ``None`` in records without the proxies."""
-    parameters, left = (trial.proxies.get(name) for name in ("parameters", "nonzero_parameters"))
-    return None if not parameters or left is None else 1.0 - left / parameters
-
-
-def _row(results: Results, pairs: Sequence[tuple[Trial, Trial]], batch_size: int) -> ZerosRow:
     first = results.backends[0]
-    seconds = next(board for board in results.boards if board.cost == "seconds")
-    trials = [trial for _, trial in pairs]
-    dense = [timing_at(trial, first, batch_size) for trial in trials]
-    sparse = [timing_at(trial, SPARSE, batch_size) for trial in trials]
-    tested = SPARSE if any(SPARSE in trial.scores for trial in trials) else first
-    return ZerosRow(
-        technique=trials[0].technique,
-        knobs=trials[0].knobs,
-        seeds=tuple(trial.seed for trial in trials),
-        batch_size=batch_size,
-        zeros=fmean(share for trial in trials if (share := zero_share(trial)) is not None),
-        test=tested_loss(pairs, tested, results.truths),
-        reference=references(trials, batch_size),
-        dense_backend=first,
-        dense=_pooled(dense, seconds),
-        dense_own=own_ratio(dense, seconds),
-        sparse=_pooled(sparse, seconds),
-        sparse_own=own_ratio(sparse, seconds),
-        models={one.name: board_ratio(pairs, one, batch_size) for one in results.boards if not one.needs_real},
-        trials=tuple(trial.key for trial in trials),
+    models = [board.name for board in results.boards if not board.needs_real]
+    chosen = [line for line in results.table.settings if _multiplied(line, first)]
+    return [_row(line, size, first, models) for size in results.batch_sizes for line in chosen]
+
+
+def _multiplied(line: Line, backend: str) -> bool:
+    """Whether every seed's net has more zeros than its baseline (a ReLU leaves some in any), and multiplies them."""
+    before, after = zero_shares(line)
+    executions = zip(*(at.on[backend].executions for at in line.at.values()), strict=True)
+    return all(
+        "simulated" in executed and share is not None and share > (reference or 0.0)
+        for executed, share, reference in zip(executions, after, before, strict=True)
     )
 
 
-def _pooled(timings: Sequence[Timing | None], board: Board) -> Ratio | None:
-    """The board's ratio over all seeds; ``None`` where one of them lacks it."""
-    ratios = [headline_ratio(timing, board) for timing in timings if timing is not None]
-    known = [ratio for ratio in ratios if ratio is not None]
-    return combine_ratios(known) if len(known) == len(timings) else None
+def zero_shares(line: Line) -> tuple[list[float | None], list[float | None]]:
+    """Share of the parameters that are exactly zero, biases included: of each seed's baseline, and of each net.
+
+    ``None`` in records without the proxies.
+    """
+    parameters, left = (line.proxies.get(name) for name in ("parameters", "nonzero_parameters"))
+    if parameters is None or left is None:
+        unknown: list[float | None] = [None] * len(line.seeds)
+        return unknown, unknown
+    sides = (parameters.before, left.before), (parameters.after, left.after)
+    before, after = (
+        [None if not whole or some is None else 1.0 - some / whole for whole, some in zip(*side, strict=True)]
+        for side in sides
+    )
+    return before, after
+
+
+def _row(line: Line, batch_size: int, dense: str, models: Sequence[str]) -> ZerosRow:
+    at = line.at[batch_size]
+    multiplying, skipping = at.on[dense], at.on.get(SPARSE)
+    return ZerosRow(
+        technique=line.technique,
+        knobs=line.knobs,
+        seeds=line.seeds,
+        batch_size=batch_size,
+        zeros=fmean(share for share in zero_shares(line)[1] if share is not None),
+        test=line.losses.get(SPARSE if SPARSE in line.scores else dense),
+        reference=at.references,
+        dense_backend=dense,
+        dense=multiplying.headline.get("seconds"),
+        dense_own=multiplying.own.get("seconds"),
+        sparse=None if skipping is None else skipping.headline.get("seconds"),
+        sparse_own=None if skipping is None else skipping.own.get("seconds"),
+        models={name: at.ratios.get(name) for name in models},
+        trials=line.trials,
+    )
 
 
 def explained(rows: Sequence[ZerosRow]) -> str:

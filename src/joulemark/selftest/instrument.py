@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import statistics
 from typing import Any
 
@@ -22,7 +21,8 @@ LONGEST_UPDATE_SECONDS = 0.12
 
 def facts(uuid: str) -> dict[str, Any]:
     """What the driver says of the board; what it does not tell is ``None``."""
-    nvml: Any = importlib.import_module("pynvml")
+    import pynvml as nvml
+
     nvml.nvmlInit()
     try:
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid)

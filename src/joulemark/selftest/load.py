@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -65,7 +64,9 @@ class TorchLoad:
         # Bound by UUID before CUDA is there: asking CUDA for UUIDs might take the board, which V5 wants to see cold.
         chosen = "torch" in sys.modules or "CUDA_VISIBLE_DEVICES" in os.environ
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", uuid)
-        self._torch: Any = importlib.import_module("torch")
+        import torch
+
+        self._torch: Any = torch
         self._uuid, self.device, self.started = uuid, None, False
         if not self._torch.cuda.is_available():
             raise RuntimeError("torch sees no CUDA device")

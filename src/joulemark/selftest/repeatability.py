@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 import statistics
-from typing import Any
 
 from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Ratio
@@ -53,11 +51,11 @@ def _compare(blocks: list[dict[str, float | None]], one: str, two: str) -> Ratio
 def other_tools(bench: Bench) -> Found:
     """V11: the same ten seconds by zeus, where it is installed; at most one update of the counter apart."""
     try:
-        monitor_of: Any = importlib.import_module("zeus.monitor").ZeusMonitor
+        from zeus.monitor import ZeusMonitor
     except ImportError:
         nothing = Target(name="zeus on the same interval", wanted="one update apart", value=None, passed=None)
         return [nothing], {"zeus": "not installed"}
-    monitor = monitor_of(gpu_indices=[_index(bench.board)])
+    monitor = ZeusMonitor(gpu_indices=[_index(bench.board)])
     bench.steps(CNN, 10)
     monitor.begin_window("selftest")
     before = bench.joules()
@@ -75,5 +73,6 @@ def other_tools(bench: Bench) -> Found:
 
 def _index(board: str) -> int:
     """The place of a board as CUDA counts, which is how zeus is told."""
-    cuda: Any = importlib.import_module("torch").cuda
+    from torch import cuda
+
     return [f"GPU-{cuda.get_device_properties(index).uuid}" for index in range(cuda.device_count())].index(board)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib
-import importlib.util
 import inspect
 import math
 import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
@@ -25,9 +22,10 @@ from torch import Tensor
 from joulemark.judging.rules import BASELINE
 from joulemark.machine.time_limit import TimeLimit, time_limit
 from joulemark.nets.net import Net
-from joulemark.record import EnergyReport, Workload, content_key, unknown_name
+from joulemark.record import EnergyReport, Workload, content_key
 from joulemark.task import Task
 from joulemark.training import Callback, Loss, MakeOptimiser, Schedule
+from joulemark.vocabulary import VocabularyError, import_file, look_up, names, unknown_name_message
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -147,7 +145,7 @@ class Technique:
         """Defaults overridden by ``given``. :class:`TechniqueError` for an unknown knob or a value out of range."""
         for name, value in given.items():
             if name not in self.knobs:
-                raise TechniqueError(f"{self.name}: {unknown_name('knob', name, self.knobs)}")
+                raise TechniqueError(f"{self.name}: {unknown_name_message('knob', name, self.knobs)}")
             self._check(name, value)
         return {**self.knobs, **given}
 
@@ -174,7 +172,7 @@ class Technique:
         elif default is not None and not isinstance(value, type(default)):
             raise TechniqueError(f"{self.name}: {name} must be like {default!r}, got {value!r}")
         if name in self.choices and value not in self.choices[name]:
-            raise TechniqueError(f"{self.name}: {unknown_name(name, str(value), map(str, self.choices[name]))}")
+            raise TechniqueError(f"{self.name}: {unknown_name_message(name, str(value), map(str, self.choices[name]))}")
         if span is not None and value is not None and not span.low <= value <= span.high:
             raise TechniqueError(f"{self.name}: {name} = {value:g} is out of range, {span.low:g} to {span.high:g}")
 
@@ -210,8 +208,9 @@ def technique(
         )
     if start not in {"trained", "scratch"}:
         raise TechniqueError(f"{name}: start is 'trained' or 'scratch', not {start!r}")
-    for word in sorted((set(takes) | set(gives)) - frozenset().union(*AXES)):
-        raise TechniqueError(f"{name}: {unknown_name('word in takes or gives', word, frozenset().union(*AXES))}")
+    known = frozenset().union(*AXES)
+    for word in sorted((set(takes) | set(gives)) - known):
+        raise TechniqueError(f"{name}: {unknown_name_message('word in takes or gives', word, known)}")
 
     def wrap(function: Callable[..., Net]) -> Technique:
         parameters = list(inspect.signature(function).parameters.values())
@@ -252,26 +251,9 @@ def technique(
     return wrap
 
 
-TECHNIQUES: dict[str, str] = {
-    "conditional-deep-learning": "joulemark.techniques.conditional.conditional_deep_learning",
-    "deep-compression": "joulemark.techniques.pruning.deep_compression",
-    "energy-aware-pruning": "joulemark.techniques.pruning.energy_aware_pruning",
-    "fire": "joulemark.techniques.compact.fire",
-    "group-magnitude": "joulemark.techniques.pruning.group_magnitude",
-    "int8": "joulemark.techniques.precision.int8",
-    "magnitude": "joulemark.techniques.pruning.magnitude",
-    "optimal-brain-damage": "joulemark.techniques.pruning.optimal_brain_damage",
-    "random-pruning": "joulemark.techniques.pruning.random_pruning",
-    "small-dense": "joulemark.techniques.compact.small_dense",
-    "structured-sparsity": "joulemark.techniques.pruning.structured_sparsity",
-    "two-four": "joulemark.techniques.pruning.two_four",
-}
-
-
 def technique_names() -> dict[str, str]:
-    """Names of all techniques and the modules they are in: ours, then those of installed packages."""
-    found = {entry.name: entry.value for entry in entry_points(group="joulemark.techniques")}
-    return {**found, **TECHNIQUES}
+    """Names of all techniques and the modules they are in."""
+    return names("technique")
 
 
 def load_technique(name: str, files: Sequence[Path] = ()) -> Technique:
@@ -281,11 +263,16 @@ def load_technique(name: str, files: Sequence[Path] = ()) -> Technique:
         return extra[name]
     known = technique_names()
     if name not in known:
-        raise TechniqueError(unknown_name("technique", name, [*known, *extra]))
-    module = importlib.import_module(known[name].partition(":")[0])
-    for found in techniques_in(module):
-        if found.name == name:
-            return found
+        raise TechniqueError(unknown_name_message("technique", name, [*known, *extra]))
+    try:
+        module = look_up("technique", name)
+    except VocabularyError as error:
+        raise TechniqueError(str(error)) from error
+    if isinstance(module, Technique):  # the entry point names the function itself
+        return module
+    for made in techniques_in(module):
+        if made.name == name:
+            return made
     raise TechniqueError(f"{known[name]} holds no technique called {name!r}")
 
 
@@ -304,19 +291,15 @@ def file_techniques(path: Path) -> tuple[Technique, ...]:
 
 
 def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"joulemark_file_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise TechniqueError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # so that inspect finds its source
     try:
         with time_limit(IMPORT_SECONDS), contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script
-            spec.loader.exec_module(module)
+            return import_file(path)
     except TimeLimit as error:
         raise TechniqueError(f"{path} cannot be imported: it was not done after {IMPORT_SECONDS:g} s") from error
     except (Exception, SystemExit) as error:  # whatever a user's file raises is the user's to read, in one sentence
         raise TechniqueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    return module
 
 
 AXES = (frozenset({"float", "integer"}), frozenset({"static", "dynamic"}))

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from joulemark.nets.formats import Format, QuantisedLayer
+from joulemark.nets.header import Format
+from joulemark.nets.layers.layer import CountRule, own_counts, own_free
 from joulemark.nets.layers.masked import gathered
 from joulemark.record import Operation, Workload
 from joulemark.workloads.liveness import Liveness
@@ -28,12 +29,11 @@ from joulemark.workloads.pairs import convolution_pairs, product_pairs
 aten = torch.ops.aten
 
 FREE = frozenset(
-    # Views and bookkeeping: no arithmetic, no data moved that a runtime could not avoid. Quantisation is fused into its
-    # neighbours wherever integers are real.
+    # Views and bookkeeping: no arithmetic, no data moved that a runtime could not avoid.
     """view _unsafe_view reshape flatten t transpose permute unsqueeze squeeze expand slice select detach alias
     as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full full_like
     zeros zeros_like new_zeros new_full ones ones_like new_ones scalar_tensor contiguous dropout native_dropout
-    index_select index index_put_ stack arange quantize_dequantize""".split()  # noqa: SIM905
+    index_select index index_put_ stack arange""".split()  # noqa: SIM905
 )
 ELEMENTWISE = frozenset(
     """add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu
@@ -77,16 +77,16 @@ def record(
     """Run ``images`` (inputs, ...) through ``module`` in batches and return what was executed.
 
     A module with a ``run`` method (dynamic depth) is run by it and masked layers gather; with ``whole``, no row leaves
-    and masked layers are computed dense. Quantised layers have the bits of their format; ``formats`` gives those of
-    other layers by path; all else is 32.
+    and masked layers are computed dense. Layers have the bits of the format that they state; ``formats`` gives those of
+    others by path; all else is 32.
 
     >>> from joulemark.nets.net import Net
     >>> record(Net.new("lenet", (1, 28, 28), seed=0).module(), torch.zeros(1, 1, 28, 28)).macs_per_input
     2293000.0
     """
     recorder = _Recorder(module)
-    forms = {path: child.form for path, child in module.named_modules() if isinstance(child, QuantisedLayer)}
-    forms |= formats or {}
+    stated = {path: getattr(layer, "form", None) for path, layer in module.named_modules()}
+    forms = {path: form for path, form in stated.items() if isinstance(form, Format)} | dict(formats or {})
     call: Callable[[Tensor], Tensor] = module if whole else getattr(module, "run", module)
     with torch.no_grad(), nullcontext() if whole else gathered(module), recorder.paths(), _in_parts(), _uncompiled():
         for batch in images.split(batch_size):
@@ -125,6 +125,8 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        self.products = {**PRODUCTS, **own_counts(module)}
+        self.free = FREE | own_free(module)
         self.liveness = Liveness(module)
         self.weights = {p.untyped_storage().data_ptr(): name for name, p in module.named_parameters() if p.numel()}
         self.tallies: dict[tuple[Any, ...], _Tally] = {}
@@ -159,8 +161,8 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        free = name in FREE or (name == "cat" and args[1:] in ((), (0,)))  # rows that met again are no layer
-        if func not in PRODUCTS and not free and name not in ELEMENTWISE:
+        free = name in self.free or (name == "cat" and args[1:] in ((), (0,)))  # rows that met again are no layer
+        if func not in self.products and not free and name not in ELEMENTWISE:
             with self:  # a composite operator is counted by what it is made of
                 result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
@@ -173,8 +175,8 @@ class _Recorder(TorchDispatchMode):
         if not isinstance(output, Tensor):
             return result
         self.produced += output.numel()
-        if func in PRODUCTS:
-            PRODUCTS[func](self, args, output)
+        if func in self.products:
+            self.products[func](self, args, output)
         elif name in ELEMENTWISE:
             source = next((value for value in args if isinstance(value, Tensor)), output)
             self.tally(NAMES.get(name, name), source, output, **(_window(args) if name in POOLINGS else {}))
@@ -250,7 +252,7 @@ def _attention(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> No
     tally.macs += query.numel() * key.shape[-2] + output.numel() * value.shape[-2]
 
 
-PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
+PRODUCTS: dict[Any, CountRule] = {
     aten.convolution.default: _convolution,
     aten.mm.default: lambda recorder, args, output: _product(recorder, args[0], args[1], output),
     aten.addmm.default: lambda recorder, args, output: _product(recorder, args[1], args[2], output),
@@ -258,7 +260,7 @@ PRODUCTS: dict[Any, Callable[[_Recorder, tuple[Any, ...], Tensor], None]] = {
     aten.baddbmm.default: lambda recorder, args, output: _batched(recorder, args[1], args[2], output),
     aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
 }
-"""Operators that multiply and accumulate; a kernel of ours adds its own entry here."""
+"""Operators of PyTorch that multiply and accumulate; a kind of layer brings the rules of its own operators."""
 
 
 def _window(args: tuple[Any, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from joulemark.backends.onnx import export
-from joulemark.nets.layers.quantize import quantize_dequantize
+from joulemark.nets.layers.quantize import onnx_translations, quantize_dequantize
 
 
 def reference(x: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int) -> np.ndarray:
@@ -76,6 +76,8 @@ def test_round_trip_through_onnx(case):
     shape, scale, zero, axis = case
 
     class Rounded(torch.nn.Module):
+        onnx_translations = staticmethod(onnx_translations)
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return quantize_dequantize(x, scale, zero, axis)
 

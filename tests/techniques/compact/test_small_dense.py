@@ -8,9 +8,10 @@ import torch
 
 from joulemark import testing
 from joulemark.benchmarking import workbench
-from joulemark.nets.net import BUILDERS, Net, usual_input_shape
+from joulemark.nets.net import Net, usual_input_shape
 from joulemark.techniques.compact.small_dense import small_dense
 from joulemark.techniques.technique import TechniqueError
+from joulemark.vocabulary import TABLES
 
 
 def test_it_is_the_baseline_recipe_on_a_narrower_net_with_the_seed_of_the_run(tmp_path):
@@ -39,7 +40,7 @@ def test_it_owes_nothing_to_the_trained_weights(tmp_path):
 
 
 def test_a_builder_without_width_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("joulemark.nets.net", fromlist=["BUILDERS"]).BUILDERS, "plain", "torch.nn:Flatten")
+    monkeypatch.setitem(TABLES["builder"], "plain", "torch.nn:Flatten")
     with pytest.raises(TechniqueError, match="needs a builder with an option `width`"):
         small_dense(Net(builder="plain", input_shape=(1, 2, 2)), testing.workbench(tmp_path))
     assert torch.is_grad_enabled()
@@ -58,7 +59,9 @@ class Untrained:
         return net
 
 
-@pytest.mark.parametrize("builder", sorted(name for name, place in BUILDERS.items() if place.startswith("joulemark.")))
+@pytest.mark.parametrize(
+    "builder", sorted(name for name, place in TABLES["builder"].items() if place.startswith("joulemark."))
+)
 def test_every_net_of_ours_has_a_narrower_sibling(builder):
     shape = usual_input_shape(builder)
     with torch.device("meta"):  # shapes without numbers: some nets are large

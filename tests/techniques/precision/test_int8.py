@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from joulemark import testing
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
-from joulemark.nets.segments import Exit, Route
 from joulemark.techniques.precision import int8 as module_of_int8
 from joulemark.techniques.precision.int8 import int8
 from joulemark.techniques.technique import TechniqueError

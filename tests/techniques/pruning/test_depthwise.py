@@ -14,7 +14,7 @@ from torch_pruning import DependencyGraph
 from joulemark import testing
 from joulemark.nets import dependencies
 from joulemark.nets.dependencies import channel_groups, keep
-from joulemark.nets.net import BUILDERS, Net
+from joulemark.nets.net import Net
 from joulemark.techniques.pruning.channelwise import magnitudes
 from joulemark.techniques.pruning.energy_aware_pruning import energy_aware_pruning
 from joulemark.techniques.pruning.group_magnitude import group_magnitude, group_norms
@@ -22,6 +22,7 @@ from joulemark.techniques.pruning.layerwise import prunable
 from joulemark.techniques.pruning.optimal_brain_damage import optimal_brain_damage
 from joulemark.techniques.pruning.structured_sparsity import structured_sparsity
 from joulemark.techniques.pruning.zero_groups import freeze, remove
+from joulemark.vocabulary import TABLES
 
 SHAPE = (1, 28, 28)
 
@@ -80,7 +81,7 @@ class Grouped(nn.Module):
 def _known_builders():
     with pytest.MonkeyPatch.context() as patch:
         for net in (Mobile, Beside, Grouped):
-            patch.setitem(BUILDERS, net.__name__.lower(), f"{__name__}:{net.__name__}")
+            patch.setitem(TABLES["builder"], net.__name__.lower(), f"{__name__}:{net.__name__}")
         yield
 
 
@@ -256,7 +257,7 @@ TECHNIQUES = {
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", TABLES["technique"])
 def test_what_a_technique_cuts_computes_what_the_zeroed_net_does(name, bias, tmp_path, monkeypatch):
     monkeypatch.setattr("joulemark.techniques.pruning.energy_aware_pruning.BISECTIONS", 4)  # each asks the model anew
     technique, knobs = TECHNIQUES[name]

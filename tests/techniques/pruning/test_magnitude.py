@@ -17,6 +17,7 @@ from joulemark.techniques.pruning.magnitude import largest, magnitude, prune, re
 from joulemark.techniques.pruning.random_pruning import random_pruning
 from joulemark.techniques.technique import TechniqueError
 from joulemark.training import cosine, fit, sgd
+from joulemark.vocabulary import TABLES
 
 
 def kept(net):
@@ -108,7 +109,7 @@ class Mixed(nn.Module):
 
 
 def test_biases_norms_and_slopes_are_left_alone(monkeypatch):
-    monkeypatch.setitem(__import__("joulemark.nets.net", fromlist=["BUILDERS"]).BUILDERS, "mixed", f"{__name__}:Mixed")
+    monkeypatch.setitem(TABLES["builder"], "mixed", f"{__name__}:Mixed")
     assert set(prune(Net.new("mixed", (1, 28, 28), seed=0), 0.5).masks) == {"conv.weight", "head.1.weight"}
 
 

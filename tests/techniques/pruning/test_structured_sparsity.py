@@ -8,7 +8,7 @@ from torch import nn
 
 from joulemark import testing
 from joulemark.nets.dependencies import channel_groups
-from joulemark.nets.edits import replay
+from joulemark.nets.edits.edit import replay
 from joulemark.nets.folding import fold
 from joulemark.nets.layers.lowered import LoweredConv2d
 from joulemark.nets.net import Net

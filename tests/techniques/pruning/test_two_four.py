@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from joulemark import testing
-from joulemark.nets.net import BUILDERS, Net
+from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 from joulemark.techniques.pruning.two_four import two_four, two_of_four
 from joulemark.techniques.technique import TechniqueError
+from joulemark.vocabulary import TABLES
 
 
 @pytest.mark.parametrize("retraining", ["fine-tune", "repeat"])
@@ -79,6 +80,6 @@ def odd() -> nn.Sequential:
 
 
 def test_a_net_in_which_no_layer_fits_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(BUILDERS, "odd", f"{__name__}:odd")
+    monkeypatch.setitem(TABLES["builder"], "odd", f"{__name__}:odd")
     with pytest.raises(TechniqueError, match="no layer of this net has a multiple of four inputs"):
         two_four(Net.new("odd", (1, 28, 28), seed=0), testing.workbench(tmp_path))

@@ -1,30 +1,20 @@
-"""What a metric is, and the table of their names.
+"""What a metric is.
 
 A metric is a value from 0 to 1 of (true, predicted) rows, larger being better, with the upper bound of its loss between
-two nets that saw the same rows. To add one, write a module with a :class:`Metric` in it and register its name; nothing
-else knows the names. Installed packages add theirs as entry points of group ``joulemark.metrics``.
+two nets that saw the same rows. To add one, write a module with a :class:`Metric` in it and register its name
+(:mod:`joulemark.vocabulary`); nothing else knows the names.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.record import unknown_name
-
-METRICS = {
-    "accuracy": "joulemark.judging.metrics.accuracy:accuracy",
-    "top-5": "joulemark.judging.metrics.top_5:top_5",
-    "weighted-f1": "joulemark.judging.metrics.weighted_f1:weighted_f1",
-    "agreement": "joulemark.judging.metrics.agreement:agreement",
-}
-"""Name -> ``module:object``. Plain strings, so that the table imports nothing that it names."""
+from joulemark.vocabulary import look_up, names
 
 Classes: TypeAlias = NDArray[np.int64]
 """Classes of rows: (rows,), or (rows, k) where k classes of a row are kept; with a first axis of seeds in pairs."""
@@ -67,22 +57,13 @@ def require_one_class(true: Classes, predicted: Classes) -> None:
         )
 
 
-def metric_names() -> dict[str, str]:
-    """Names of all metrics and where they are: those of installed packages, then ours."""
-    return {entry.name: entry.value for entry in entry_points(group="joulemark.metrics")} | METRICS
-
-
 def metric(name: str) -> Metric:
     """The metric of that name. ``ValueError`` if nobody registered it, or if what was registered is no such metric.
 
     >>> metric("accuracy").title
     'accuracy'
     """
-    names = METRICS if name in METRICS else metric_names()  # entry points are slow to list
-    if name not in names:
-        raise ValueError(unknown_name("metric", name, names))
-    module, _, attribute = names[name].partition(":")
-    found: Any = getattr(importlib.import_module(module), attribute, None)
+    found = look_up("metric", name)
     if not isinstance(found, Metric) or found.name != name:
-        raise ValueError(f"metric {name!r} is registered as {names[name]}, which is no Metric of that name")
+        raise ValueError(f"metric {name!r} is registered as {names('metric')[name]}, which is no Metric of that name")
     return found

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from joulemark.nets.builders.stages import scaled
 from joulemark.nets.layers.fire import Fire, FireSizes
-from joulemark.record import unknown_name
+from joulemark.vocabulary import unknown_name_message
 
 INPUT_SHAPE = (3, 227, 227)
 MODULES = 8
@@ -104,9 +104,9 @@ def squeezenet(
     1248424
     """
     if version not in VERSIONS:
-        raise ValueError(unknown_name("version of SqueezeNet", version, VERSIONS))
+        raise ValueError(unknown_name_message("version of SqueezeNet", version, VERSIONS))
     if bypass not in BYPASSES:
-        raise ValueError(unknown_name("bypass", bypass, BYPASSES))
+        raise ValueError(unknown_name_message("bypass", bypass, BYPASSES))
     filters, kernel, pooled = VERSIONS[version]
     (channels,) = scaled([filters], width)
     children: OrderedDict[str, nn.Module] = OrderedDict(conv1=nn.Conv2d(3, channels, kernel, stride=2), relu1=nn.ReLU())

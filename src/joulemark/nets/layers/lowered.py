@@ -26,6 +26,7 @@ class LoweredConv2d(nn.Module):
     Maps (rows, channels, h, w) to (rows, filters, h', w'). ``weight`` is (filters, columns kept).
     """
 
+    needs = "columns"  # a product over the columns that are left: dense, so that any runtime has it
     kept: Tensor
 
     def __init__(self, convolution: nn.Conv2d, columns: Sequence[int]) -> None:

@@ -19,6 +19,8 @@ class MaskedLayer(nn.Module):
     lacks raises ``NotImplementedError`` when it is called.
     """
 
+    needs = "mask"  # a kernel that computes only what is active
+
     def mask(self, x: Tensor) -> Tensor:
         """Boolean mask of what is active, rows first."""
         raise NotImplementedError(f"{type(self).__name__} is a masked layer without mask: say which part is active")

@@ -35,9 +35,9 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
-from joulemark.nets.routers.router import exactly_one
-from joulemark.nets.segments import Exit, Route
+from joulemark.nets.routers.exactly_one import exactly_one
 from joulemark.record import Workload
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 from joulemark.training import MakeOptimiser

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from joulemark.nets.flow import loose
 from joulemark.nets.folding import fold
-from joulemark.nets.formats import Format
+from joulemark.nets.header import Format
 from joulemark.nets.net import Net
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.nets.dependencies import Group, Member, channel_groups, keep
-from joulemark.nets.edits import is_depthwise, replay
+from joulemark.nets.edits.edit import replay
+from joulemark.nets.edits.keep_channels import is_depthwise
 from joulemark.nets.flow import all_pass, trace
 from joulemark.nets.layers.lowered import can_be_lowered
 from joulemark.nets.net import Net

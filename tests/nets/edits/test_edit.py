@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from joulemark.nets.edits import replay
+from joulemark.nets.edits.edit import replay
 
 
 def keep(layer: str, **indices: list[int] | None) -> dict:
@@ -95,7 +95,7 @@ def test_no_edit_changes_nothing(net):
     [
         (
             {"edit": "melt", "layer": "0"},
-            "unknown edit 'melt'; this version knows absorb_batch_norm, bypass_block, delay, fire, keep",
+            "unknown edit 'melt': did you mean 'delay'.  *Known: absorb_batch_norm, bypass_block",
         ),
         ({"layer": "0"}, "unknown edit 'None'"),
         ({"edit": "keep_channels"}, "does not take"),

@@ -1,0 +1,1 @@
+"""Edits: structural changes of a built network, one a file."""

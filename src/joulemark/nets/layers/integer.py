@@ -1,0 +1,132 @@
+"""Layers in integers of 2 to 8 bits: weights symmetric, one scale a filter; inputs affine, one scale.
+
+Source: B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
+CVPR 2018, sections 2.1 and 3 (the affine scheme; simulated in training, gradients passed straight through), here with
+symmetric weights and a scale for each filter, as ONNX Runtime's kernels want them.
+
+    w ≈ s_w q_w,  |q_w| <= 2^(bits-1) - 1;   x ≈ s_x (q_x - z),  q_x = 0 ... 2^bits - 1
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from joulemark.nets.header import Format
+from joulemark.nets.layers.layer import LayerKind, StandIn
+from joulemark.nets.layers.quantize import onnx_translations, quantize_dequantize
+
+LEAST_STEP = 1e-12
+"""Scale of weights or activations that are all zero."""
+
+
+class IntegerLayer(StandIn):
+    """A convolution or linear layer whose input and weights (and outputs, if so said) pass through integers.
+
+    Exported, this is the quantise-dequantise pattern that runtimes fuse into integer kernels; the bias stays float.
+    Bits below 8 are kept in 8: their range is narrower.
+    """
+
+    free: ClassVar[frozenset[str]] = frozenset({"quantize_dequantize"})  # fused into the neighbours where it is real
+    onnx_translations: ClassVar[Any] = staticmethod(onnx_translations)
+
+    def __init__(self, layer: nn.Module, form: Format) -> None:
+        _refuse_unfit(layer, form)
+        super().__init__(layer)
+        self.form, self.needs = form, needs(form)
+        scale = weight_scale(self.weight.detach(), form)
+        self.register_buffer("weight_scale", scale, persistent=False)
+        self.register_buffer("weight_zero", torch.zeros(len(scale), dtype=torch.int8), persistent=False)
+        self._range("input", form.low, form.high)
+        if form.output is not msgspec.UNSET:
+            self._range("output", *form.output)
+
+    def _range(self, side: str, low: float, high: float) -> None:
+        """Buffers with the scale and the integer of zero for values in [low, high], widened to hold zero."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        step = max((high - low) / _levels(self.form.activation_bits), LEAST_STEP)
+        zero = torch.tensor(round(-low / step), dtype=torch.uint8)
+        self.register_buffer(f"{side}_scale", torch.tensor(step, dtype=torch.float32), persistent=False)
+        self.register_buffer(f"{side}_zero", zero, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer on the quantised input and weights."""
+        y = self._compute(self._activation(x, "input"))
+        return y if self.form.output is msgspec.UNSET else self._activation(y, "output")
+
+    def _activation(self, x: Tensor, side: str) -> Tensor:
+        if (self.form.activation_bits or 8) < 8:  # what 8 bits would hold and these do not
+            low, high = self.form.output if side == "output" and self.form.output else (self.form.low, self.form.high)
+            x = x.clamp(min(low, 0.0), max(high, 0.0))
+        return self._rounded(x, getattr(self, f"{side}_scale"), getattr(self, f"{side}_zero"), 0)
+
+    def _rounded(self, x: Tensor, scale: Tensor, zero: Tensor, axis: int) -> Tensor:
+        rounded: Tensor = quantize_dequantize(x, scale, zero, axis)
+        return rounded
+
+    def _compute(self, x: Tensor) -> Tensor:
+        layer: Any = self.stands_for
+        weight: Tensor = self.weight
+        if isinstance(layer, nn.Linear):
+            # Product and sum, not linear(): ONNX Runtime has no integer kernel for a Gemm with a float bias.
+            product = torch.matmul(x, self._rounded(weight.t(), self.weight_scale, self.weight_zero, 1))
+            return product if self.bias is None else product + self.bias
+        rounded = self._rounded(weight, self.weight_scale, self.weight_zero, 0)
+        convolved: Tensor = layer._conv_forward(x, rounded, self.bias)
+        return convolved
+
+
+class TrainedIntegerLayer(IntegerLayer):
+    """The same layer as it trains: gradients pass the rounding as if it were not there (straight-through).
+
+    The scales of the weights follow the weights; the ranges of the activations stay as they were calibrated, and what
+    is outside of them has no gradient.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer on the quantised input and weights."""
+        self.weight_scale = weight_scale(self.weight.detach(), self.form)
+        return super().forward(x)
+
+    def _rounded(self, x: Tensor, scale: Tensor, zero: Tensor, axis: int) -> Tensor:
+        limits, shape = torch.iinfo(zero.dtype), [1] * x.dim()
+        if scale.dim():
+            shape[axis] = -1
+        step, middle = scale.view(shape), zero.to(x.dtype).view(shape)
+        inside = x.clamp((limits.min - middle) * step, (limits.max - middle) * step)  # no gradient outside
+        rounded: Tensor = quantize_dequantize(x.detach(), scale, zero, axis)
+        return inside + (rounded - inside.detach())
+
+
+def weight_scale(weight: Tensor, form: Format) -> Tensor:
+    """One scale for each filter: its largest weight over the largest integer."""
+    largest = weight.abs().amax(dim=tuple(range(1, weight.dim())))
+    return (largest / float(2 ** ((form.weight_bits or 8) - 1) - 1)).clamp(min=LEAST_STEP)
+
+
+def needs(form: Format) -> str:
+    """The word of the kernel: "int8" where weights and inputs have 8 bits, "int4" for 4, "w4a8" for a mixture.
+
+    >>> needs(Format(weight_bits=8, activation_bits=8)), needs(Format(weight_bits=4, activation_bits=8))
+    ('int8', 'w4a8')
+    """
+    weights, inputs = form.weight_bits, form.activation_bits
+    return f"int{weights}" if weights == inputs else f"w{weights}a{inputs}"
+
+
+def _levels(bits: int | None) -> float:
+    return float(2 ** (bits or 8) - 1)
+
+
+def _refuse_unfit(layer: nn.Module, form: Format) -> None:
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+        raise ValueError(f"it is a {type(layer).__name__}; integers are for convolutions and linear layers")
+    for what, bits in (("weights", form.weight_bits), ("activations", form.activation_bits)):
+        if bits is None or not 2 <= bits <= 8:
+            raise ValueError(f"integers have 2 to 8 bits, and its {what} have {'no format' if bits is None else bits}")
+
+
+INTEGER = LayerKind(trained=TrainedIntegerLayer, deployed=IntegerLayer, needs=needs)
