@@ -59,7 +59,7 @@ def test_a_trial_holds_all_that_its_ratios_need(trials):
     results = Results(
         suite_name=suite.name, task_title="t", hardware_class=session.machine.hardware_class, limits_points=(40.0,),
         models=suite.models, backends=suite.backends, batch_sizes=suite.batch_sizes, command="test",
-        attempts=store.attempts(), trials=made,
+        attempts=store.attempts(), trials=made, truths=store.truths(),
     )  # fmt: skip
     view = build_board(results, results.boards[1], 40.0)
     tested = next(trial for trial in made if trial.technique == "small-dense")

@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score
 from tiny import tiny_suite
 from torch import nn
 
+from joulemark import vocabulary
 from joulemark.benchmarking import free as free_module
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.free import Setting
@@ -21,7 +22,6 @@ from joulemark.benchmarking.session import Session
 from joulemark.check.results import check_results
 from joulemark.data.source import Source
 from joulemark.judging.truths import groups_of, labels_of, predicted_of
-from joulemark.nets import net as net_module
 from joulemark.report.board import build_board
 from joulemark.report.load import load_results
 from joulemark.report.verdicts import headline
@@ -60,8 +60,9 @@ def suite(monkeypatch):
     module = types.ModuleType("sensor_package")
     module.read, module.small_conv1d = windows, small_conv1d
     monkeypatch.setitem(sys.modules, "sensor_package", module)
-    monkeypatch.setattr("joulemark.data.READERS", {"motions": "sensor_package"})
-    monkeypatch.setitem(net_module.BUILDERS, "small-conv1d", "sensor_package:small_conv1d")
+    monkeypatch.setattr(vocabulary, "_registered", {})
+    vocabulary.register("data set", "motions", "", module="sensor_package")
+    vocabulary.register("builder", "small-conv1d", "small_conv1d", module="sensor_package")
     return tiny_suite(task=TASK, name="motions", backends=("eager", "onnxruntime"), models=("row-stationary",))
 
 

@@ -55,13 +55,13 @@ def test_accuracy_by_hand():
     # Of 2,000 test images the one loses 10, the other 20 or 12, ten of them the same.
     results = make_results((*SETTINGS, replace(RIVAL, wrong_test=20)))
     lines = [line for line in results.table.settings if line.technique in (FAST.technique, "rival")]
-    gap = accuracy_gap(*lines, backends=["onnxruntime"] * 2)
+    gap = accuracy_gap(*lines, backends=["onnxruntime"] * 2, truths=results.truths)
     assert gap.points == pytest.approx(-0.5)
     assert gap.low < -0.5 < gap.high < 0
     assert gap.decided
-    turned = accuracy_gap(*lines[::-1], backends=["onnxruntime"] * 2)
+    turned = accuracy_gap(*lines[::-1], backends=["onnxruntime"] * 2, truths=results.truths)
     assert (turned.low, turned.high) == pytest.approx((-gap.high, -gap.low))
-    assert accuracy_gap(*lines, backends=["openvino"] * 2) is None
+    assert accuracy_gap(*lines, backends=["openvino"] * 2, truths=results.truths) is None
     sentence = compare(results, "rival", FAST.technique).sentence
     assert (
         "; `conditional-deep-learning` is the more accurate by 0.50 points (test images, 95 % interval 0." in sentence

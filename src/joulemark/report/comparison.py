@@ -163,8 +163,8 @@ def judged(
 def accuracy_gap(first: Line, second: Line, *, backends: Sequence[str], truths: Truths) -> AccuracyGap | None:
     """Points that the first loses beside the second, paired over test images and seeds; ``None`` without common ones.
 
-    ``backends`` are those of the two. The test images are not looked at again: what both nets predicted is
-    in their trials.
+    ``backends`` are those of the two. The test images are not looked at again: what both nets predicted is in
+    their trials.
     """
     scores = [line.scores.get(backend, {}) for line, backend in zip((first, second), backends, strict=True)]
     seeds = sorted(scores[0].keys() & scores[1].keys())

@@ -28,7 +28,7 @@ class Screened(Record, frozen=True, kw_only=True):
     seed: int
     execution: str
     costs: dict[str, tuple[float, float]]  # board -> of the baseline, of the attempt
-    points: float | None  # accuracy change
+    points: float | None  # change of the metric
 
 
 class Windows(Record, frozen=True, kw_only=True):
