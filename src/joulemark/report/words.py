@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joulemark.record import Ratio
@@ -118,3 +118,12 @@ def knobs(settings: Mapping[str, Any]) -> str:
         text = f"{value:g}" if isinstance(value, float) else str(value)
         parts.append(f"{name.replace('_', ' ')} {text}")
     return ", ".join(parts)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    >>> listed(["made"]), listed(["made", "judged", "measured"])
+    ('made', 'made, judged and measured')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""
