@@ -89,6 +89,8 @@ def add_fields(folder: Path) -> None:
         (folder / "joulemark" / "record.py").write_text(text.replace(head[0], f"{head[0]}\n    more: int = 0\n"))
     edit(folder, "nets.header", "    options: dict[str, Any]\n", "    options: dict[str, Any]\n    more: int = 0\n")
     edit(folder, "task", "    metric: ", "    more: int = 0\n    metric: ")
+    edit(folder, "task", "    builder: ", "    more: int = 0\n    builder: ")
+    edit(folder, "benchmarking.suite", "    blocks: ", "    more: int = 0\n    blocks: ")
 
 
 def add_a_technique(folder: Path) -> None:

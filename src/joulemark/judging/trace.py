@@ -31,7 +31,14 @@ OURS = Path(__file__).resolve().parents[2]
 """The folder that this package stands in."""
 
 DECLARE = frozenset(
-    {"joulemark", "joulemark.record", "joulemark.task", "joulemark.vocabulary", "joulemark.nets.header"}
+    {
+        "joulemark",
+        "joulemark.record",
+        "joulemark.task",
+        "joulemark.vocabulary",
+        "joulemark.nets.header",
+        "joulemark.benchmarking.suite",
+    }
 )
 """Modules that only declare fields, names and what is refused. A test allows them nothing else."""
 
