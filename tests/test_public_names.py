@@ -18,6 +18,7 @@ CALL = {
     "Workbench": "joulemark.Workbench.__name__",
     "energy_model": "joulemark.energy_model('row-stationary')",
     "measure": "joulemark.measure()",
+    "register": "joulemark.register('builder', 'user/mine', 'net', module='mine')",
     "technique": "joulemark.technique('x', paper='p', family='f')",
 }
 IMPORTS = [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from joulemark.techniques.technique import TechniqueError as TechniqueError
     from joulemark.techniques.technique import Workbench as Workbench
     from joulemark.techniques.technique import technique as technique
+    from joulemark.vocabulary import register as register
     from joulemark.workloads.recording import record as workload  # noqa: F401
 
 _PUBLIC = {
@@ -27,6 +28,7 @@ _PUBLIC = {
     "benchmark": ("joulemark.benchmarking.run", "benchmark"),
     "energy_model": ("joulemark.energy.model", "energy_model"),
     "measure": ("joulemark.meters.meters", "measure"),
+    "register": ("joulemark.vocabulary", "register"),
     "technique": ("joulemark.techniques.technique", "technique"),
     "workload": ("joulemark.workloads.recording", "record"),
 }

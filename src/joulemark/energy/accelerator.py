@@ -51,7 +51,7 @@ ASSUMPTIONS = (
 class Accelerator:
     """Energy model of one accelerator with the row-stationary dataflow.
 
-    >>> from joulemark.record import Operation, Workload
+    >>> from joulemark.workloads.workload import Operation, Workload
     >>> layer = Operation(layer="fc", operator="linear", input_shape=(1000,), output_shape=(10,),
     ...                   weight_shape=(10, 1000), rows=1, calls=1, macs=10_000)
     >>> report = Accelerator().estimate(Workload(inputs=1, batch_size=1, operations=(layer,)))

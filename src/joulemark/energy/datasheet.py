@@ -66,7 +66,7 @@ def devices() -> Mapping[str, Device]:
 class DataSheet:
     """Energy model of one device of the table, by its peak and its power.
 
-    >>> from joulemark.record import Operation
+    >>> from joulemark.workloads.workload import Operation
     >>> layer = Operation(layer="fc", operator="linear", input_shape=(1000,), output_shape=(10,),
     ...                   weight_shape=(10, 1000), rows=1, calls=1, macs=10_000)
     >>> DataSheet().estimate(Workload(inputs=1, batch_size=1, operations=(layer,))).joules.value  # 2 x 10,000 x 250 W

@@ -96,7 +96,7 @@ class Demand(Record, frozen=True, kw_only=True):
 class Microcontroller:
     """Energy model of one board.
 
-    >>> from joulemark.record import Operation, Workload
+    >>> from joulemark.workloads.workload import Operation, Workload
     >>> layer = Operation(layer="fc", operator="linear", input_shape=(1000,), output_shape=(10,),
     ...                   weight_shape=(10, 1000), rows=1, calls=1, macs=10_000)
     >>> model = Microcontroller()

@@ -159,7 +159,7 @@ def _read_twice(shape: Shape, height: int, row_words: float, array: Hardware) ->
 class Systolic:
     """Energy model of a systolic array in closed form.
 
-    >>> from joulemark.record import Operation, Workload
+    >>> from joulemark.workloads.workload import Operation, Workload
     >>> layer = Operation(layer="fc", operator="linear", input_shape=(1000,), output_shape=(10,),
     ...                   weight_shape=(10, 1000), rows=1, calls=1, macs=10_000)
     >>> report = Systolic().estimate(Workload(inputs=1, batch_size=1, operations=(layer,)))

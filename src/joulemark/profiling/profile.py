@@ -150,7 +150,7 @@ def executed(net: Opened, batch_size: int | None, inputs: int | None) -> tuple[W
 def in_batches(workload: Workload, size: int) -> Workload:
     """A workload of single inputs as that of as many batches, each of ``size`` inputs like the one.
 
-    >>> from joulemark.record import Operation
+    >>> from joulemark.workloads.workload import Operation
     >>> layer = Operation(layer="fc", operator="linear", input_shape=(4,), output_shape=(2,), rows=3, calls=3, macs=24)
     >>> many = in_batches(Workload(inputs=3, batch_size=1, operations=(layer,)), 10)
     >>> many.inputs, many.batch_size, many.operations[0].rows, many.operations[0].calls, many.macs_per_input
