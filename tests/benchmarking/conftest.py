@@ -10,6 +10,7 @@ from tiny import tiny_splits, tiny_suite
 from joulemark.benchmarking import session as session_module
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import Suite
+from joulemark.judging import trace
 
 
 @dataclasses.dataclass
@@ -40,3 +41,18 @@ def open_session(tmp_path, monkeypatch):
         return Session.open(suite or tiny_suite(), tmp_path / "results", command="test")
 
     return make
+
+
+@pytest.fixture
+def change(monkeypatch):
+    """A function that lets some units of code have been changed, as if their files had been edited."""
+    real = trace._digest_of_file
+
+    def change(*units: str) -> None:
+        monkeypatch.setattr(
+            trace,
+            "_digest_of_file",
+            lambda path, unit, folder: "f" * 16 if unit in units else real(path, unit, folder),
+        )
+
+    return change

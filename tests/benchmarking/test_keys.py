@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import msgspec
 import pytest
-from tiny import tiny_suite
+from tiny import tiny_splits, tiny_suite
 
+from joulemark.benchmarking import session as session_module
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.run import run
+from joulemark.benchmarking.session import Session
 from joulemark.judging import trace
 from joulemark.record import Attempt, Made, Trial, content_key
 from joulemark.task import BASELINE
@@ -15,24 +20,27 @@ from joulemark.task import BASELINE
 TECHNIQUES = ("small-dense", "int8", "magnitude")
 
 
-@pytest.fixture
-def change(monkeypatch):
-    """A function that lets some units of code have been changed, as if their files had been edited."""
-    real = trace._digest_of_file
-
-    def change(*units: str) -> None:
-        monkeypatch.setattr(
-            trace,
-            "_digest_of_file",
-            lambda path, unit, folder: "f" * 16 if unit in units else real(path, unit, folder),
-        )
-
-    return change
-
-
 def one_try(**changes):
     budget = msgspec.structs.replace(tiny_suite().budget, trained_attempts=1, scratch_attempts=1)
     return tiny_suite(budget=budget, techniques=TECHNIQUES, **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """Results of one run of all three, which each test copies."""
+    folder = tmp_path_factory.mktemp("finished")
+    splits = tiny_splits()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session_module, "load", lambda task: splits)
+        run(Session.open(one_try(), folder, command="test"), chains_of(TECHNIQUES), lambda event: None)
+    return folder
+
+
+@pytest.fixture
+def first(finished, open_session, tmp_path) -> Session:
+    """A session on a copy of those results."""
+    shutil.copytree(finished, tmp_path / "results")
+    return open_session(one_try())
 
 
 def by_technique(records) -> dict[str, list]:
@@ -42,9 +50,8 @@ def by_technique(records) -> dict[str, list]:
     return found
 
 
-def test_every_key_is_a_digest_of_inputs_and_one_of_code(open_session, heard):
-    session = open_session(one_try())
-    run(session, chains_of(["int8"]), heard)
+def test_every_key_is_a_digest_of_inputs_and_one_of_code(first):
+    session = first
     records = [*session.store.all_made(), *session.store.attempts(), *session.store.trials()]
     assert {type(record) for record in records} == {Made, Attempt, Trial}
     for record in records:
@@ -72,9 +79,7 @@ def test_every_key_is_a_digest_of_inputs_and_one_of_code(open_session, heard):
         ("joulemark.techniques.pruning.two_four", set(), set()),
     ],
 )
-def test_a_change_repeats_what_used_it_and_nothing_else(open_session, heard, change, unit, made, measured):
-    first = open_session(one_try())
-    run(first, chains_of(TECHNIQUES), heard)
+def test_a_change_repeats_what_used_it_and_nothing_else(first, open_session, heard, change, unit, made, measured):
     kept = {type(one): {r.key for r in all_of()} for one, all_of in (
         (first.store.all_made()[0], first.store.all_made), (first.store.attempts()[0], first.store.attempts),
         (first.store.trials()[0], first.store.trials))}  # fmt: skip
@@ -97,9 +102,7 @@ def test_a_change_repeats_what_used_it_and_nothing_else(open_session, heard, cha
     assert not [unit for attempt in attempts for unit in trace.changed(attempt.code)]
 
 
-def test_old_and_new_stand_side_by_side(open_session, heard, change):
-    first = open_session(one_try())
-    run(first, chains_of(["int8"]), heard)
+def test_old_and_new_stand_side_by_side(first, open_session, heard, change):
     (old,) = by_technique(first.store.all_made())["int8"]
     change("joulemark.techniques.precision.int8")
     second = open_session(one_try())
@@ -113,23 +116,21 @@ def test_old_and_new_stand_side_by_side(open_session, heard, change):
     assert open_session(one_try()).current(Made, new.key.partition("-")[0]) == old
 
 
-def test_another_technique_keeps_the_rows_that_other_code_made(open_session, heard, change):
-    first = open_session(one_try())
-    run(first, chains_of(["small-dense", "int8"]), heard)
+def test_another_technique_keeps_the_rows_that_other_code_made(first, open_session, heard, change):
     before = first.store.study("tiny")
     change("joulemark.benchmarking.measuring", "joulemark.techniques.precision.int8")
     second = open_session(one_try())
     run(second, chains_of(["magnitude"]), heard)
     study = second.store.study("tiny")
-    assert {name: study.attempts[name] for name in before.attempts} == before.attempts
-    assert set(study.attempts) == {"small-dense", "int8", "magnitude"}
+    assert {name: study.attempts[name] for name in ("small-dense", "int8")} == {
+        name: before.attempts[name] for name in ("small-dense", "int8")
+    }
+    assert study.attempts["magnitude"] != before.attempts["magnitude"]
     rows = {second.store.trial(key).technique for key in study.trials}
     assert rows == {BASELINE, "small-dense", "int8", "magnitude"}
 
 
-def test_a_net_trained_anew_leaves_no_row_of_the_old_one(open_session, heard):
-    first = open_session(one_try())
-    run(first, chains_of(["int8"]), heard)
+def test_a_net_trained_anew_leaves_no_row_of_the_old_one(first, open_session, heard):
     study = first.store.study("tiny")
     other = msgspec.structs.replace(study, baselines=tuple(first.store.study("tiny").attempts["int8"]))
     first.store.put(other)  # as if the baseline had been another net
