@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,8 @@ from joulemark import testing
 from joulemark.backends.backend import simulated
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
+from joulemark.judging.losses import pooled_loss
+from joulemark.judging.truths import score_of_logits, truth_record
 from joulemark.nets.header import Exit, Format, Route
 from joulemark.nets.net import Net
 from joulemark.techniques.technique import load_technique
@@ -62,6 +65,14 @@ FILES = {
         def silence(module, *, layer):
             module.get_submodule(layer).bias = None
     ''',
+    "coarse": '''
+        """A metric: the share of rows whose class is right but for its last bit."""
+        from joulemark.judging.metrics.right_rows import largest, share_of_right_rows
+
+        coarse = share_of_right_rows(
+            name="coarse", title="coarse accuracy", keep=largest,
+            right=lambda true, predicted: true // 2 == predicted // 2)
+    ''',
     "wider": '''
         """A technique: as many epochs as there are, with whatever loss."""
         import joulemark
@@ -78,6 +89,7 @@ ENTRIES = {
     "builder": "two-layers = theirs.two_layers:two_layers",
     "edit": "silence = theirs.silence:silence",
     "technique": "wider = theirs.wider",
+    "metric": "coarse = theirs.coarse:coarse",
 }
 
 
@@ -125,6 +137,18 @@ def test_one_file_each_is_enough():
     module = again.module(training=True)
     module(x).sum().backward()
     assert module.get_parameter("first.1.weight").grad.abs().sum() > 0
+
+
+@pytest.mark.usefixtures("package")
+def test_their_metric_scores_and_bounds_as_ours_do():
+    labels = np.arange(40) % 10
+    truth = truth_record("t", "k", "validation", labels, classes=10)
+    logits = np.eye(10, dtype=np.float32)[labels ^ 1]  # every class off by its last bit
+    score = score_of_logits(logits, truth, "coarse")
+    assert (score.metric, score.value) == ("coarse", 1.0)
+    assert score_of_logits(logits, truth, "accuracy").value == 0.0
+    loss, bound = pooled_loss([score], [score], {truth.key: truth})
+    assert loss == 0.0 <= bound
 
 
 @pytest.mark.usefixtures("package")
