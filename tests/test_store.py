@@ -107,7 +107,7 @@ def damage(stated: dict, how: str) -> bytes:
         ("empty", "truncated"),
         ("no text", "malformed"),
         ("another type", "Expected `object`"),
-        ("other schema", "schema 0, this version reads 1"),
+        ("other schema", "schema 0, this version reads 2"),
         ("nested", "maximum recursion depth"),
         ("unknown field", "colour"),
         ("missing field", "seed"),
@@ -138,14 +138,14 @@ def test_a_damaged_record_is_named_each_time_and_set_aside_when_it_is_made_again
 
 
 def test_a_record_of_a_newer_version_is_never_written_over(store):
-    newer = json.dumps({**msgspec.to_builtins(failure("k1")), "schema": 2, "colour": "red"}).encode()
+    newer = json.dumps({**msgspec.to_builtins(failure("k1")), "schema": 3, "colour": "red"}).encode()
     store.write("failures/k1.json", newer)
     for read_before in (False, True):
         if read_before:
             assert store.failures() == []
             (damaged,) = store.damaged
             assert (damaged.reason, damaged.newer) == (
-                "it has schema 2, this version reads 1: update Joulemark", True
+                "it has schema 3, this version reads 2: update Joulemark", True
             )  # fmt: skip
         with pytest.raises(StoreError, match=r"k1\.json was written by a newer version.*update Joulemark"):
             store.put(failure("k1"))

@@ -206,11 +206,6 @@ class Store:
             data = self._bytes(name)
             if data is None:
                 return None
-            schema = _schema(data)
-            if schema is not None and schema > SCHEMA:
-                raise ValueError(f"it has schema {schema}, this version reads {SCHEMA}: update Joulemark")
-            if schema not in (None, SCHEMA):
-                raise ValueError(f"it has schema {schema}, this version reads {SCHEMA}")
             found = opened(data, record_type, name)
         except OSError as error:
             self._leave_out(name, None, error.strerror or str(error))
@@ -300,8 +295,13 @@ def sealed(record: Record) -> bytes:
 def opened(data: bytes, record_type: type[T], name: str) -> Opened[T]:
     """Inverse of :func:`sealed`; ``name`` is that of the file.
 
-    Raises ``ValueError`` if it is no such record, was edited after it was stored or stands under another's name.
+    Raises ``ValueError`` if it is no such record, is of another schema, was edited after it was stored or stands under
+    another's name.
     """
+    schema = _schema(data)
+    if schema is not None and schema != SCHEMA:
+        remedy = "update Joulemark" if schema > SCHEMA else "bring it over with `joulemark migrate`"
+        raise ValueError(f"it has schema {schema}, this version reads {SCHEMA}: {remedy}")
     try:
         stated = msgspec.json.decode(data)
         seal = stated.pop("seal", None) if isinstance(stated, dict) else None

@@ -56,6 +56,7 @@ def windows(values: list[float], unit: str = "s/input") -> Quantity:
 
 
 JOULES = quantity(None, "J/input")
+CODE = {"joulemark.techniques.pruning.magnitude": "1" * 16}
 PROVENANCE = Provenance(
     joulemark="0", commit=None, command="test", started="2026-01-02T03:04:05Z", versions={},
     machine=Machine(
@@ -122,7 +123,7 @@ def made(technique: str, knobs: dict, seed: int) -> Made:
     making = Making(seconds=1.0, cpu_seconds=2.0, image_passes=10, joules=quantity(None, "J"))
     return Made(
         key=content_key("made", technique, knobs, seed), task=TASK, task_key=TASK_KEY, technique=technique, knobs=knobs,
-        seed=seed, start=start, net=net_hash(technique, knobs, seed), making=making, code="x", provenance=PROVENANCE,
+        seed=seed, start=start, net=net_hash(technique, knobs, seed), making=making, code=CODE, provenance=PROVENANCE,
     )  # fmt: skip
 
 

@@ -194,8 +194,10 @@ def test_records_under_other_names_and_other_schemas_are_named(folder):
     shutil.copy(place(store, f"trials/{one}.json"), place(store, f"trials/{two}.json"))
     assert any(f"the record inside is {one}" in problem for problem in problems(root))
     fill(root)
-    edit(place(store, f"trials/{two}.json"), schema=2)
-    assert any(f"trials/{two}.json" in problem for problem in problems(root))
+    edit(place(store, f"trials/{two}.json"), schema=3)
+    assert any("it has schema 3, this version reads 2: update Joulemark" in problem for problem in problems(root))
+    edit(place(store, f"trials/{two}.json"), schema=1)
+    assert any("it has schema 1, this version reads 2: bring it over" in problem for problem in problems(root))
 
 
 def test_lines_are_grouped_by_file_and_counted(folder):
@@ -319,7 +321,7 @@ def test_what_is_left_from_other_code_judged_anew_or_failed_is_a_note(folder):
     assert problems(root) == []
     for loser in losers:  # made by other code
         store.put(loser)
-        replace(store, made("halve", GREEDY, loser.seed), code="y")
+        replace(store, made("halve", GREEDY, loser.seed), code={"joulemark.x": "2" * 16})
     assert problems(root) == []
     fill(root)  # judged a second time: the study names the first
     replace(store, losers[0], key="f" * 16)

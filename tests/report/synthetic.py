@@ -10,6 +10,7 @@ import numpy as np
 from joulemark.judging.packed import pack
 from joulemark.judging.rules import BASELINE
 from joulemark.judging.statistics import paired_ratio
+from joulemark.judging.trace import trace
 from joulemark.judging.truths import truth_record
 from joulemark.record import (
     Attempt,
@@ -29,6 +30,8 @@ from joulemark.record import (
 from joulemark.report.results import Results
 
 IMAGES = 2000
+CODE = trace(["joulemark.judging.statistics"])
+"""Every record is of the code of now."""
 BASELINE_SECONDS = 4e-4
 LAYERS = {"conv1": 3.0, "conv2": 5.0, "fc1": 2.0}  # modelled microjoules of the baseline
 
@@ -106,6 +109,7 @@ def provenance(hardware_class: str = "toy-cpu") -> Provenance:
 
 def attempt(setting: Setting, seed: int) -> Attempt:
     return Attempt(
+        code=CODE,
         key=f"{setting.technique}-{setting.knob}-{seed}",
         task="toy",
         task_key="toy-1",
@@ -161,6 +165,7 @@ def trial(setting: Setting, seed: int) -> Trial:
     )
     wrong = setting.wrong if setting.wrong_test is None else setting.wrong_test
     return Trial(
+        code=CODE,
         key=f"trial-{made.key}",
         attempt=made.key,
         task="toy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from synthetic import make_results
+from synthetic import TRUTHS, make_results
 
 from joulemark.report.drawable import why_undrawable
 
@@ -17,7 +17,7 @@ def changed(**fields):
 
 
 def test_a_good_record_can_be_drawn():
-    assert why_undrawable(TRIAL) is None
+    assert why_undrawable(TRIAL, TRUTHS) is None
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_a_good_record_can_be_drawn():
     ],
 )
 def test_what_a_logarithm_fails_on_is_named(record, why):
-    assert why_undrawable(record) == why
+    assert why_undrawable(record, TRUTHS) == why
 
 
 def test_blocks_that_a_technique_notes_are_its_own():
     noted = msgspec.structs.replace(TRIAL, notes={"blocks": [0, -1], "more": {"blocks": [["a"], [0]]}})
-    assert why_undrawable(noted) is None
+    assert why_undrawable(noted, TRUTHS) is None

@@ -109,7 +109,7 @@ def test_unknown_code_is_said_and_makes_nobody_apart(results):
     unknown = coded(results, technique=FAST.technique, attempts={}, trials={})
     row = row_of(unknown, FAST.technique)
     assert row.status == "ranked"
-    assert "unknown code" in row.flags
+    assert "judged and measured by unknown code" in row.flags
     assert any("nobody knows the code" in sentence for sentence in earlier_code(unknown.generations))
 
 

@@ -59,7 +59,7 @@ def test_a_suite_without_a_study_is_said(tmp_path):
     [
         ("{", "truncated: `joulemark run quick` makes it again"),
         ("[" * 200_000, "maximum recursion depth"),
-        ('{"schema": 3, "key": "quick"}', "it has schema 2, this version reads 1: update Joulemark$"),
+        ('{"schema": 3, "key": "quick"}', "it has schema 3, this version reads 2: update Joulemark$"),
     ],
     ids=["half", "nested", "newer"],
 )

@@ -34,11 +34,11 @@ def generations_of(
 ) -> Generations:
     """Hold the traces of the records of one study against the code of now, and against each other.
 
-    ``made`` are the makings by key; of one that is not there the code is not known.
+    ``made`` are the makings by key; of one that is not there nothing is said: ``joulemark check`` does.
     """
     since = _Since()
     return Generations(
-        made={one.key: since(made[one.made].code if one.made in made else {}) for one in attempts},
+        made={one.key: since(made[one.made].code) for one in attempts if one.made in made},
         judged={one.key: since(one.code) for one in attempts},
         measured={one.key: since(one.code) for one in trials},
         free={one.key: since(one.code) for one in free if one.reason is None},
