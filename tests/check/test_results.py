@@ -194,7 +194,7 @@ def test_records_under_other_names_and_other_schemas_are_named(folder):
     shutil.copy(place(store, f"trials/{one}.json"), place(store, f"trials/{two}.json"))
     assert any(f"the record inside is {one}" in problem for problem in problems(root))
     fill(root)
-    edit(place(store, f"trials/{two}.json"), schema=2)
+    edit(place(store, f"trials/{two}.json"), schema=3)
     assert any(f"trials/{two}.json" in problem for problem in problems(root))
 
 
@@ -216,7 +216,7 @@ def double(quantity: Quantity) -> Quantity:
 
 def test_joules_of_a_model_doubled_in_attempt_and_trial_are_caught(folder):
     root, store = folder
-    own, judged = baseline_trial(0), attempt("baseline", {}, 0)
+    own, judged = baseline_trial(0), attempt("baseline", (), 0)
     report = msgspec.structs.replace(own.models[0], joules=double(own.models[0].joules))
     replace(store, own, models=(report,))
     assert any("says other joules than in its attempt" in one for one in problems(root))
@@ -238,7 +238,7 @@ def test_a_simulated_attempt_whose_trial_is_called_real_is_caught(folder):
     ("record", "changes", "path", "sentence"),
     [
         (GENTLE_ATTEMPT, {"score": score("validation", 22, 800)}, "attempts", "800 validation images; others of this"),
-        (attempt("baseline", {}, 1), {"score": score("validation", 22, 800)}, "attempts", "800 validation images"),
+        (attempt("baseline", (), 1), {"score": score("validation", 22, 800)}, "attempts", "800 validation images"),
         (GENTLE_TRIAL, {"scores": {"eager": score("test", 22, 800)}}, "trials", "800 test images; others of this task"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_choice_that_cannot_be_made_leaves_those_of_other_techniques(folder):
     root, store = folder
     whole = study()
     for seed in (0, 1):
-        other = attempt("third", {"share": 0.4}, seed)
+        other = attempt("third", ({"share": 0.4},), seed)
         store.put(made("third", {"share": 0.4}, seed))
         store.put(other)
         whole = msgspec.structs.replace(
@@ -319,7 +319,7 @@ def test_what_is_left_from_other_code_judged_anew_or_failed_is_a_note(folder):
     assert problems(root) == []
     for loser in losers:  # made by other code
         store.put(loser)
-        replace(store, made("halve", GREEDY, loser.seed), code="y")
+        replace(store, made("halve", GREEDY, loser.seed), code={"unit": "y"})
     assert problems(root) == []
     fill(root)  # judged a second time: the study names the first
     replace(store, losers[0], key="f" * 16)
