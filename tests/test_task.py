@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from joulemark.benchmarking.suite import load_suite, shipped_suites
+from joulemark.benchmarking.suite_files import load_suite, shipped_suites
 from joulemark.task import Recipe, Splits, Task
 
 STATED = {
@@ -128,3 +128,14 @@ def test_keys_of_shipped_tasks_are_those_of_published_results():
         "mnist": "81eddf099a418344", "mnist-1989": "97641ba8a4a41405", "mnist-5k": "a938522bb20d73bf",
     }  # fmt: skip
     assert {name: keys[name] for name in published} == published
+
+
+def test_a_field_that_is_added_changes_no_key_unless_it_is_used():
+    class Later(Recipe, frozen=True, kw_only=True):
+        distilled: bool = False
+
+    task = load_suite("mnist").task
+    later, used = (Later(**msgspec.structs.asdict(task.recipe), **more) for more in ({}, {"distilled": True}))
+    assert msgspec.structs.replace(task, recipe=later).key == task.key
+    assert msgspec.structs.replace(task, recipe=used).key != task.key
+    assert msgspec.structs.replace(task, recipe=msgspec.structs.replace(task.recipe, momentum=0.8)).key != task.key

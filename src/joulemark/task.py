@@ -107,4 +107,19 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
 
         Fields at their defaults are left out, so that a later version with more of them keeps the keys of old tasks.
         """
-        return content_key("task", msgspec.to_builtins(self))
+        plain = msgspec.to_builtins(self)
+        return content_key("task", {**plain, "splits": _plain(self.splits), "recipe": _plain(self.recipe)})
+
+
+FIRST_FIELDS = frozenset(
+    """train policy validation test builder options epochs batch_size learning_rate momentum weight_decay augment
+    precision""".split()  # noqa: SIM905
+)
+"""Fields of splits and recipe that were there from the first: keys hold them at their defaults, too."""
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """The values of a record that a key is the digest of."""
+    added = [field for field in msgspec.structs.fields(record) if field.name not in FIRST_FIELDS]
+    usual = {field.name for field in added if getattr(record, field.name) == field.default}
+    return {name: value for name, value in msgspec.to_builtins(record).items() if name not in usual}

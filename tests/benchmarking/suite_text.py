@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from joulemark.benchmarking.suite import load_suite, shipped_suites
+from joulemark.benchmarking.suite_files import load_suite, shipped_suites
 from joulemark.benchmarking.task_files import shipped_tasks
 
 

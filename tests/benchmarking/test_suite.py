@@ -4,7 +4,7 @@ import pytest
 from suite_text import whole_text
 
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.suite import SuiteError, load_suite, narrowed, parse_suite
+from joulemark.benchmarking.suite_files import SuiteError, load_suite, narrowed, parse_suite
 from joulemark.techniques.technique import TechniqueError
 
 QUICK = whole_text("quick")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from joulemark.benchmarking.suite import SuiteError, load_suite, parse_suite, shipped_suites
+from joulemark.benchmarking.suite_files import SuiteError, load_suite, parse_suite, shipped_suites
 from joulemark.benchmarking.task_files import TaskError, load_task, parse_task, shipped_tasks
 
 ROOT = Path(__file__).parents[2]

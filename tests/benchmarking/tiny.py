@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from joulemark.benchmarking.suite import Suite, load_suite
+from joulemark.benchmarking.suite import Suite
+from joulemark.benchmarking.suite_files import load_suite
 from joulemark.data.splits import Split
 
 

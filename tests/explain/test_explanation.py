@@ -14,7 +14,7 @@ from synthetic import FAST, SETTINGS, make_results
 from typer.testing import CliRunner
 
 from joulemark import testing
-from joulemark.benchmarking.suite import load_suite
+from joulemark.benchmarking.suite_files import load_suite
 from joulemark.cli.main import app
 from joulemark.explain import explanation
 from joulemark.explain.explanation import explain, paragraphs, reached

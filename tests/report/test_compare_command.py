@@ -8,7 +8,7 @@ import pytest
 from stored import fill
 from synthetic import FAST
 
-from joulemark.benchmarking.suite import load_suite
+from joulemark.benchmarking.suite_files import load_suite
 
 
 @pytest.fixture

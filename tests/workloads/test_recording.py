@@ -14,7 +14,7 @@ from joulemark.energy.proxies import proxies
 from joulemark.nets.builders.resnet import Block
 from joulemark.nets.header import Exit, Format, Route
 from joulemark.nets.net import Net
-from joulemark.nets.routers.router import exactly_one
+from joulemark.nets.routers.exactly_one import exactly_one
 from joulemark.nets.segments import Segments
 from joulemark.workloads.recording import record
 

@@ -19,7 +19,7 @@ from joulemark.benchmarking.free import measure_free
 from joulemark.benchmarking.making import made_inputs, make_net
 from joulemark.benchmarking.search import next_knobs
 from joulemark.benchmarking.session import Session
-from joulemark.benchmarking.suite import load_suite, narrowed
+from joulemark.benchmarking.suite_files import load_suite, narrowed
 from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
 from joulemark.judging.rules import boards, candidates, chosen
 from joulemark.machine.machine import boot

@@ -1,16 +1,16 @@
-"""Suites: a TOML file that names a task and declares techniques, seeds, backends and how to measure."""
+"""A suite: a task, techniques, seeds, backends and how to measure.
+
+This module declares and does nothing else: what it declares is in the digest of the inputs of what is made.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from joulemark.benchmarking.task_files import load_task, toml_texts
 from joulemark.record import Record
 from joulemark.task import Positive, Rate, Task, refuse_name
-from joulemark.vocabulary import unknown_name_message
 
 Points = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -88,60 +88,3 @@ class Suite(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 LISTS = ("techniques", "seeds", "limits_points", "backends", "batch_sizes", "home_only", "models")
 """Fields of a suite in which nothing may stand twice: it would be run, or shown, twice."""
-
-
-class SuiteError(ValueError):
-    """A suite cannot be found or read; the message says what is wrong and where."""
-
-
-def shipped_suites() -> dict[str, str]:
-    """Names of the suites in the package and their text."""
-    return toml_texts("suites")
-
-
-def load_suite(name: str) -> Suite:
-    """A suite of the package by name, or one from a TOML file by path. Raises :class:`SuiteError`."""
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise SuiteError(f"there is no suite file {name}")
-        try:
-            return parse_suite(path.read_text(encoding="utf-8"), where=name, folder=path.parent)
-        except UnicodeDecodeError as error:
-            raise SuiteError(f"{name} is no text in UTF-8 (byte {error.start}): save it as UTF-8") from error
-        except OSError as error:
-            raise SuiteError(f"cannot read suite {name}: {error.strerror}") from error
-    shipped = shipped_suites()
-    if name not in shipped:
-        raise SuiteError(unknown_name_message("suite", name, shipped) + " (or give the path of a .toml file)")
-    return parse_suite(shipped[name], where=f"{name}.toml")
-
-
-def parse_suite(text: str, *, where: str, folder: Path = Path()) -> Suite:
-    """A suite from TOML. Raises :class:`SuiteError` naming the file and the field.
-
-    Its ``task`` is the name of one of ours, the path of a .toml file seen from ``folder``, or a table of its own.
-    """
-    try:
-        stated = msgspec.toml.decode(text)
-        if isinstance(stated.get("task"), str):
-            stated["task"] = msgspec.to_builtins(load_task(stated["task"], folder=folder))
-        return msgspec.convert(stated, Suite)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise SuiteError(f"{where}: {error}") from error
-
-
-def narrowed(
-    suite: Suite, *, techniques: tuple[str, ...] = (), seeds: int | None = None, limit_images: int | None = None
-) -> Suite:
-    """The suite with the command's options applied. A limit of images makes another task, never mixed with the full."""
-    changes: dict[str, Any] = {}
-    if techniques:
-        changes["techniques"] = techniques
-    if seeds is not None:
-        changes["seeds"] = tuple(range(seeds))
-    if limit_images is not None:
-        task = suite.task
-        name = f"{task.name}-first{limit_images}"
-        changes["task"] = msgspec.structs.replace(task, name=name, limit_images=limit_images)
-    return msgspec.structs.replace(suite, **changes)

@@ -40,6 +40,7 @@ def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = 
     from joulemark.report.board_text import as_dict, board_table, other_sizes, paced_table
     from joulemark.report.facts import unsteady
     from joulemark.report.free_board import build_free, free_table
+    from joulemark.report.generations import earlier_code
     from joulemark.report.sizes import as_dicts as sizes_dicts
     from joulemark.report.sizes import sizes_table
     from joulemark.report.verdicts import headline
@@ -64,6 +65,8 @@ def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = 
             screen.print(table)
     for sentence in unsteady(known):
         screen.print(f"Unsteady. {sentence}", markup=False)
+    for sentence in earlier_code(known.generations):
+        screen.print(f"Earlier code. {sentence}", markup=False)
     for sentence in headline(known, views):
         screen.print(sentence, markup=False)
 

@@ -39,7 +39,7 @@ def board(
     json: Json = False,
 ) -> None:
     """Show the boards of a suite: who is ranked where, who is not, and why."""
-    from joulemark.benchmarking.suite import load_suite, narrowed
+    from joulemark.benchmarking.suite_files import load_suite, narrowed
 
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     show_boards(chosen, results, hardware, json=json)
@@ -60,7 +60,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say in one sentence which of two techniques costs less, with figures, or why there is no verdict."""
-    from joulemark.benchmarking.suite import load_suite, narrowed
+    from joulemark.benchmarking.suite_files import load_suite, narrowed
     from joulemark.report.comparison import compare as judge
     from joulemark.report.load import place_of, why_elsewhere
 
@@ -92,7 +92,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the results of a suite as one page: a self-contained file that needs no network."""
-    from joulemark.benchmarking.suite import load_suite, narrowed
+    from joulemark.benchmarking.suite_files import load_suite, narrowed
     from joulemark.report.page import render_page
 
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
@@ -197,7 +197,7 @@ def migrate(
 
 def _stored(results: str, named: list[str]) -> tuple[list[Any], list[tuple[str, str]]]:
     """Results of our suites and of the .toml files named, on every machine that has some; and what cannot be read."""
-    from joulemark.benchmarking.suite import load_suite, shipped_suites
+    from joulemark.benchmarking.suite_files import load_suite, shipped_suites
     from joulemark.report.load import load_all
 
     found, damaged = [], []

@@ -55,7 +55,7 @@ def run(
 
     A run that was stopped goes on where it was; a finished one does nothing. Results are in --results.
     """
-    from joulemark.benchmarking.suite import load_suite, narrowed
+    from joulemark.benchmarking.suite_files import load_suite, narrowed
 
     names, files = _techniques(technique or [])
     chosen = narrowed(load_suite(suite), techniques=names, seeds=seeds, limit_images=limit_images)
@@ -106,7 +106,7 @@ def free(
     """
     from joulemark.benchmarking.run import run_free
     from joulemark.benchmarking.session import Session
-    from joulemark.benchmarking.suite import load_suite, narrowed
+    from joulemark.benchmarking.suite_files import load_suite, narrowed
     from joulemark.cli.progress import listening
     from joulemark.report.free_board import as_dict, build_free, free_table
 
@@ -137,7 +137,7 @@ def publish(
     """Write the trained baselines of a suite where the package keeps those that nobody has to train again."""
     from joulemark.benchmarking.baselines import publish_trained
     from joulemark.benchmarking.session import Session
-    from joulemark.benchmarking.suite import load_suite
+    from joulemark.benchmarking.suite_files import load_suite
 
     session = Session.open(load_suite(suite), results)
     written = [str(path) for path in publish_trained(session, to)]

@@ -23,7 +23,7 @@ def techniques() -> Rows:
 
 def suites() -> Rows:
     """Every suite in the package."""
-    from joulemark.benchmarking.suite import parse_suite, shipped_suites
+    from joulemark.benchmarking.suite_files import parse_suite, shipped_suites
 
     made = [parse_suite(text, where=name) for name, text in shipped_suites().items()]
     return [{"suite": s.name, "task": s.task.title, "techniques": ", ".join(s.techniques)} for s in made]
@@ -31,7 +31,7 @@ def suites() -> Rows:
 
 def tasks() -> Rows:
     """Every task in the package, with the net that its baseline is and the suites that ask it."""
-    from joulemark.benchmarking.suite import parse_suite, shipped_suites
+    from joulemark.benchmarking.suite_files import parse_suite, shipped_suites
     from joulemark.benchmarking.task_files import load_task, shipped_tasks
 
     asked = [(s.task.name, s.name) for s in (parse_suite(text, where=name) for name, text in shipped_suites().items())]

@@ -31,7 +31,14 @@ OURS = Path(__file__).resolve().parents[2]
 """The folder that this package stands in."""
 
 DECLARE = frozenset(
-    {"joulemark", "joulemark.record", "joulemark.task", "joulemark.vocabulary", "joulemark.nets.header"}
+    {
+        "joulemark",
+        "joulemark.record",
+        "joulemark.task",
+        "joulemark.vocabulary",
+        "joulemark.nets.header",
+        "joulemark.benchmarking.suite",
+    }
 )
 """Modules that only declare fields, names and what is refused. A test allows them nothing else."""
 
@@ -161,6 +168,8 @@ class _Writer:
             yield f"{type(node.value).__name__} {node.value!r}"
         else:
             for name, value in sorted(ast.iter_fields(node)):
+                if isinstance(node, ast.JoinedStr):
+                    value = _pieces(value)
                 if value is not None and value != []:
                     yield f"{name}="
                     yield from self._value(name, value)
@@ -205,6 +214,11 @@ class _Writer:
             together.clear()
 
 
+def _pieces(values: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string without empty texts, which some Pythons put behind a nested format and others not."""
+    return [one for one in values if not (isinstance(one, ast.Constant) and one.value == "")]
+
+
 def _is_text(statement: ast.stmt) -> bool:
     expression = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(expression, ast.Constant) and isinstance(expression.value, str)
@@ -217,7 +231,8 @@ def _is_type_checking(statement: ast.stmt) -> bool:
     )
 
 
-def _imports(module: str, path: Path, folder: Path) -> list[str]:
+@functools.cache
+def _imports(module: str, path: Path, folder: Path) -> tuple[str, ...]:
     """Modules that a file imports anywhere when it runs: all of others, and ours but for our public face."""
     found: list[str] = []
     waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
@@ -233,7 +248,7 @@ def _imports(module: str, path: Path, folder: Path) -> list[str]:
                 inside = f"{source}.{alias.name}"
                 found.append(inside if _is_module(inside, folder) else source)
         waiting += ast.iter_child_nodes(node)
-    return found
+    return tuple(found)
 
 
 def source_of(node: ast.ImportFrom, module: str | None, *, package: bool) -> str:

@@ -6,13 +6,13 @@ modules are read from there, under the names that they have today.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,19 @@ from joulemark.vocabulary import TABLES
 BEFORE = {new: old for old, new in MOVED.items()}
 
 
-class History:
-    """The commits of a repository. ``trace`` gives what a record was made by, as far as that can be known."""
+class History(contextlib.AbstractContextManager["History"]):
+    """The commits of a repository, read when first asked for; a context, at whose end they are forgotten."""
 
     def __init__(self, repository: Path, tasks: Mapping[str, Any]) -> None:
         """Take the repository and the tasks that results may be of, by key."""
         self.repository, self.tasks = repository, tasks
-        self._trace = functools.cache(self._traced)
+        self._trees: dict[str, Path | None] = {}
+        self._digests: dict[tuple[Path, str], tuple[str, str]] = {}
+        self._held = contextlib.ExitStack()
+
+    def __exit__(self, *error: object) -> None:
+        """Remove what was read."""
+        self._held.close()
 
     def trace(self, stated: Mapping[str, Any], kind: str) -> dict[str, str]:
         """The trace of a stored record of the first schema; empty if its commit is not known or was changed since."""
@@ -37,7 +43,7 @@ class History:
         commit = provenance.get("commit")
         if not commit or "+" in commit:
             return {}
-        units = self._trace(commit, tuple(sorted(self._roots(stated, kind))))
+        units = self._traced(commit, self._roots(stated, kind))
         versions = {f"package {name}": f"{name} {version}" for name, version in provenance["versions"].items()}
         return {
             unit: versions.get(unit, digest)
@@ -67,27 +73,39 @@ class History:
         yield from (_then("energy model", report["model"]) for report in (models if isinstance(models, list) else ()))
         yield from (_then("backend", timing["backend"]) for timing in stated.get("timings", ()))
 
-    def _traced(self, commit: str, roots: tuple[str, ...]) -> dict[str, str]:
-        with self._tree(commit) as folder:
-            if folder is None:
-                return {}
-            there = [root for root in roots if root and _path(folder, root) is not None]
-            return dict(_renamed(trace(there, folder=folder), folder))
+    def _traced(self, commit: str, roots: Iterable[str]) -> dict[str, str]:
+        folder = self._tree(commit)
+        if folder is None:
+            return {}
+        there = [root for root in roots if root and _path(folder, root) is not None]
+        return dict(self._renamed(folder, unit, digest) for unit, digest in trace(there, folder=folder).items())
 
-    @contextmanager
-    def _tree(self, commit: str) -> Iterator[Path | None]:
+    def _renamed(self, folder: Path, unit: str, digest: str) -> tuple[str, str]:
+        """A unit of an old tree under its name of today, its digest with such names in the imports."""
+        path = _path(folder, unit) if unit.startswith("joulemark") else None
+        if path is None:
+            return unit, digest
+        if (folder, unit) not in self._digests:
+            package = path.name == "__init__.py"
+            digest = tree_digest(path.read_bytes(), unit, package=package, folder=folder, renamed=MOVED)
+            self._digests[folder, unit] = (MOVED.get(unit, unit), digest)
+        return self._digests[folder, unit]
+
+    def _tree(self, commit: str) -> Path | None:
         """A folder with the package as it was; ``None`` if the repository has no such commit."""
-        done = subprocess.run(  # noqa: S603
-            ["git", "archive", "--format=tar", commit, "src/joulemark"],  # noqa: S607
-            cwd=self.repository, capture_output=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            yield None
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-                archive.extractall(folder, filter="data")
-            yield Path(folder) / "src"
+        if commit not in self._trees:
+            done = subprocess.run(  # noqa: S603
+                ["git", "archive", "--format=tar", commit, "src/joulemark"],  # noqa: S607
+                cwd=self.repository, capture_output=True, check=False,
+            )  # fmt: skip
+            self._trees[commit] = None if done.returncode else self._extracted(done.stdout)
+        return self._trees[commit]
+
+    def _extracted(self, data: bytes) -> Path:
+        folder = self._held.enter_context(tempfile.TemporaryDirectory())
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            archive.extractall(folder, filter="data")
+        return Path(folder) / "src"
 
 
 def moved(units: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -99,26 +117,22 @@ def moved(units: Mapping[str, str], folder: Path) -> dict[str, str]:
     found = {}
     for unit, was in units.items():
         now = MOVED.get(unit, unit)
-        path = _path(folder, now)
-        if path is not None and path.suffix == ".py":
-            source = path.read_bytes()
-            if tree_digest(source, now, folder=folder, renamed=BEFORE) == was:
-                found[now] = tree_digest(source, now, package=path.name == "__init__.py", folder=folder)
-                continue
-        found[now] = was
+        before, today = _digests(folder, now)
+        found[now] = today if today is not None and before == was else was
     return found
 
 
-def _renamed(units: Mapping[str, str], folder: Path) -> Iterable[tuple[str, str]]:
-    """The units of an old tree under the names of today, their digests with those names in the imports."""
-    for unit, digest in units.items():
-        path = _path(folder, unit) if unit.startswith("joulemark") else None
-        if path is None:
-            yield unit, digest
-        else:
-            package = path.name == "__init__.py"
-            source = path.read_bytes()
-            yield MOVED.get(unit, unit), tree_digest(source, unit, package=package, folder=folder, renamed=MOVED)
+@functools.cache
+def _digests(folder: Path, module: str) -> tuple[str | None, str | None]:
+    """Digest of a module with the old names in its imports, and as it is; ``None`` for what is no module of ours."""
+    path = _path(folder, module) if module.startswith("joulemark.") else None
+    if path is None:
+        return None, None
+    source, package = path.read_bytes(), path.name == "__init__.py"
+    return (
+        tree_digest(source, module, package=package, folder=folder, renamed=BEFORE),
+        tree_digest(source, module, package=package, folder=folder),
+    )
 
 
 def _then(kind: str, name: str) -> str:

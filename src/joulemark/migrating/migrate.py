@@ -9,6 +9,7 @@ changes, sealed, under the name that it had.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +46,22 @@ def migrate(results: Path, *, repository: Path | None = None) -> Migrated:
     paths = sorted(path for path in results.rglob("*.json") if _kind(path) is not None)
     if not paths:
         raise ValueError(f"there are no records below {results}: name a folder of results")
-    history = None if repository is None else History(repository, _tasks())
     written = unknown = 0
     failed = []
-    for path in paths:
-        try:
-            stated = _opened(path)
-            record = brought_over(stated, str(_kind(path)), history)
-        except (ValueError, KeyError, TypeError) as error:
-            failed.append(f"{path}: {error}")
-            continue
-        unknown += _kind(path) in TRACED and not record["code"]
-        if record != stated:
-            sealed = {**record, "seal": seal_of(record)}
-            replace_file(path, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
-            written += 1
+    with History(repository, _tasks()) if repository is not None else nullcontext() as history:
+        for path in paths:
+            kind = str(_kind(path))
+            try:
+                stated = _opened(path)
+                record = brought_over(stated, kind, history)
+            except (ValueError, KeyError, TypeError) as error:
+                failed.append(f"{path}: {error}")
+                continue
+            unknown += kind in TRACED and not record["code"]
+            if record != stated:
+                sealed = {**record, "seal": seal_of(record)}
+                replace_file(path, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
+                written += 1
     return Migrated(records=len(paths), written=written, unknown=unknown, failed=tuple(failed))
 
 

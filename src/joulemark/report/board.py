@@ -13,6 +13,7 @@ from msgspec.structs import replace as changed
 from joulemark.judging.rules import Board, Candidate, level_of, nearest, why_ineligible, winner
 from joulemark.record import Ratio
 from joulemark.report.costs import Loss, MakingTotal
+from joulemark.report.generations import earlier_flags, why_apart
 from joulemark.report.line import AtBatch, Line
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
@@ -82,7 +83,7 @@ def technique_row(results: Results, technique: str, board: Board, limit_points: 
         validation=validation_loss(closest),
         execution="real" if closest.real else "simulated",
         making=results.table.making.get(technique),
-        flags=(*failure_flags(results, technique), *seal_flags(results, closest.attempts)),
+        flags=(*failure_flags(results, technique), *record_flags(results, closest.attempts)),
         reason=why,
     )
 
@@ -119,7 +120,7 @@ def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: 
         control=table.control(board, backend, batch_size) if board.needs_real else None,
     )
     if line is None or at is None:
-        return changed(row, flags=(*failure_flags(results, chosen.technique), *seal_flags(results, chosen.attempts)))
+        return changed(row, flags=(*failure_flags(results, chosen.technique), *record_flags(results, chosen.attempts)))
     row = changed(
         row,
         seeds=line.seeds,
@@ -134,8 +135,12 @@ def winner_row(results: Results, chosen: Candidate, board: Board, limit_points: 
             *winner_flags(results, chosen, line, backend, limit_points),
             *measuring_flags(at, board, len(line.trials)),
             *seal_flags(results, (*chosen.attempts, *line.records)),
+            *earlier_flags(results.generations, chosen.attempts, line.trials),
         ),
     )
+    apart = why_apart(results.generations, (*chosen.attempts, *line.trials))
+    if apart is not None:
+        return changed(row, status="ineligible", reason=apart, ratio=None, same_backend=None, ratios={})
     if row.ratio is None:
         return changed(row, reason="tested, but with too few blocks for an interval")
     if board.needs_real and row.execution != "real":
@@ -148,6 +153,7 @@ def baseline_row(results: Results, board: Board, batch_size: int) -> Row:
     """Show the baseline itself, on its fastest backend: ratio 1 by definition, unranked."""
     line = results.table.baseline
     at = line.at[batch_size]
+    attempts = [attempt.key for attempt in results.attempts if attempt.technique == BASELINE]
     return Row(
         technique=BASELINE,
         status="baseline",
@@ -156,7 +162,11 @@ def baseline_row(results: Results, board: Board, batch_size: int) -> Row:
         ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(line.seeds)),
         cost=results.table.costs[board.name][batch_size],
         backend=" or ".join(at.references) or None if board.needs_real else None,
-        flags=(*measuring_flags(at, board, 0), *seal_flags(results, line.records)),
+        flags=(
+            *measuring_flags(at, board, 0),
+            *seal_flags(results, line.records),
+            *earlier_flags(results.generations, attempts, line.trials),
+        ),
         test=line.losses.get(results.backends[0]),
         execution="real",
         making=results.table.making.get(BASELINE, MakingTotal()),
@@ -214,6 +224,11 @@ def failure_flags(results: Results, technique: str) -> tuple[str, ...]:
 def seal_flags(results: Results, records: Iterable[str]) -> tuple[str, ...]:
     """Say of a row that nobody can tell whether its records are as they were stored."""
     return () if frozenset(records).isdisjoint(results.unsealed) else ("unsealed",)
+
+
+def record_flags(results: Results, attempts: Sequence[str]) -> tuple[str, ...]:
+    """What a reader must know of the records of a setting that was not tested."""
+    return (*seal_flags(results, attempts), *earlier_flags(results.generations, attempts))
 
 
 def validation_loss(candidate: Candidate) -> Loss:

@@ -122,6 +122,7 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
         unsealed=frozenset(store.unsealed),
         free=free,
         truths=truths,
+        made={made.key: made for attempt in attempts if (made := store.made(attempt.made)) is not None},
         folder=str(root),
     )
 

@@ -24,6 +24,7 @@ from joulemark.judging.statistics import kendall_tau
 from joulemark.report import facts, figures, layers, marks, sizes, style, words, zeros
 from joulemark.report.board import build_board, other_views
 from joulemark.report.free_board import build_free
+from joulemark.report.generations import earlier_code
 from joulemark.report.line import NO_PROXY
 from joulemark.report.pace import paced_rows
 from joulemark.report.results import Results
@@ -72,6 +73,7 @@ def render_page(results: Results) -> str:
             zeros=zeros,
             zeros_rows=rows,
             facts=facts,
+            earlier_code=earlier_code,
             label=facts.label(results),
             library=Markup(library),  # noqa: S704 - plotly's own script, checked by its hash in the policy
             script=Markup(script),  # noqa: S704 - our own script, likewise

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from joulemark.judging.losses import scored_by
 from joulemark.judging.rules import Board, Candidate, boards, candidates
-from joulemark.record import Attempt, Failure, FreeTrial, Record, Trial, Truth
+from joulemark.record import Attempt, Failure, FreeTrial, Made, Record, Trial, Truth
+from joulemark.report.generations import Generations, generations_of
 from joulemark.report.tabulate import Table, tabulate
 from joulemark.task import BASELINE
 
@@ -31,6 +32,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     unsealed: Collection[str] = frozenset()  # keys of records that carry no seal: older than seals, or edited
     free: Sequence[FreeTrial] = ()  # what costs nothing
     truths: Mapping[str, Truth] = {}  # what scores are judged by, by key
+    made: Mapping[str, Made] = {}  # how the nets of the attempts were made, by key
     folder: str = ""  # where the records lie; empty: nowhere
 
     @functools.cached_property
@@ -56,6 +58,11 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
         for candidate in candidates(self.attempts, self.boards, truths=self.truths):
             groups[candidate.technique].append(candidate)
         return dict(groups)
+
+    @functools.cached_property
+    def generations(self) -> Generations:
+        """What changed since each record was made."""
+        return generations_of(self.attempts, self.trials, self.free, self.made)
 
     @functools.cached_property
     def metric_title(self) -> str:

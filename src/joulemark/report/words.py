@@ -144,3 +144,12 @@ def with_knobs(technique: str, settings: Sequence[Mapping[str, Any]]) -> str:
 def _knob(name: str, value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{name.replace('_', ' ')} {text}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    >>> listed(["made"]), listed(["made", "judged", "measured"])
+    ('made', 'made, judged and measured')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""

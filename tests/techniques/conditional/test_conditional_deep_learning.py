@@ -10,7 +10,7 @@ from torch import nn
 from joulemark import testing
 from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net, usual_input_shape
-from joulemark.nets.routers.router import exactly_one
+from joulemark.nets.routers.exactly_one import exactly_one
 from joulemark.techniques.conditional import conditional_deep_learning as cdl
 from joulemark.techniques.conditional.conditional_deep_learning import conditional_deep_learning
 from joulemark.techniques.technique import TechniqueError

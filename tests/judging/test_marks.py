@@ -1,0 +1,165 @@
+"""Marks of the committed records: what a change of the code may do to them, and what it must.
+
+The code is a copy that is changed; the records are the committed ones and the baselines that come with the package.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from joulemark.judging import trace
+from joulemark.judging.trace import OURS, changed, tree_digest
+from joulemark.migrating import history
+from joulemark.record import Attempt, FreeTrial, Made, Trial
+from joulemark.vocabulary import TABLES
+
+PROJECT = Path(__file__).parents[2]
+KINDS = {"made": Made, "attempts": Attempt, "trials": Trial, "free": FreeTrial}
+
+
+def committed() -> dict[str, dict[str, str]]:
+    """Path of every committed record that keeps a trace, and the trace."""
+    found = {}
+    for path in [*PROJECT.glob("results/*/*/*/*.json"), *OURS.glob("joulemark/baselines/*/*.json")]:
+        if path.parent.name in KINDS or "baselines" in path.parts:
+            found[str(path)] = msgspec.json.decode(path.read_bytes())["code"]
+    return found
+
+
+CODES = committed()
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch) -> Path:
+    """A copy of the package that may be changed; a digest is kept for each text, so that others are not read again."""
+    for source in [*OURS.glob("joulemark/**/*.py"), *OURS.glob("joulemark/**/*.toml")]:
+        target = tmp_path / source.relative_to(OURS)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    known: dict[tuple[str | None, bytes], str] = {}
+
+    def digest(path: Path, module: str | None, folder: Path) -> str:
+        text = path.read_bytes()
+        if (module, text) not in known:
+            known[module, text] = tree_digest(text, module, package=path.name == "__init__.py", folder=folder)
+        return known[module, text]
+
+    monkeypatch.setattr(trace, "_digest_of_file", digest)
+    return tmp_path
+
+
+def marks(folder: Path, codes: dict[str, dict[str, str]] = CODES) -> dict[str, tuple[str, ...]]:
+    known: dict[str, tuple[str, ...]] = {}
+    found = {}
+    for path, code in codes.items():
+        text = str(sorted(code.items()))
+        if text not in known:
+            known[text] = changed(code, folder=folder)
+        found[path] = known[text]
+    return found
+
+
+def edit(folder: Path, module: str, old: str, new: str) -> None:
+    path = folder / "joulemark" / f"{module.replace('.', '/')}.py"
+    text = path.read_text()
+    assert old in text, f"{module} has no {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+def name_everything(folder: Path) -> None:
+    for kind in TABLES:
+        edit(folder, "vocabulary", f'    "{kind}": {{\n', f'    "{kind}": {{\n        "new": "theirs.new:new",\n')
+
+
+def write_docstrings(folder: Path) -> None:
+    for module in ("training.loop", "nets.net", "nets.segments", "backends.onnx", "benchmarking.trial", "record"):
+        edit(folder, module, '"""', '"""Another first word. ')
+
+
+def add_fields(folder: Path) -> None:
+    for name in ("Score", "Made", "Attempt", "Trial", "FreeTrial", "Study", "Quantity"):
+        text = (folder / "joulemark" / "record.py").read_text()
+        head = re.search(rf'class {name}\(Record.*?""".*?"""\n', text, re.DOTALL)
+        (folder / "joulemark" / "record.py").write_text(text.replace(head[0], f"{head[0]}\n    more: int = 0\n"))
+    edit(folder, "nets.header", "    options: dict[str, Any]\n", "    options: dict[str, Any]\n    more: int = 0\n")
+    edit(folder, "task", "    metric: ", "    more: int = 0\n    metric: ")
+    edit(folder, "task", "    builder: ", "    more: int = 0\n    builder: ")
+    edit(folder, "benchmarking.suite", "    blocks: ", "    more: int = 0\n    blocks: ")
+
+
+def add_a_technique(folder: Path) -> None:
+    (folder / "joulemark" / "techniques" / "pruning" / "unrelated.py").write_text("import joulemark\n\nx = 1\n")
+    (folder / "joulemark" / "energy" / "another.toml").write_text("x = 1\n")
+
+
+def comment(folder: Path) -> None:
+    for path in folder.glob("joulemark/**/*.py"):
+        path.write_text(f"{path.read_text()}\n\n# the end\n")
+
+
+@pytest.mark.parametrize("change", [name_everything, write_docstrings, add_fields, add_a_technique, comment])
+def test_harmless_changes_leave_every_mark_as_it_is(copy, change):
+    before = marks(copy)
+    assert before == marks(OURS)
+    assert len(before) > 700
+    change(copy)
+    assert marks(copy) == before
+
+
+def test_a_moved_file_keeps_its_marks_when_the_migrator_has_run(copy, monkeypatch):
+    before = marks(copy)
+    old, new = "joulemark.judging.statistics", "joulemark.judging.bounds"
+    users = [path for path in copy.glob("joulemark/**/*.py") if old in path.read_text()]
+    for path in users:
+        path.write_text(path.read_text().replace(old, new))
+    (copy / "joulemark/judging/statistics.py").rename(copy / "joulemark/judging/bounds.py")
+    monkeypatch.setattr(history, "MOVED", {old: new})
+    monkeypatch.setattr(history, "BEFORE", {new: old})
+    assert marks(copy) != before
+    brought = {path: history.moved(code, copy) for path, code in CODES.items()}
+    renamed = {path: tuple(sorted(unit.replace(old, new) for unit in units)) for path, units in before.items()}
+    assert marks(copy, brought) == renamed
+
+
+def mutated(text: str) -> str:
+    """A source with its first number raised by one; without numbers, with one statement more."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            node.value += 1
+            return ast.unparse(tree)
+    return f"{text}\nmutated = 1\n"
+
+
+def test_a_mutation_of_every_traced_unit_marks_its_rows_and_no_others(copy):
+    before = marks(copy)
+    units = sorted({unit for code in CODES.values() for unit in code if unit.startswith("joulemark.")})
+    alike = [unit for unit in units if any(unit in code and unit not in before[path] for path, code in CODES.items())]
+    assert len(alike) > 20
+    for unit in alike:
+        path = copy / f"{unit.replace('.', '/')}.py"
+        path = path if path.is_file() else copy / unit.replace(".", "/") / "__init__.py"
+        text = path.read_text()
+        path.write_text(mutated(text))
+        expected = {
+            path: tuple(sorted({*units, unit} if unit in CODES[path] else units)) for path, units in before.items()
+        }
+        assert marks(copy) == expected, unit
+        path.write_text(text)
+
+
+def test_tables_and_packages_count_too(copy):
+    before = marks(copy)
+    table = copy / "joulemark" / "energy" / "horowitz.toml"
+    table = table if table.is_file() else next((copy / "joulemark" / "energy").glob("*.toml"))
+    unit = f"table {table.relative_to(copy).as_posix()}"
+    users = [path for path, code in CODES.items() if unit in code]
+    assert users
+    table.write_text(table.read_text() + "\n# changed\n")
+    assert {path for path, units in marks(copy).items() if units != before[path]} == set(users)
