@@ -19,7 +19,7 @@ from joulemark.store import Store, StoreError, hardware_classes
 
 def failure(key: str = "k1", reason: str = "it broke") -> Failure:
     return Failure(
-        key=key, task="t", task_key="tk", technique="x", knobs={"a": 1}, seed=0, reason=reason, started="now"
+        key=key, task="t", task_key="tk", technique="x", knobs=({"a": 1},), seed=0, reason=reason, started="now"
     )
 
 

@@ -276,7 +276,7 @@ class Made(Record, frozen=True, kw_only=True):
     task: str
     task_key: str
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]  # one for each link of the chain, in order
     seed: int
     start: str | None  # hash of the trained baseline it was made from; None for a baseline itself
     net: str  # hash of the saved net
@@ -294,7 +294,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     task: str
     task_key: str
     technique: str  # names joined by "+" when techniques are composed
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]  # one for each link of the chain, in order
     seed: int
     made: str  # key of the record of its making
     net: str | None  # hash of the saved net
@@ -322,7 +322,7 @@ class Trial(Record, frozen=True, kw_only=True):
     task_key: str
     hardware_class: str
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]  # one for each link of the chain, in order
     seed: int
     net: str
     scores: dict[str, Score]  # backend -> test score of the compiled object that is timed
@@ -405,7 +405,7 @@ class Failure(Record, frozen=True, kw_only=True):
     task: str
     task_key: str
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]  # one for each link of the chain, in order
     seed: int
     reason: str  # one sentence
     started: str

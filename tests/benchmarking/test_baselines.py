@@ -31,7 +31,7 @@ def package(tmp_path, monkeypatch):
 def trained(open_session):
     """A session and the record of its baseline."""
     session = open_session()
-    return session, make_net(session, made_inputs(session, (), {}, 0, None), (), {}, 0, None)
+    return session, make_net(session, made_inputs(session, (), (), 0, None), (), (), 0, None)
 
 
 def test_what_is_published_is_read_again(trained, package):
@@ -59,7 +59,7 @@ def test_a_run_takes_the_published_baseline_and_fresh_trains_its_own(trained, pa
     fresh = Session.open(tiny_suite(), tmp_path / "fresh", command="test", fresh=True)
     fresh.__dict__["splits"] = session.splits
     run(fresh, chains_of(["baseline"]), heard)
-    own = fresh.current(Made, made_inputs(fresh, (), {}, 0, None))
+    own = fresh.current(Made, made_inputs(fresh, (), (), 0, None))
     assert own.provenance.started > made.provenance.started
     assert own.net == made.net  # deterministic
 
@@ -129,8 +129,8 @@ def test_another_counter_measures_everything_again(open_session):
     with_one.__dict__["meters"] = Meters([SimpleNamespace(name="rapl package-0", scope="package 0")], [])
     assert attempt_inputs(without, "made") == attempt_inputs(open_session(), "made")
     assert attempt_inputs(without, "made") != attempt_inputs(with_one, "made")
-    assert made_inputs(without, (), {}, 0, None) == made_inputs(
-        with_one, (), {}, 0, None
+    assert made_inputs(without, (), (), 0, None) == made_inputs(
+        with_one, (), (), 0, None
     )  # no net is made again for it
 
 

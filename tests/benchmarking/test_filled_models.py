@@ -41,8 +41,8 @@ def keys(open_session, models) -> tuple[str, str, str]:
     session = open_session(tiny_suite(models=models))
     chain = chains_of(["small-dense"])[0]
     return (
-        made_inputs(session, (), {}, 0, None),
-        made_inputs(session, chain, {}, 0, None),
+        made_inputs(session, (), (), 0, None),
+        made_inputs(session, chain, ({},), 0, None),
         attempt_inputs(session, "made"),
     )
 

@@ -43,8 +43,8 @@ def made(open_session):
         try:
             (chain,) = chains_of([names], list(files))
             key_of_start = f"start-{session.suite.task.recipe.epochs}"
-            start = make_net(session, key_of_start, (), {}, 0, None)
-            given = knobs if knobs is not None else {}
+            start = make_net(session, key_of_start, (), (), 0, None)
+            given = knobs if knobs is not None else [{} for _ in chain]
             return make_net(session, key, chain, given, 0, session.net(start.net)), session.store
         finally:
             session.close()
@@ -206,9 +206,9 @@ def test_knobs_reach_the_technique_that_they_name(made, tmp_path):
         technique_file(tmp_path, name, f"    bench.note('{name}', strength)\n    return net", trains=False)
         for name in ("left", "right")
     ]
-    record, _ = made("left+right", files, knobs={"left.strength": 2.0, "right.strength": 3.0})
+    record, _ = made("left+right", files, knobs=[{"strength": 2.0}, {"strength": 3.0}])
     assert record.notes == {"left": 2.0, "right": 3.0}
-    record, _ = made("left", files, key="alone", knobs={"strength": 4.0})
+    record, _ = made("left", files, key="alone", knobs=[{"strength": 4.0}])
     assert record.notes == {"left": 4.0}
 
 
@@ -217,7 +217,7 @@ def test_the_baseline_is_the_recipe_by_hand(open_session):
     from joulemark.training import fit, sgd
 
     session = open_session()
-    record = make_net(session, "base", (), {}, 0, None)
+    record = make_net(session, "base", (), (), 0, None)
     recipe, train = session.suite.task.recipe, session.splits["train"]
     net = Net.new(recipe.builder, session.suite.task.input_shape, seed=0, **recipe.options)
     module = net.module()

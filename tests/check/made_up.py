@@ -37,7 +37,7 @@ from joulemark.store import Store
 MACHINE, TASK, TASK_KEY = "toy-cpu", "toy", "0123456789abcdef"
 FOLDER = f"{TASK}-{TASK_KEY[:8]}"
 SEEDS = (0, 1)
-GENTLE, GREEDY = {"share": 0.5}, {"share": 0.9}  # the first is eligible at 2 points, the second is not
+GENTLE, GREEDY = ({"share": 0.5},), ({"share": 0.9},)  # the first is eligible at 2 points, the second is not
 
 
 def quantity(value: float | None, unit: str, kind: Kind = Kind.MEASURED) -> Quantity:
@@ -72,11 +72,11 @@ TRUTH = {
 TRUTHS = {truth.key: truth for truth in TRUTH.values()}
 
 
-def net_bytes(technique: str, knobs: dict, seed: int) -> bytes:
+def net_bytes(technique: str, knobs: tuple, seed: int) -> bytes:
     return f"weights of {technique} {knobs} {seed}".encode()
 
 
-def net_hash(technique: str, knobs: dict, seed: int) -> str:
+def net_hash(technique: str, knobs: tuple, seed: int) -> str:
     return hashlib.sha256(net_bytes(technique, knobs, seed)).hexdigest()[:16]
 
 
@@ -104,12 +104,16 @@ def bits(wrong: int, images: int = 1004) -> np.ndarray:
     return np.arange(images) >= wrong
 
 
-def wrong_of(knobs: dict) -> int:
-    return {0.5: 22, 0.9: 150}.get(knobs.get("share"), 20)
+def wrong_of(knobs: tuple) -> int:
+    return {0.5: 22, 0.9: 150}.get(share_of(knobs), 20)
 
 
-def report(knobs: dict) -> EnergyReport:
-    joules = {"MAC": 1e-6 * (1 - knobs.get("share", 0)), "DRAM": 2e-6}
+def share_of(knobs: tuple) -> float:
+    return knobs[0]["share"] if knobs else 0.0
+
+
+def report(knobs: tuple) -> EnergyReport:
+    joules = {"MAC": 1e-6 * (1 - share_of(knobs)), "DRAM": 2e-6}
     layer = LayerEnergy(layer="conv1", operator="conv", joules=joules, macs=800.0)
     total = quantity(sum(joules.values()), "J/input", Kind.MODELLED)
     return EnergyReport(model="toy-model", joules=total, layers=(layer,), coverage=0.8, assumptions=(), sources=())
@@ -118,8 +122,8 @@ def report(knobs: dict) -> EnergyReport:
 PROXIES = {"parameters": 100.0, "nonzero_parameters": 90.0, "macs_per_input": 1000.0, "macs": 1000.0}
 
 
-def made(technique: str, knobs: dict, seed: int) -> Made:
-    start = None if technique == "baseline" else net_hash("baseline", {}, seed)
+def made(technique: str, knobs: tuple, seed: int) -> Made:
+    start = None if technique == "baseline" else net_hash("baseline", (), seed)
     making = Making(seconds=1.0, cpu_seconds=2.0, image_passes=10, joules=quantity(None, "J"))
     return Made(
         key=content_key("made", technique, knobs, seed), task=TASK, task_key=TASK_KEY, technique=technique, knobs=knobs,
@@ -127,19 +131,19 @@ def made(technique: str, knobs: dict, seed: int) -> Made:
     )  # fmt: skip
 
 
-def attempt(technique: str, knobs: dict, seed: int) -> Attempt:
+def attempt(technique: str, knobs: tuple, seed: int) -> Attempt:
     source = made(technique, knobs, seed)
     return Attempt(
         key=content_key("attempt", source.key), task=TASK, task_key=TASK_KEY, technique=technique, knobs=knobs,
         seed=seed, made=source.key, net=source.net, score=score("validation", wrong_of(knobs)), execution="real",
-        reason=None, seconds=quantity(1e-3 * (1 - knobs.get("share", 0)), "s/input"), joules=JOULES,
+        reason=None, seconds=quantity(1e-3 * (1 - share_of(knobs)), "s/input"), joules=JOULES,
         models={"toy-model": report(knobs).joules}, proxies=PROXIES, making=source.making, provenance=PROVENANCE,
     )  # fmt: skip
 
 
-def trial(technique: str, knobs: dict, seed: int) -> Trial:
+def trial(technique: str, knobs: tuple, seed: int) -> Trial:
     chosen = attempt(technique, knobs, seed)
-    blocks = tuple((1e-3 * (1 + 0.01 * i), 1e-3 * (1 - knobs.get("share", 0)), 1e-3) for i in range(4))
+    blocks = tuple((1e-3 * (1 + 0.01 * i), 1e-3 * (1 - share_of(knobs)), 1e-3) for i in range(4))
     ratio, baseline = paired_ratio(blocks), windows([one for a, _, b in blocks for one in (a, b)])
     order, turned = shuffled(["eager batch 1"], len(blocks), seed)
     timing = Timing(
@@ -200,7 +204,7 @@ def free(*, control: bool) -> FreeTrial:
     same = 1.0 if control else 1003 / 1004
     return FreeTrial(
         key=content_key("free", control), task=TASK, task_key=TASK_KEY, hardware_class=MACHINE, seed=0,
-        net=net_hash("baseline", {}, 0), backend="eager", options=() if control else ("bf16", "channels_last"),
+        net=net_hash("baseline", (), 0), backend="eager", options=() if control else ("bf16", "channels_last"),
         threads=1 if control else 2, batch_size=1 if control else 8, precision="fp32" if control else "bf16",
         control=control, ratio=paired_ratio(blocks), seconds=windows([middle for _, middle, _ in blocks]),
         cpu_ratio=paired_ratio(blocks), cpu_seconds=windows([middle for _, middle, _ in blocks]), joules=JOULES,
@@ -225,15 +229,15 @@ def wilson(share: float, tries: int) -> tuple[float, float]:
 
 
 def baseline_trial(seed: int) -> Trial:
-    return trial("baseline", {}, seed)
+    return trial("baseline", (), seed)
 
 
 def study() -> Study:
     return Study(
         key="toy-suite", settings="x", limits_points=(2.0,), models=("toy-model",),
-        baselines=tuple(attempt("baseline", {}, seed).key for seed in SEEDS),
+        baselines=tuple(attempt("baseline", (), seed).key for seed in SEEDS),
         attempts={"halve": tuple(attempt("halve", knobs, seed).key for knobs in (GENTLE, GREEDY) for seed in SEEDS)},
-        trials=tuple(trial(name, knobs, s).key for name, knobs in (("baseline", {}), ("halve", GENTLE)) for s in SEEDS),
+        trials=tuple(trial(name, knobs, s).key for name, knobs in (("baseline", ()), ("halve", GENTLE)) for s in SEEDS),
         free=tuple(free(control=control).key for control in (True, False)),
     )  # fmt: skip
 
@@ -241,7 +245,7 @@ def study() -> Study:
 def fill(root: Path) -> Store:
     """Write the whole folder."""
     store = Store(root, hardware_class=MACHINE, task=FOLDER)
-    for technique, knobs in (("baseline", {}), ("halve", GENTLE), ("halve", GREEDY)):
+    for technique, knobs in (("baseline", ()), ("halve", GENTLE), ("halve", GREEDY)):
         for seed in SEEDS:
             store.write(f"nets/{net_hash(technique, knobs, seed)}.safetensors", net_bytes(technique, knobs, seed))
             store.put(made(technique, knobs, seed))

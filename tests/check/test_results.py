@@ -218,7 +218,7 @@ def double(quantity: Quantity) -> Quantity:
 
 def test_joules_of_a_model_doubled_in_attempt_and_trial_are_caught(folder):
     root, store = folder
-    own, judged = baseline_trial(0), attempt("baseline", {}, 0)
+    own, judged = baseline_trial(0), attempt("baseline", (), 0)
     report = msgspec.structs.replace(own.models[0], joules=double(own.models[0].joules))
     replace(store, own, models=(report,))
     assert any("says other joules than in its attempt" in one for one in problems(root))
@@ -240,7 +240,7 @@ def test_a_simulated_attempt_whose_trial_is_called_real_is_caught(folder):
     ("record", "changes", "path", "sentence"),
     [
         (GENTLE_ATTEMPT, {"score": score("validation", 22, 800)}, "attempts", "800 validation images; others of this"),
-        (attempt("baseline", {}, 1), {"score": score("validation", 22, 800)}, "attempts", "800 validation images"),
+        (attempt("baseline", (), 1), {"score": score("validation", 22, 800)}, "attempts", "800 validation images"),
         (GENTLE_TRIAL, {"scores": {"eager": score("test", 22, 800)}}, "trials", "800 test images; others of this task"),
     ],
 )
@@ -259,7 +259,7 @@ def test_a_choice_that_cannot_be_made_leaves_those_of_other_techniques(folder):
     root, store = folder
     whole = study()
     for seed in (0, 1):
-        other = attempt("third", {"share": 0.4}, seed)
+        other = attempt("third", ({"share": 0.4},), seed)
         store.put(made("third", {"share": 0.4}, seed))
         store.put(other)
         whole = msgspec.structs.replace(

@@ -40,7 +40,7 @@ def changed(record, path: str, value):
 
 @pytest.mark.parametrize(
     "record",
-    [made("halve", GENTLE, 1), made("baseline", {}, 0), ATTEMPT, OLD, TRIAL, FREE, CONTROL, study(), *TRUTHS.values()],
+    [made("halve", GENTLE, 1), made("baseline", (), 0), ATTEMPT, OLD, TRIAL, FREE, CONTROL, study(), *TRUTHS.values()],
 )
 def test_sound_records_have_no_faults(record):
     assert faults(record) == []
@@ -112,6 +112,9 @@ def test_sound_records_have_no_faults(record):
         (TRIAL, "models.0.layers.0.joules", {"MAC": 1.0}, "models[0]: says"),
         (TRIAL, "models.0.layers.0.joules", {"MAC": -1e-9}, "a layer has negative joules or MACs"),
         (made("halve", GENTLE, 0), "start", None, "halve starts from nothing"),
+        (made("halve", GENTLE, 0), "knobs", GENTLE * 2, "knobs: there are 2 sets of them for 1 techniques"),
+        (ATTEMPT, "technique", "halve+halve", "knobs: there are 1 sets of them for 2 techniques"),
+        (TRIAL, "knobs", (), "knobs: there are 0 sets of them for 1 techniques"),
         (study(), "trials", ("a" * 16, "a" * 16), "names a trial twice"),
     ],
 )  # fmt: skip

@@ -54,9 +54,9 @@ def score(wrong: int, *, start: int = 0, images: int = IMAGES) -> Score:
 def attempt(
     technique: str = "t", *, wrong: int | None = 0, seconds: float | None = 1.0, seed: int = 0, **more
 ) -> Attempt:
-    knobs = more.pop("knobs", {})
+    knobs = (more.pop("knobs", {}),)
     fields = {
-        "key": f"{technique}{sorted(knobs.items())}{seed}",
+        "key": f"{technique}{sorted(knobs[0].items())}{seed}",
         "task": "task",
         "task_key": "k",
         "technique": technique,
@@ -87,8 +87,8 @@ def test_cheapest_eligible_setting_wins():
     middle = attempt(knobs={"x": 2}, seconds=0.4)
     dear = attempt(knobs={"x": 1}, seconds=0.6)
     found = pool(dear, cheap, middle)
-    assert winner(found, "t", SECONDS, 2.0).knobs == {"x": 2}
-    assert winner(found, "t", SECONDS, 20.0).knobs == {"x": 3}
+    assert winner(found, "t", SECONDS, 2.0).knobs == ({"x": 2},)
+    assert winner(found, "t", SECONDS, 20.0).knobs == ({"x": 3},)
     assert winner(found, "another", SECONDS, 20.0) is None
 
 
@@ -96,8 +96,8 @@ def test_each_board_has_its_own_winner():
     first = attempt(knobs={"x": 1}, seconds=1.0, models={"rs": quantity(9.0)})
     second = attempt(knobs={"x": 2}, seconds=2.0, models={"rs": quantity(3.0)})
     found = pool(first, second)
-    assert winner(found, "t", SECONDS, 2.0).knobs == {"x": 1}
-    assert winner(found, "t", MODEL, 2.0).knobs == {"x": 2}
+    assert winner(found, "t", SECONDS, 2.0).knobs == ({"x": 1},)
+    assert winner(found, "t", MODEL, 2.0).knobs == ({"x": 2},)
 
 
 def test_eligibility_is_by_the_bound_not_by_the_loss_seen():
@@ -248,5 +248,5 @@ def test_settings_are_told_apart_by_all_their_knobs():
 
 def test_nearest_is_the_setting_with_the_smallest_bound():
     found = pool(attempt(knobs={"x": 1}, wrong=300), attempt(knobs={"x": 2}, wrong=200, execution="simulated"))
-    assert nearest(found, "t").knobs == {"x": 2}
+    assert nearest(found, "t").knobs == ({"x": 2},)
     assert nearest(found, "another") is None

@@ -35,7 +35,7 @@ def trial(*timings: Timing, technique: str = "mine", conditions: Conditions | No
     )  # fmt: skip
     origin = Provenance(joulemark="0", commit=None, command="", started="", machine=machine, versions={})
     return Trial(
-        key="k", attempt="a", task="t", task_key="t", hardware_class="c", technique=technique, knobs={}, seed=0,
+        key="k", attempt="a", task="t", task_key="t", hardware_class="c", technique=technique, knobs=(), seed=0,
         net="n", scores={}, timings=timings, models=(), proxies={}, provenance=origin, conditions=conditions,
     )  # fmt: skip
 

@@ -114,7 +114,7 @@ def attempt(setting: Setting, seed: int) -> Attempt:
         task="toy",
         task_key="toy-1",
         technique=setting.technique,
-        knobs={} if setting.technique == BASELINE else {"strength": setting.knob},
+        knobs=() if setting.technique == BASELINE else ({"strength": setting.knob},),
         seed=seed,
         made=f"made-{setting.technique}-{setting.knob}-{seed}",
         net=f"net{abs(hash((setting.knob, seed))) % 97:02d}",
@@ -213,7 +213,7 @@ def make_results(settings: tuple[Setting, ...] = SETTINGS, *, limits: tuple[floa
                 task="toy",
                 task_key="toy-1",
                 technique="squeezenet",
-                knobs={"width": 0.5},
+                knobs=({"width": 0.5},),
                 seed=0,
                 reason="the loss became NaN in epoch 3",
                 started="2026-01-02T03:04:05Z",
@@ -252,7 +252,7 @@ def with_joules(results: Results, flags: tuple[str, ...] = ()) -> Results:
         return msgspec.structs.replace(record, timings=timings)
 
     def screened(record: Attempt) -> Attempt:
-        chosen = record.technique == FAST.technique and record.knobs == {"strength": FAST.knob}
+        chosen = record.technique == FAST.technique and record.knobs == ({"strength": FAST.knob},)
         return msgspec.structs.replace(record, joules=half if chosen else measured)
 
     attempts = [screened(record) for record in results.attempts]

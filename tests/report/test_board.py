@@ -26,7 +26,7 @@ def test_seconds_board_by_hand():
     view = view_of(make_results(), "seconds")
     assert [row.technique for row in view.rows] == ["conditional-deep-learning", BASELINE]
     row = view.rows[0]
-    assert row.knobs == {"strength": 0.5}  # 0.1 is faster but loses too much, 0.9 is slower
+    assert row.knobs == ({"strength": 0.5},)  # 0.1 is faster but loses too much, 0.9 is slower
     assert row.ratio.value == pytest.approx(2.0)
     assert row.cost == pytest.approx(BASELINE_SECONDS / 2)
     assert row.rank == (1, 1)

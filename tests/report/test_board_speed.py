@@ -26,5 +26,5 @@ def test_boards_of_three_thousand_trials_at_three_limits_take_less_than_two_seco
     views = [build_board(results, board, limit) for limit in LIMITS for board in results.boards]
     assert time.process_time() - began < 2.0
     assert [len(view.ranked) for view in views] == [0, 500, 500] * 3
-    knobs = {row.knobs["strength"] for view in views for row in view.ranked}
+    knobs = {row.knobs[0]["strength"] for view in views for row in view.ranked}
     assert knobs == {0.0, 1.0, 2.0}

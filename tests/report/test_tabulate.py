@@ -31,7 +31,7 @@ def test_one_line_a_tested_setting_and_one_for_the_baseline():
         assert line.seeds == (0, 1)
     tried = {candidate.attempts: candidate for pool in results.pool.values() for candidate in pool}
     untested = [tried[keys].knobs for keys in tried if keys not in table.of_attempts]
-    assert untested == [{"strength": 0.9}, {"strength": 0.1}, {"strength": 1.0}]
+    assert untested == [({"strength": 0.9},), ({"strength": 0.1},), ({"strength": 1.0},)]
 
 
 def test_the_baselines_costs_and_speeds_by_hand():
@@ -46,7 +46,7 @@ def test_the_baselines_costs_and_speeds_by_hand():
 def test_every_screened_attempt_stands_beside_the_baseline_of_its_seed():
     table = make_results().table
     assert len(table.screened) == 2 * (len(SETTINGS) - 1)
-    fast = next(one for one in table.screened if one.knobs == {"strength": FAST.knob})
+    fast = next(one for one in table.screened if one.knobs == ({"strength": FAST.knob},))
     assert fast.points == pytest.approx(-0.5)
     assert fast.costs["seconds"] == (BASELINE_SECONDS, BASELINE_SECONDS / FAST.speed)
     assert "joules" not in fast.costs

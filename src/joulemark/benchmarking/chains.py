@@ -37,9 +37,14 @@ def chain_name(chain: Chain) -> str:
     return "+".join(one.name for one in chain) or BASELINE
 
 
+def searched_place(chain: Chain) -> int:
+    """The place of the link whose knob is searched: the first that has one (or the first, if none has)."""
+    return next((place for place, one in enumerate(chain) if one.knob is not None), 0)
+
+
 def searched_in(chain: Chain) -> Technique:
-    """The technique of a chain whose knob is searched: the first that has one (or the first, if none has)."""
-    return next((one for one in chain if one.knob is not None), chain[0])
+    """The technique of a chain whose knob is searched."""
+    return chain[searched_place(chain)]
 
 
 def _technique(text: str, files: Sequence[Path]) -> Technique:

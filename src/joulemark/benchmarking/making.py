@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,8 +25,11 @@ from joulemark.techniques.technique import Technique
 from joulemark.training import sgd
 from joulemark.vocabulary import listening
 
+Knobs = Sequence[Mapping[str, Any]]
+"""The knobs of each link of a chain, in order; of the baseline none."""
 
-def made_inputs(session: Session, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None) -> str:
+
+def made_inputs(session: Session, chain: Chain, knobs: Knobs, seed: int, baseline: Net | None) -> str:
     """Digest of all that goes into a net to be made, but for code.
 
     A baseline depends on less than what techniques make: on no backend, model, limit or budget.
@@ -41,9 +44,7 @@ def made_inputs(session: Session, chain: Chain, knobs: Mapping[str, Any], seed: 
     )  # fmt: skip
 
 
-def make_net(
-    session: Session, inputs: str, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None
-) -> Made:
+def make_net(session: Session, inputs: str, chain: Chain, knobs: Knobs, seed: int, baseline: Net | None) -> Made:
     """Make one net and store it with its record, or return the record that the code of now made already.
 
     ``inputs`` is the digest of the others (:func:`made_inputs`); ``baseline`` is the trained net of the same seed;
@@ -69,7 +70,7 @@ def make_net(
         task=session.suite.task.name,
         task_key=session.suite.task.key,
         technique=chain_name(chain),
-        knobs=dict(knobs),
+        knobs=tuple(dict(link) for link in knobs),
         seed=seed,
         start=baseline.hash if baseline else None,
         net=session.save_net(net),
@@ -86,7 +87,7 @@ def make_net(
 
 
 def _make(
-    session: Session, chain: Chain, knobs: Mapping[str, Any], seed: int, baseline: Net | None, ledger: Ledger
+    session: Session, chain: Chain, knobs: Knobs, seed: int, baseline: Net | None, ledger: Ledger
 ) -> tuple[Net, dict[str, Any]]:
     """The net and the notes on it, by the baseline's recipe or by a chain of techniques, each on its own workbench."""
     suite = session.suite
@@ -97,7 +98,7 @@ def _make(
     net = baseline
     notes: dict[str, Any] = {}
     budget = suite.budget.of(chain[0].start)[1]
-    for place, (one, epochs) in enumerate(zip(chain, shares(chain, budget), strict=True)):
+    for place, (one, own, epochs) in enumerate(zip(chain, knobs, shares(chain, budget), strict=True)):
         # What other knob settings of the chain may share depends on this technique, its code, the net that comes in and
         # the seed. Another chain shares nothing: its row has to show what it costs by itself.
         around = (chain_name(chain), one.name, trace(making_roots(session, [one])))
@@ -105,7 +106,7 @@ def _make(
         # A technique may stand in a chain several times: its steps and its notes are told apart by their place.
         with ledger.inside(f"part-{place}") if len(chain) > 1 else contextlib.nullcontext():
             bench = _bench(session, seed, ledger, one.granted(epochs), shared)
-            returned = _called(one, net, bench, _knobs_of(one, chain, knobs), suite.budget.minutes)
+            returned = _called(one, net, bench, own, suite.budget.minutes)
         if bench.search_epochs:
             bench.note("search", {"epochs": bench.search_epochs, "image_passes": bench.searched})
         notes |= {_note_name(name, one.name, place, notes): value for name, value in bench.notes.items()}
@@ -141,14 +142,6 @@ def _bench(session: Session, seed: int, ledger: Ledger, epochs: tuple[int, int],
         search_epochs=epochs[1],
         going=session.going,
     )
-
-
-def _knobs_of(one: Technique, chain: Chain, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """A technique's own settings of those of the chain, where each is named "technique.knob"."""
-    if len(chain) == 1:
-        return dict(knobs)
-    mine = f"{one.name}."
-    return {name.removeprefix(mine): value for name, value in knobs.items() if name.startswith(mine)}
 
 
 def _note_name(name: str, technique: str, place: int, taken: Container[str]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from joulemark.benchmarking.attempt import attempt_inputs, run_attempt
 from joulemark.benchmarking.baselines import published
-from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, chains_of, refuse_thin, searched_in
+from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, chains_of, refuse_thin, searched_place
 from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.free import measure_free
 from joulemark.benchmarking.making import made_inputs, make_net
@@ -164,12 +164,12 @@ class _Run:
 
     def _baseline(self, seed: int) -> None:
         given = self._published(seed)
-        inputs = made_inputs(self.session, (), {}, seed, None)
+        inputs = made_inputs(self.session, (), (), seed, None)
         attempt = self._step(
             inputs,
             f"baseline, seed {seed}",
             lambda: self._judged(given or self.session.current(Made, inputs)),
-            lambda: run_attempt(self.session, given or make_net(self.session, inputs, (), {}, seed, None), None),
+            lambda: run_attempt(self.session, given or make_net(self.session, inputs, (), (), seed, None), None),
         )
         net = self.session.net(attempt.net or "")
         if net is None:
@@ -196,16 +196,16 @@ class _Run:
 
     def _search(self, chain: Chain) -> list[Attempt]:
         """The attempts of one technique: every setting on every seed before the next setting is decided."""
-        name, searched = chain_name(chain), searched_in(chain)
+        name, place = chain_name(chain), searched_place(chain)
+        searched = chain[place]
         history: list[tuple[dict[str, Any], float]] = []
         found: list[Attempt] = []
         for number in range(attempts_of(self.suite, chain)):
             settings = next_knobs(searched, history, self.suite.limits_points)
             if settings is None:
                 break
-            knobs = settings if len(chain) == 1 else {
-                f"{one.name}.{k}": v for one in chain for k, v in (settings if one is searched else one.knobs).items()
-            }  # fmt: skip
+            # By its place: the same technique may stand in the chain again, where it keeps its own.
+            knobs = tuple(settings if here == place else dict(one.knobs) for here, one in enumerate(chain))
             shown = f" {searched.knob} {settings[searched.knob]:g}" if searched.knob else ""
             group = []
             for seed in self.suite.seeds:
@@ -220,7 +220,7 @@ class _Run:
             history.append((settings, pooled[0].bound_points))
         return found
 
-    def _attempt(self, chain: Chain, knobs: dict[str, Any], seed: int, title: str) -> Attempt | None:
+    def _attempt(self, chain: Chain, knobs: tuple[dict[str, Any], ...], seed: int, title: str) -> Attempt | None:
         baseline, net = self.baselines[seed]
         inputs = made_inputs(self.session, chain, knobs, seed, net)
         store = self.session.store

@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 
 from joulemark.check.scores import scores_of
 from joulemark.judging.rules import boards, candidates, chosen
+from joulemark.judging.settings import setting_key
 from joulemark.record import Attempt, Failure, FreeTrial, Made, Provenance, Study, Truth
+from joulemark.report.words import knobs
 from joulemark.task import BASELINE
 
 Records: TypeAlias = Mapping[str, Any]
@@ -81,13 +83,14 @@ def hidden(records: Records) -> Iterator[tuple[str, str]]:
     for attempt in own:
         codes[attempt.technique].add((*_build(attempt.provenance), _code(attempt, records)))
     judged = {attempt.made for attempt in own}
-    failed = [(one.technique, one.knobs) for one in _of(records, Failure).values()]
+    failed = {setting_key(one.technique, one.knobs) for one in _of(records, Failure).values()}
     for path, attempt in _of(records, Attempt).items():
-        if attempt.key in named or attempt.made in judged or (attempt.technique, attempt.knobs) in failed:
+        beside = setting_key(attempt.technique, attempt.knobs) in failed
+        if attempt.key in named or attempt.made in judged or beside:
             continue
         known, build = codes.get(attempt.technique), _build(attempt.provenance)
         if build in builds if known is None else (*build, _code(attempt, records)) in known:
-            yield path, _unnamed(f"{attempt.technique} {attempt.knobs}, seed {attempt.seed}")
+            yield path, _unnamed(f"{_told(attempt)}, seed {attempt.seed}")
     yield from _hidden_free(records, studies, builds)
 
 
@@ -133,13 +136,13 @@ def _pool(study: Study, records: Records) -> list[Attempt]:
 
 def _ragged(pool: list[Attempt], seeds: set[int]) -> Iterator[str]:
     """A setting is tried with every seed before the next one is, so it stands in a study with all of them."""
-    tried: dict[str, set[int]] = defaultdict(set)
+    tried: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
     for attempt in pool:
         if attempt.technique != BASELINE:
-            tried[f"{attempt.technique} {sorted(attempt.knobs.items())}"].add(attempt.seed)
-    for setting, of in tried.items():
-        if missing := sorted(seeds - of):
-            yield f"{setting} is named without seed {missing[0]}"
+            tried[setting_key(attempt.technique, attempt.knobs)].append(attempt)
+    for found in tried.values():
+        if missing := sorted(seeds - {attempt.seed for attempt in found}):
+            yield f"{_told(found[0])} is named without seed {missing[0]}"
 
 
 def _tested(study: Study, records: Records) -> Iterator[str]:
@@ -194,6 +197,10 @@ def _code(attempt: Attempt, records: Records) -> tuple[tuple[str, str], ...] | N
 
 def _setting(free: FreeTrial) -> tuple[Any, ...]:
     return free.net, free.backend, free.options, free.threads, free.batch_size
+
+
+def _told(attempt: Attempt) -> str:
+    return f"{attempt.technique} {knobs(attempt.technique, attempt.knobs)}".strip()
 
 
 def _unnamed(what: str) -> str:

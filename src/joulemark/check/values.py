@@ -24,6 +24,7 @@ from joulemark.check.derived import (
 from joulemark.check.scores import score_faults, truth_faults
 from joulemark.judging.fields import values_in
 from joulemark.judging.losses import Truths
+from joulemark.judging.settings import links_of
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -196,6 +197,7 @@ def _machine(machine: Machine) -> Iterator[str]:
 def _made(made: Made) -> Iterator[str]:
     yield from _keys(key=made.key, net=made.net, start=made.start)
     yield from _of_its_code(made)
+    yield from _of_its_chain(made)
     if (made.start is None) != (made.technique == BASELINE):
         yield f"{made.technique} starts from {made.start or 'nothing'}"
 
@@ -203,6 +205,7 @@ def _made(made: Made) -> Iterator[str]:
 def _attempt(attempt: Attempt) -> Iterator[str]:
     yield from _keys(key=attempt.key, made=attempt.made, net=attempt.net)
     yield from _of_its_code(attempt)
+    yield from _of_its_chain(attempt)
     yield from _executed(attempt.execution, attempt.reason)
     yield from _splits([attempt.score], "validation")
     yield from _kinds({"seconds": attempt.seconds}, Kind.MEASURED, "s")
@@ -214,6 +217,7 @@ def _attempt(attempt: Attempt) -> Iterator[str]:
 def _trial(trial: Trial) -> Iterator[str]:
     yield from _keys(key=trial.key, attempt=trial.attempt, net=trial.net)
     yield from _of_its_code(trial)
+    yield from _of_its_chain(trial)
     yield from _splits(trial.scores.values(), "test")
     yield from _proxies(trial.proxies)
     if untested := sorted({timing.backend for timing in trial.timings} - set(trial.scores)):
@@ -273,6 +277,11 @@ def _of_its_code(record: Made | Attempt | Trial | FreeTrial) -> Iterator[str]:
     _, dash, code = record.key.partition("-")
     if dash and code != content_key(record.code)[:8]:
         yield "code: the trace is not the one that its key was made with"
+
+
+def _of_its_chain(record: Made | Attempt | Trial) -> Iterator[str]:
+    if len(record.knobs) != len(links_of(record.technique)):
+        yield f"knobs: there are {len(record.knobs)} sets of them for {len(links_of(record.technique))} techniques"
 
 
 def _splits(scores: Any, split: str) -> Iterator[str]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from joulemark.judging.losses import Truths, pooled_loss
+from joulemark.judging.settings import setting_key
 from joulemark.record import Attempt, Record, Score
 from joulemark.task import BASELINE
 
@@ -49,7 +51,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     """One setting of one technique, seeds pooled, with its place on the validation images."""
 
     technique: str
-    knobs: dict[str, object]
+    knobs: tuple[dict[str, Any], ...]  # of each link
     attempts: tuple[str, ...]  # keys
     seeds: tuple[int, ...]
     settings: int  # of this technique, tried on the same images: each is held to the error / settings
@@ -96,10 +98,10 @@ def candidates(
     """
     attempts = sorted(attempts, key=lambda attempt: attempt.seed)
     references = {a.seed: a.score for a in attempts if a.technique == BASELINE and a.score is not None}
-    groups: dict[str, dict[str, list[Attempt]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, dict[tuple[str, str], list[Attempt]]] = defaultdict(lambda: defaultdict(list))
     for attempt in attempts:
         if attempt.technique != BASELINE and attempt.score is not None and attempt.seed in references:
-            groups[attempt.technique][str(sorted(attempt.knobs.items()))].append(attempt)
+            groups[attempt.technique][setting_key(attempt.technique, attempt.knobs)].append(attempt)
     return [
         _pooled(group, [references[attempt.seed] for attempt in group], all_boards, truths, max(tries, len(settings)))
         for settings in groups.values()

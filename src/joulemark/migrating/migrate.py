@@ -1,8 +1,9 @@
 """Bringing stored records to the schema of today, in place: what they say stays, what was not known then is null.
 
-Of the first schema: scores keep which rows are right and not the predicted classes, and the digest of all code becomes
-a trace, where the commit that made the record can be read. Of every schema: modules that were moved since get the names
-of today. A record is written anew only if something changes, sealed, under the name that it had.
+Of the first schema: scores keep which rows are right and not the predicted classes, knobs of a chain become one
+dictionary for each link, and the digest of all code becomes a trace, where the commit that made the record can be read.
+Of every schema: modules that were moved since get the names of today. A record is written anew only if something
+changes, sealed, under the name that it had.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from joulemark.benchmarking.task_files import parse_task, shipped_tasks
 from joulemark.judging.trace import OURS
 from joulemark.machine.atomic_files import replace_file
 from joulemark.migrating.history import History, moved
+from joulemark.migrating.knobs import migrate_knobs
 from joulemark.migrating.scores import migrate_scores
 from joulemark.record import SCHEMA, Record
 from joulemark.store import KINDS, seal_of
@@ -73,6 +75,8 @@ def brought_over(stated: Mapping[str, Any], kind: str, history: History | None) 
         raise ValueError(f"it has schema {record['schema']}, this version reads 1 to {SCHEMA}: update Joulemark")
     if record["schema"] == 1:
         record = migrate_scores(record)
+        if "knobs" in record:
+            record["knobs"] = migrate_knobs(record["technique"], record["knobs"])
         if kind in TRACED:
             record["code"] = {} if history is None else history.trace(stated, kind)
         record["schema"] = 2

@@ -94,7 +94,7 @@ def failed_row(results: Results, technique: str) -> Row:
     return Row(
         technique=technique,
         status="failed",
-        knobs=failures[0].knobs if failures else {},
+        knobs=failures[0].knobs if failures else (),
         seeds=tuple(sorted({failure.seed for failure in failures})),
         making=results.table.making.get(technique, MakingTotal()),
         reason=f"failed: {failures[0].reason}" if failures else "no finished attempt beside a baseline of its seed",
@@ -157,7 +157,7 @@ def baseline_row(results: Results, board: Board, batch_size: int) -> Row:
     return Row(
         technique=BASELINE,
         status="baseline",
-        knobs={},
+        knobs=(),
         seeds=line.seeds,
         ratio=Ratio(value=1.0, low=1.0, high=1.0, count=len(line.seeds)),
         cost=results.table.costs[board.name][batch_size],

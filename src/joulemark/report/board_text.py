@@ -15,7 +15,7 @@ from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.table import RowsOrBlocks
 from joulemark.report.verdicts import row_verdict
-from joulemark.report.words import backend_name, count, duration, interval, knobs, points, times, with_prefix
+from joulemark.report.words import backend_name, count, duration, interval, points, times, with_knobs, with_prefix
 
 
 def board_table(view: BoardView) -> RowsOrBlocks | Text:
@@ -85,7 +85,7 @@ def paced_table(results: Results) -> RowsOrBlocks | None:
     for name in ("inputs/s", "technique", "latency, 95 %", "missed", "busy s/h\n(baseline)", "CPU s/h", "J/h"):
         table.add_column(name, no_wrap=name != "technique", overflow="fold")
     for row in rows:
-        name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
+        name = with_knobs(row.technique, row.knobs)
         table.add_row(
             f"{row.inputs_per_second:g}",
             escape(name if row.execution == "real" else f"{name}\nsimulated"),
@@ -100,7 +100,7 @@ def paced_table(results: Results) -> RowsOrBlocks | None:
 
 def cells(view: BoardView, row: Row) -> tuple[str, ...]:
     """Write the cells of one row, names escaped so that brackets in them are not markup."""
-    name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
+    name = with_knobs(row.technique, row.knobs)
     ratio = "" if row.ratio is None else times(row.ratio.value)
     if row.ratio is not None and row.status == "ranked":
         ratio += f"\n{interval(row.ratio)}"

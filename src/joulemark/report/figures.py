@@ -69,7 +69,9 @@ def attempt_trace(results: Results, technique: str, dots: Sequence[tuple[Screene
             "symbol": [symbol + ("-open" if a.execution != "real" else "") for a, _, _ in dots],
         },
         text=[
-            html.escape(f"{technique}, {knobs(a.knobs)}, seed {a.seed}: {points(y)} points on validation images")
+            html.escape(
+                f"{technique}, {knobs(technique, a.knobs)}, seed {a.seed}: {points(y)} points on validation images"
+            )
             for a, _, y in dots
         ],
         hovertemplate=HOVER,
@@ -196,7 +198,7 @@ def three_ways(rows: Sequence[ZerosRow]) -> go.Figure:
     """
     figure = style.blank(height=110 + 44 * len(rows), left=200)
     heads = [f"{row.technique}, {100 * row.zeros:.1f} % zero, batch {row.batch_size}" for row in rows]
-    names = [f"{head} ({knobs(row.knobs)})" if heads.count(head) > 1 else head
+    names = [f"{head} ({knobs(row.technique, row.knobs)})" if heads.count(head) > 1 else head
              for head, row in zip(heads, rows, strict=True)]  # fmt: skip
     ways: dict[str, list[Ratio | None]] = {
         "dense kernel, measured": [row.dense for row in rows],

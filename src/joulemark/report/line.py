@@ -93,7 +93,7 @@ class Line(Record, frozen=True, kw_only=True):
     """One setting of a technique that was measured and tested, or the baseline itself."""
 
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]
     seeds: tuple[int, ...]
     trials: tuple[str, ...]  # keys
     nets: tuple[str, ...]  # hashes
@@ -123,7 +123,7 @@ def line_of(
     models = [board.name for board in boards if not board.needs_real]
     return Line(
         technique=trials[0].technique if trials else BASELINE,
-        knobs=trials[0].knobs if trials else {},
+        knobs=trials[0].knobs if trials else (),
         seeds=tuple(trial.seed for trial in trials),
         trials=tuple(trial.key for trial in trials),
         nets=tuple(trial.net for trial in trials),

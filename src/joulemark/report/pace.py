@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from joulemark.judging.settings import setting_key
 from joulemark.record import Paced, Record, Trial
 from joulemark.report.results import Results
 
@@ -18,7 +19,7 @@ class PacedRow(Record, frozen=True, kw_only=True):
 
     inputs_per_second: float
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]
     seeds: tuple[int, ...]
     backend: str
     reference: str  # backend of the baseline
@@ -39,10 +40,10 @@ class PacedRow(Record, frozen=True, kw_only=True):
 
 def paced_rows(results: Results) -> list[PacedRow]:
     """Every tested setting at every rate, rate by rate; empty where the suite has no paced scenario."""
-    groups: dict[tuple[float, str, str], list[tuple[Trial, Paced]]] = defaultdict(list)
+    groups: dict[tuple[float, tuple[str, str]], list[tuple[Trial, Paced]]] = defaultdict(list)
     for trial in results.trials:
         for paced in trial.paced:
-            groups[paced.inputs_per_second, trial.technique, str(sorted(trial.knobs.items()))].append((trial, paced))
+            groups[paced.inputs_per_second, setting_key(trial.technique, trial.knobs)].append((trial, paced))
     return [_row(groups[key]) for key in sorted(groups)]
 
 

@@ -228,6 +228,10 @@ def layer_context(results: Results, views: list[BoardView], index: int, drawn: d
 def strips(results: Results) -> list[tuple[str, str, list[marks.Dot]]]:
     """List the raw windows of every trial at the headline setting: (technique, words, dots)."""
     return [
-        (one.technique, f"{words.knobs(one.knobs)} · seed {one.seed}".strip(" ·"), marks.strip(one.timing))
+        (
+            one.technique,
+            f"{words.knobs(one.technique, one.knobs)} · seed {one.seed}".strip(" ·"),
+            marks.strip(one.timing),
+        )
         for one in results.table.windows
     ]

@@ -16,7 +16,7 @@ class Row(Record, frozen=True, kw_only=True):
 
     technique: str
     status: str  # "ranked", "baseline", "untested", "ineligible" or "failed"
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]
     seeds: tuple[int, ...] = ()
     rank: tuple[int, int] | None = None  # best and worst place; equal unless tied
     ratio: Ratio | None = None  # baseline cost / this cost; measured boards: of the fastest fp32 baseline

@@ -13,7 +13,7 @@ from joulemark.report.costs import Loss
 from joulemark.report.line import NO_PROXY, Line
 from joulemark.report.results import Results
 from joulemark.report.table import RowsOrBlocks
-from joulemark.report.words import knobs, points, times
+from joulemark.report.words import points, times, with_knobs
 
 TITLE = "What is left"
 CAPTION = (
@@ -29,7 +29,7 @@ class SizesRow(Record, frozen=True, kw_only=True):
     """One tested setting, seeds pooled."""
 
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]
     seeds: tuple[int, ...]
     test: Loss | None
     parameters: float | None  # not zero, mean over seeds
@@ -69,7 +69,7 @@ def sizes_table(results: Results) -> RowsOrBlocks | None:
     for head in ("technique", "test loss", "parameters", "MACs", "convolutions"):
         table.add_column(head, justify="left" if head in ("technique", "convolutions") else "right", overflow="fold")
     for row in rows:
-        name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
+        name = with_knobs(row.technique, row.knobs)
         table.add_row(
             escape(name),
             "" if row.test is None else f"{points(row.test.points)}\n≤ {points(row.test.bound)}",

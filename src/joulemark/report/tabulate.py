@@ -13,6 +13,7 @@ import numpy as np
 
 from joulemark.judging.losses import Truths
 from joulemark.judging.rules import Board, cost_of
+from joulemark.judging.settings import setting_key
 from joulemark.record import Attempt, Ratio, Record, Score, Timing, Trial
 from joulemark.report.by_layer import components
 from joulemark.report.costs import MakingTotal, baseline_cost, energy_of, home_timing, making_total, timing_at
@@ -24,7 +25,7 @@ class Screened(Record, frozen=True, kw_only=True):
     """One attempt beside the baseline of its seed, as both were screened on validation images."""
 
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]
     seed: int
     execution: str
     costs: dict[str, tuple[float, float]]  # board -> of the baseline, of the attempt
@@ -35,7 +36,7 @@ class Windows(Record, frozen=True, kw_only=True):
     """The raw windows of one trial at the headline's backend and batch size."""
 
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]
     seed: int
     timing: Timing
 
@@ -113,7 +114,7 @@ def _settings(trials: Sequence[Trial]) -> list[tuple[str, ...]]:
     groups: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for trial in trials:
         if trial.technique != BASELINE:
-            groups[trial.technique, str(sorted(trial.knobs.items()))][trial.attempt] = None
+            groups[setting_key(trial.technique, trial.knobs)][trial.attempt] = None
     return [tuple(attempts) for attempts in groups.values()]
 
 

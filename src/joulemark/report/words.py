@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from joulemark.judging.settings import links_of
 from joulemark.record import Ratio
 
 BACKENDS = {
@@ -111,13 +112,38 @@ def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def knobs(settings: Mapping[str, Any]) -> str:
-    """Write knobs and their values: "strength 0.003, epochs 6"."""
-    parts = []
-    for name, value in settings.items():
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-        parts.append(f"{name.replace('_', ' ')} {text}")
+def knobs(technique: str, settings: Sequence[Mapping[str, Any]]) -> str:
+    """Write knobs and their values, those of a chain with the names of its links.
+
+    A link that stands in a chain twice is written once, or where its knobs differ, with its places.
+
+    >>> knobs("small-dense", [{"strength": 0.003, "epochs": 6}])
+    'strength 0.003, epochs 6'
+    >>> knobs("a+int8+a", [{"x": 1}, {"images": 256}, {"x": 2}])
+    'a.1.x 1, int8.images 256, a.3.x 2'
+    """
+    links = links_of(technique)
+    if len(settings) == 1:
+        return ", ".join(_knob(name, value) for name, value in settings[0].items())
+    if len(links) != len(settings):  # in a record that was edited
+        links = [technique] * len(settings)
+    parts: list[str] = []
+    for place, (link, own) in enumerate(zip(links, settings, strict=True)):
+        alike = all(settings[other] == own for other, name in enumerate(links) if name == link)
+        head = link if alike else f"{link}.{place + 1}"
+        if not alike or link not in links[:place]:
+            parts += [_knob(f"{head}.{name}", value) for name, value in own.items()]
     return ", ".join(parts)
+
+
+def with_knobs(technique: str, settings: Sequence[Mapping[str, Any]]) -> str:
+    """Write a technique, and its knobs on a line below if it has any."""
+    return f"{technique}\n{knobs(technique, settings)}".rstrip("\n")
+
+
+def _knob(name: str, value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{name.replace('_', ' ')} {text}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from joulemark.report.costs import Loss
 from joulemark.report.line import Line
 from joulemark.report.results import Results
 from joulemark.report.table import RowsOrBlocks
-from joulemark.report.words import backend_name, interval, knobs, points, times
+from joulemark.report.words import backend_name, interval, points, times, with_knobs
 
 TITLE = "Unstructured zeros, three ways"
 SPARSE = "sparse"
@@ -26,7 +26,7 @@ class ZerosRow(Record, frozen=True, kw_only=True):
     """One tested net with unstructured zeros at one batch size, seeds pooled as on the boards."""
 
     technique: str
-    knobs: dict[str, Any]
+    knobs: tuple[dict[str, Any], ...]
     seeds: tuple[int, ...]
     batch_size: int
     zeros: float  # share of all parameters, 0 to 1: mean over seeds
@@ -120,7 +120,7 @@ def zeros_table(results: Results) -> RowsOrBlocks | None:
     for head in heads:
         table.add_column(escape(head), justify="left" if head == "technique" else "right", overflow="fold")
     for row in rows:
-        name = f"{row.technique}\n{knobs(row.knobs)}" if row.knobs else row.technique
+        name = with_knobs(row.technique, row.knobs)
         table.add_row(
             str(row.batch_size),
             escape(name),
