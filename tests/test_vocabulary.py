@@ -101,8 +101,10 @@ def test_a_file_that_was_changed_is_refused_with_both_digests(file):
     file.write_text("def net():\n    return 2\n")
     with pytest.raises(VocabularyError, match=rf"mine.py, .*was changed.*digest {made.digest[:12]}, now \w{{12}}"):
         look_up("builder", "user/mine")
-    with pytest.raises(VocabularyError, match=r"the builder 'user/mine' is .*mine.py:net: give"):
+    with pytest.raises(VocabularyError, match=made.digest[:12]):
         repeat(made)
+    with pytest.raises(VocabularyError, match=made.digest[:12]):
+        register("builder", "user/mine", "net", file=file)
 
 
 def test_a_child_that_finds_another_file_refuses_it(file, monkeypatch):
@@ -111,12 +113,13 @@ def test_a_child_that_finds_another_file_refuses_it(file, monkeypatch):
     file.write_text("def net():\n    return 2\n")
     with pytest.raises(VocabularyError, match=made.digest[:12]):
         repeat(made)
+    assert registrations() == ()  # what was refused is not there
 
 
 def test_a_file_that_is_gone_is_said(file):
     register("builder", "user/mine", "net", file=file)
     file.unlink()
-    with pytest.raises(VocabularyError, match=r"mine.py, which should hold the builder 'user/mine', cannot be read: "):
+    with pytest.raises(VocabularyError, match=r"mine.py', which should hold the builder 'user/mine', cannot be read: "):
         look_up("builder", "user/mine")
     with pytest.raises(VocabularyError, match="cannot be read"):
         register("builder", "other", "net", file=file)
@@ -127,6 +130,23 @@ def test_a_name_that_is_taken_is_refused(name, file):
     register("builder", "user/mine", "net", file=file)
     with pytest.raises(VocabularyError, match=f"the builder '{name}' is .*: give other:net another name"):
         register("builder", name, "net", module="other")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a\n", "\x1b[31m", "x" * 65, None, 5])
+def test_names_that_no_file_may_hold_are_refused(name):
+    with pytest.raises(VocabularyError, match="cannot be registered with the name"):
+        register("builder", name, "net", module="other")
+
+
+def test_an_installed_name_is_taken_too(installed):
+    installed("builder", theirs="joulemark.nets.builders.lenet:lenet")
+    with pytest.raises(VocabularyError, match=r"the builder 'theirs' is joulemark.nets.builders.lenet:lenet: give"):
+        register("builder", "theirs", "net", module="other")
+
+
+def test_an_entry_point_may_name_a_member(installed):
+    installed("builder", theirs="joulemark.nets.net:Net.new [extra]")
+    assert callable(look_up("builder", "theirs"))
 
 
 def test_what_cannot_be_registered():
@@ -147,9 +167,10 @@ def test_a_registered_module_that_raises_is_said(tmp_path, monkeypatch):
 def test_listeners_hear_the_modules_of_names_handed_out(file):
     register("builder", "user/mine", "net", file=file)
     with listening() as outer:
-        look_up("router", "onward")
         with listening() as inner:
             look_up("builder", "user/mine")
+        assert outer == inner  # equal, and not the same
+        look_up("router", "onward")
     assert len(inner) == 1
     assert outer == inner | {"joulemark.nets.routers.onward"}
     look_up("router", "exactly-one")

@@ -32,6 +32,7 @@ import fsspec
 import msgspec
 
 from joulemark.machine.atomic_files import WRITING, replace_file
+from joulemark.machine.atomic_files import StoreError as StoreError
 from joulemark.record import SCHEMA, Attempt, Failure, FreeTrial, Made, Record, Study, Trial, Truth
 
 T = TypeVar("T", bound=Record)
@@ -46,10 +47,6 @@ KINDS: dict[type[Record], str] = {
     Truth: "truths",
 }
 """Folder of each type of record."""
-
-
-class StoreError(OSError):
-    """Something could not be written or read; the message says what, where and what to do."""
 
 
 class Damaged(Record, frozen=True, kw_only=True):
@@ -203,6 +200,8 @@ class Store:
     def _get(self, name: str, record_type: type[T]) -> T | None:
         data = None
         try:
+            if not re.fullmatch(r"[a-z]+/[A-Za-z0-9._-]{1,200}\.json", name):  # a study may name anything
+                raise ValueError(f"{name!r:.80} is no name of a record")
             data = self._bytes(name)
             if data is None:
                 return None

@@ -60,6 +60,14 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=True):
     augment: Literal["none", "crop-flip", "crop2-flip"] = "none"
     precision: Literal["fp32", "bf16"] = "fp32"
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for options that no builder could be given."""
+        for name, value in self.options.items():
+            if name in {"builder", "input_shape", "seed"}:
+                raise ValueError(f"options: {name!r} is no option of a builder, but said elsewhere")
+            if isinstance(value, float) and not -1e9 < value < 1e9:
+                raise ValueError(f"options: {name} = {value:g} must be a number from -1e9 to 1e9")
+
 
 class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One question: this data, this split, this metric, this baseline.
@@ -80,7 +88,7 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     split_seed: int = 0
     split_by: Literal["class", "group", "given"] = "class"
     input_shape: tuple[int, ...]
-    classes: Positive
+    classes: Annotated[int, msgspec.Meta(ge=1, le=10**6)]
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
     metric: Annotated[str, msgspec.Meta(min_length=1)] = "accuracy"

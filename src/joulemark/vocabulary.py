@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -123,6 +125,11 @@ GROUPS = {
 """Kinds that installed packages may add to, and the group of their entry points."""
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
+ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+"""What a name, and where it leads, may look like."""
+
+
 class VocabularyError(ValueError):
     """A name leads nowhere; the message is one sentence for the user."""
 
@@ -168,13 +175,18 @@ def register(
 another name
     """
     if kind not in GROUPS:
-        raise VocabularyError(unknown_name_message("kind of registration", kind, GROUPS))
+        raise VocabularyError(unknown_name_message("kind of registration", str(kind), GROUPS))
+    for what, text, form in (("name", name, NAME), ("function", function, ATTRIBUTE), ("module", module, ATTRIBUTE)):
+        if not (isinstance(text, str) and form.fullmatch(text)) and not (what == "module" and text is None):
+            raise VocabularyError(f"a {kind} cannot be registered with the {what} {text!r:.80}: {form.pattern}")
     if (module is None) == (file is None):
         raise VocabularyError(f"the {kind} {name!r} needs either a module or a file that it is written in")
     path = None if file is None else str(Path(file).resolve())
     added = Registration(kind, name, function, module, path, None if path is None else _digest(path, kind, name))
     before = _registered.get((kind, name))
-    taken = before.where if before not in (None, added) else TABLES.get(kind, {}).get(name)
+    if before is not None and before.where == added.where:
+        _refuse_changed(before, before.digest)
+    taken = before.where if before not in (None, added) else _taken(kind, name)
     if taken is not None:
         raise VocabularyError(f"the {kind} {name!r} is {taken}: give {added.where} another name")
     _registered[kind, name] = added
@@ -188,10 +200,10 @@ def registrations() -> tuple[Registration, ...]:
 
 def repeat(registration: Registration) -> None:
     """Register the same again, as in a child process. :class:`VocabularyError` if its file is gone or was changed."""
-    again = register(
+    _refuse_changed(registration, registration.digest)
+    register(
         registration.kind, registration.name, registration.function, module=registration.module, file=registration.file
     )
-    _refuse_changed(again, registration.digest)
 
 
 def names(kind: str) -> dict[str, str]:
@@ -211,12 +223,11 @@ def look_up(kind: str, name: str) -> Any:
     Of a name that stands for a module alone, the module. Whoever listens (:func:`listening`) is told its module.
     """
     module, attribute = _module(kind, name)
-    for heard in _listeners:
-        heard.add(module.__name__)
+    tell([module.__name__])
     if not attribute:
         return module
     try:
-        return getattr(module, attribute)
+        return functools.reduce(getattr, attribute.split("."), module)
     except AttributeError as error:
         raise VocabularyError(f"the {kind} {name!r} should be {attribute} in {module.__name__}: it is not") from error
 
@@ -240,7 +251,13 @@ def listening() -> Iterator[set[str]]:
     try:
         yield heard
     finally:
-        _listeners.remove(heard)
+        _listeners[:] = [one for one in _listeners if one is not heard]  # two that heard the same are equal
+
+
+def tell(modules: Iterable[str]) -> None:
+    """Tell whoever listens of modules whose names were looked up before, by what is taken up again now."""
+    for heard in _listeners:
+        heard.update(modules)
 
 
 def import_file(path: str | Path) -> ModuleType:
@@ -254,7 +271,8 @@ def import_file(path: str | Path) -> ModuleType:
     key = (str(whole), digest)
     if key not in _imported:
         stem = "".join(c if c.isalnum() else "_" for c in whole.stem)
-        spec = importlib.util.spec_from_file_location(f"joulemark_file_{stem}_{digest[:8]}", whole)
+        place = hashlib.sha256(str(whole).encode()).hexdigest()[:8]
+        spec = importlib.util.spec_from_file_location(f"joulemark_file_{stem}_{place}_{digest[:8]}", whole)
         if spec is None or spec.loader is None:
             raise ImportError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
@@ -293,36 +311,44 @@ def _module(kind: str, name: str) -> tuple[ModuleType, str]:
     registered = _registered.get((kind, name))
     if own is None and registered is not None:
         return _import_registered(registered), registered.function
-    where = own or _installed(kind, name)
-    place, _, attribute = where.partition(":")
     if own is not None:
+        place, _, attribute = own.partition(":")
         return importlib.import_module(place), attribute
+    entry = _installed(kind, name)
     try:
-        return importlib.import_module(place), attribute
+        with contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script
+            return importlib.import_module(entry.module), entry.attr
     except (Exception, SystemExit) as error:  # another package's code, which may raise anything
         raise VocabularyError(
-            f"the {kind} {name!r} of an installed package ({where}) cannot be imported: {type(error).__name__}: "
+            f"the {kind} {name!r} of an installed package ({entry.value}) cannot be imported: {type(error).__name__}: "
             f"{error}: repair or remove that package"
         ) from error
 
 
-def _installed(kind: str, name: str) -> str:
-    """Where the installed packages say that a name is."""
+def _taken(kind: str, name: str) -> str | None:
+    """Where a name leads that is ours or of an installed package."""
+    installed = (entry.value for entry in entry_points(group=GROUPS[kind]) if entry.name == name)
+    return TABLES.get(kind, {}).get(name) or next(installed, None)
+
+
+def _installed(kind: str, name: str) -> EntryPoint:
+    """The entry point of that name that an installed package brings."""
     group = GROUPS.get(kind)
-    found = sorted({entry.value for entry in entry_points(group=group) if entry.name == name}) if group else []
+    found = {entry.value: entry for entry in entry_points(group=group) if entry.name == name} if group else {}
     if not found:
         raise VocabularyError(unknown_name_message(kind, name, names(kind)))
     if len(found) > 1:
-        raise VocabularyError(f"more than one installed package brings the {kind} {name!r}: {', '.join(found)}")
-    return found[0]
+        raise VocabularyError(f"more than one installed package brings the {kind} {name!r}: {', '.join(sorted(found))}")
+    return next(iter(found.values()))
 
 
 def _import_registered(registration: Registration) -> ModuleType:
     _refuse_changed(registration, registration.digest)
     try:
-        if registration.file is not None:
-            return import_file(registration.file)
-        return importlib.import_module(str(registration.module))
+        with contextlib.redirect_stdout(sys.stderr):
+            if registration.file is not None:
+                return import_file(registration.file)
+            return importlib.import_module(str(registration.module))
     except (Exception, SystemExit) as error:  # the user's code, which may raise anything
         raise VocabularyError(
             f"the {registration.kind} {registration.name!r} ({registration.where}) cannot be imported: "
@@ -345,7 +371,6 @@ def _refuse_changed(registration: Registration, digest: str | None) -> None:
 def _digest(path: str, kind: str, name: str) -> str:
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise VocabularyError(
-            f"{path}, which should hold the {kind} {name!r}, cannot be read: {error.strerror or error}"
-        ) from error
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise VocabularyError(f"{path!r}, which should hold the {kind} {name!r}, cannot be read: {reason}") from error

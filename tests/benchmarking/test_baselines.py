@@ -115,7 +115,7 @@ def test_a_net_is_not_made_again_when_only_its_judging_changes(open_session, hea
     before = {path.key: path.net for path in session.store.attempts()}
     again = open_session()
     change("joulemark.benchmarking.attempt")
-    monkeypatch.setattr("joulemark.benchmarking.making._make", None)  # would raise
+    monkeypatch.setattr("joulemark.benchmarking.making.applied", None)  # would raise
     heard.events.clear()
     run(again, chains_of(["small-dense"]), heard)
     after = {path.key: path.net for path in again.store.attempts()}

@@ -119,8 +119,7 @@ def test_a_moved_file_keeps_its_marks_when_the_migrator_has_run(copy, monkeypatc
     for path in users:
         path.write_text(path.read_text().replace(old, new))
     (copy / "joulemark/judging/statistics.py").rename(copy / "joulemark/judging/bounds.py")
-    monkeypatch.setattr(history, "MOVED", {old: new})
-    monkeypatch.setattr(history, "BEFORE", {new: old})
+    monkeypatch.setitem(history.MOVED, old, new)
     assert marks(copy) != before
     brought = {path: history.moved(code, copy) for path, code in CODES.items()}
     renamed = {path: tuple(sorted(unit.replace(old, new) for unit in units)) for path, units in before.items()}

@@ -268,6 +268,50 @@ def test_a_renamed_import_gives_the_digest_of_before_it_was_moved():
     assert tree_digest(old, renamed=moved) == tree_digest(new)
 
 
+@pytest.mark.parametrize(
+    "unit",
+    ["file evil_unit.helper", "file this.x", "table ../../etc/passwd", "/etc/passwd", "joulemark./etc/passwd",
+     "file .x", "x" * 5000, "/", "", "joulemark\n.x", "package os.path", "table joulemark/../x.toml"],
+)  # fmt: skip
+def test_what_a_record_says_imports_nothing_and_opens_nothing_else(unit, tmp_path, monkeypatch, capsys):
+    (tmp_path / "evil_unit").mkdir()
+    (tmp_path / "evil_unit" / "__init__.py").write_text("raise SystemExit('it ran')\n")
+    (tmp_path / "evil_unit" / "helper.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert changed({unit: "0" * 16}) in ((unit,), ())
+    assert "evil_unit" not in sys.modules
+    assert capsys.readouterr().out == ""
+
+
+def test_two_files_of_one_name_are_two(tmp_path):
+    first, second = tmp_path / "a" / "same_name.py", tmp_path / "b" / "same_name.py"
+    for path, text in ((first, "x = 1\n"), (second, "x = 2\n")):
+        path.parent.mkdir()
+        path.write_text(text)
+    codes = [trace([import_file(path).__name__]) for path in (first, second)]
+    assert codes[0] != codes[1]
+    assert changed(codes[0]) == changed(codes[1]) == ()
+    second.write_text("x = 3\n")
+    import_file(second)
+    assert changed(codes[1]) == ("file same_name.py",)
+
+
+def test_what_runs_beside_type_checking_counts():
+    one, other = (f"if TYPE_CHECKING:\n    import x\nelse:\n    y = {y}\n".encode() for y in (1, 2))
+    assert tree_digest(one) != tree_digest(other)
+    one, other = (f"TYPE_CHECKING = True\nif TYPE_CHECKING:\n    y = {y}\n".encode() for y in (1, 2))
+    assert tree_digest(one) != tree_digest(other)
+
+
+def test_of_two_imports_of_one_name_the_last_counts():
+    assert tree_digest(b"from a import f\nfrom b import f\n") != tree_digest(b"from b import f\nfrom a import f\n")
+
+
+def test_what_is_too_deep_for_a_walk_has_a_digest():
+    deep = b"x = " + b"+".join([b"'a'"] * 3000)
+    assert tree_digest(deep) == tree_digest(deep) != tree_digest(deep + b"+'b'")
+
+
 def test_digest_of_one_unit():
     assert digest("joulemark.judging.trace") == trace(["joulemark.judging.trace"])["joulemark.judging.trace"]
     assert digest("joulemark.nowhere") is None

@@ -87,7 +87,8 @@ def backend(name: str) -> Backend:
     ``ValueError`` for an unknown name or option, offering the nearest.
     """
     plain, colon, words = name.partition(":")
-    made = look_up("backend", plain)()
+    make = look_up("backend", plain)
+    made = make() if callable(make) else make
     if not isinstance(made, Backend):
         where = names("backend")[plain]
         raise ValueError(f"backend {plain!r} ({where}) is not a backend: it lacks part of the contract")

@@ -109,7 +109,15 @@ class OnnxSegments:
     def run(self, images: Images) -> Images:
         """Logits of the exit each row takes."""
         carry = {"features": images}
-        pieces = travel(self._step, carry, rows=len(images), take=take_rows, join=np.concatenate, hand=self.hand)
+        pieces = travel(
+            self._step,
+            carry,
+            rows=len(images),
+            take=take_rows,
+            join=np.concatenate,
+            hand=self.hand,
+            segments=len(self.graphs),
+        )
         output = np.empty((len(images), pieces[0][1].shape[1]), np.float32)
         for rows, logits in pieces:
             output[rows] = logits
@@ -121,6 +129,7 @@ class OnnxSegments:
         exits = []
         for index in range(len(self.graphs)):
             carry, logits, _ = self._step(index, carry)
+            carry = self.hand(index, index + 1, carry)
             if logits is not None:
                 exits.append(logits)
         return exits
@@ -151,6 +160,9 @@ class _SegmentGraph(nn.Module):
 
 def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     """The module as an ONNX file with a free batch axis. ``ValueError`` if the exporter cannot."""
+    import onnx  # noqa: F401  (the exporter runs both: their versions count, and this is where they are read from)
+    import onnxscript  # noqa: F401
+
     rows = torch.export.Dim("rows")
     shapes: Any = tuple({0: rows} for _ in example)
     logger = logging.getLogger("torch.onnx")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from joulemark.nets.net import Net
 from joulemark.record import Record
 from joulemark.training import states_from_bytes, states_to_bytes
+from joulemark.vocabulary import listening, tell
 
 if TYPE_CHECKING:
     from joulemark.store import Store
@@ -55,6 +57,8 @@ class Step(Record, frozen=True, kw_only=True):
     cost: Cost
     owner: str
     states: bytes = b""  # of what a fit changed beside the net: its callbacks and its loss
+    heard: tuple[str, ...] = ()  # modules of the names that were looked up meanwhile
+    code: dict[str, str] = {}  # their trace
 
 
 class Ledger:
@@ -64,8 +68,16 @@ class Ledger:
     the names of those around them in theirs.
     """
 
-    def __init__(self, store: Store, owner: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        *,
+        trace: Callable[[Iterable[str]], dict[str, str]] = lambda modules: {},
+        changed: Callable[[Mapping[str, str]], Sequence[str]] = lambda code: (),
+    ) -> None:
         self.store, self.owner = store, owner
+        self.trace, self.changed = trace, changed  # of what a step looked up: a stored one is taken up if none changed
         self.passes = 0
         self.restored = Cost()
         self.steps_restored = 0
@@ -120,18 +132,26 @@ class Ledger:
                 self.fitted += step.cost.fitted_passes
                 self.searched += step.cost.searched_passes
             self.steps_restored += 1
+            tell(step.heard)
             if changes:
                 states_from_bytes(changes, step.states)
             return Net.from_bytes(step.value) if step.kind == "net" else msgspec.json.decode(step.value)  # type: ignore[return-value]
         before = self.cost
-        with self.inside(name):
+        with self.inside(name), listening() as heard:
             value = make()
         net = isinstance(value, Net)
-        data = value.to_bytes() if isinstance(value, Net) else msgspec.json.encode(value)
-        states = states_to_bytes(changes) if changes else b""
-        cost = self.cost - before
-        self.save(path, Step(kind="net" if net else "json", value=data, cost=cost, owner=self.owner, states=states))
-        return value
+        data = value.to_bytes() if isinstance(value, Net) else _as_json(value)
+        step = Step(
+            kind="net" if net else "json",
+            value=data,
+            cost=self.cost - before,
+            owner=self.owner,
+            states=states_to_bytes(changes) if changes else b"",
+            heard=tuple(sorted(heard)),
+            code=self.trace(heard),
+        )
+        self.save(path, step)
+        return value if net else msgspec.json.decode(data)  # the first time, too, what JSON makes of it
 
     def has(self, name: str, *, folder: str) -> bool:
         """Whether step ``name`` is stored."""
@@ -141,18 +161,27 @@ class Ledger:
         return f"steps/{folder}/{'/'.join([*self._around, name])}.step"
 
     def load(self, path: str) -> Step | None:
-        """A stored step; one that cannot be read counts as not there and is made again."""
+        """A stored step; one that cannot be read, or is of other code, counts as not there and is made again."""
         data = self.store.read(path)
         if data is None:
             return None
         try:
-            return msgspec.msgpack.decode(data, type=Step)
+            step = msgspec.msgpack.decode(data, type=Step)
         except msgspec.MsgspecError:
             return None
+        return None if self.changed(step.code) else step
 
     def save(self, path: str, step: Step) -> None:
         """Store a step, atomically."""
         self.store.write(path, msgspec.msgpack.encode(step))
+
+
+def _as_json(value: Any) -> bytes:
+    """A value as JSON. ``ValueError`` for numbers that JSON has not, which would come back as null."""
+    try:
+        return json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"what is remembered must be a Net or JSON: {error}") from error
 
 
 class LedgerCheckpoint:

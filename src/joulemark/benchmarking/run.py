@@ -90,7 +90,9 @@ class _Run:
         for chain in self.chains:
             found = self._search(chain)
             pool += found
-            mine = {chain_name(chain): tuple(attempt.key for attempt in found)}
+            # A chain that failed keeps the rows that it had: the failure stands beside them.
+            kept = () if found else self.study.attempts.get(chain_name(chain), ())
+            mine = {chain_name(chain): tuple(attempt.key for attempt in found) or kept}
             self._keep(msgspec.structs.replace(self.study, attempts={**self.study.attempts, **mine}))
         self._drop_stale_trials()
         tested = self._chosen(pool)
@@ -133,23 +135,26 @@ class _Run:
         Rows that other code made, judged or measured stay: the board says so. Settings and baselines are the same.
         """
         suite, session = self.suite, self.session
-        baselines = tuple(attempt.key for attempt, _ in self.baselines.values())
-        nets = [attempt.net for attempt, _ in self.baselines.values()]
         shared = msgspec.structs.replace(suite, techniques=(), free=False)
-        settings = content_key("study", shared, session.machine.hardware_class, session.counters)
+        settings = content_key("study", shared, session.filled, session.machine.hardware_class, session.counters)
         stored = session.store.study(suite.name)
-        if stored is None or stored.settings != settings or self._nets(stored.baselines) != nets:
+        if stored is None or stored.settings != settings or not self._same_nets(stored):
             net = self.baselines[suite.seeds[0]][1]
             stored = Study(
                 key=suite.name, settings=settings, limits_points=suite.limits_points, models=suite.models,
-                baselines=baselines, screening=screen_baseline(session, net),
+                baselines=(), screening=screen_baseline(session, net),
             )  # fmt: skip
-        self._keep(msgspec.structs.replace(stored, baselines=baselines))
+        mine = {seed: attempt.key for seed, (attempt, _) in self.baselines.items()}
+        others = {
+            attempt.seed: key for key in stored.baselines if (attempt := session.store.attempt(key)) is not None
+        }  # of seeds that this run does not look at
+        self._keep(msgspec.structs.replace(stored, baselines=tuple({**others, **mine}.values())))
 
-    def _nets(self, attempts: Sequence[str]) -> list[str | None]:
-        """The nets of some stored attempts."""
-        stored = (self.session.store.attempt(key) for key in attempts)
-        return [attempt.net if attempt is not None else None for attempt in stored]
+    def _same_nets(self, study: Study) -> bool:
+        """Whether the baselines of a study, as far as they can be read, are those of this run."""
+        stored = (self.session.store.attempt(key) for key in study.baselines)
+        nets = {seed: attempt.net for seed, (attempt, _) in self.baselines.items()}
+        return all(attempt is None or nets.get(attempt.seed, attempt.net) == attempt.net for attempt in stored)
 
     def _drop_stale_trials(self) -> None:
         """Trials of attempts that the study no longer names (their technique was changed) leave it."""
@@ -181,10 +186,13 @@ class _Run:
 
     def _published(self, seed: int) -> Made | None:
         """The making of the published baseline, put into the store with its net; ``None`` without one, or if fresh."""
-        given = None if self.session.fresh else published(self.suite.task, seed)
+        given = published(self.suite.task, seed)
         if given is None:
             return None
         made, net = given
+        if self.session.fresh:
+            self.session.passed_over.add(made.key)
+            return None
         self.session.save_net(net)
         if self.session.store.made(made.key) is None:
             self.session.store.put(made)

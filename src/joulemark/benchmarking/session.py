@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import shlex
 import subprocess
@@ -14,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from joulemark.backends.backend import Backend, Compiled, backend, simulated, without_masks
+from joulemark.backends.backend import Backend, Compiled, backend
+from joulemark.benchmarking.placing import home, scenarios
 from joulemark.benchmarking.suite import Suite
 from joulemark.data import load
-from joulemark.data.splits import Split
+from joulemark.data.splits import UNPINNED, Split
 from joulemark.energy.model import EnergyModel, Filled, energy_model
 from joulemark.judging.metrics.metric import metric
 from joulemark.judging.trace import changed
@@ -42,6 +44,7 @@ class Session:
     command: str
     fresh: bool = False  # train baselines anew instead of taking the published ones
     going: Callable[[float], None] = lambda share: None  # told how much of the step in hand is done
+    passed_over: set[str] = dataclasses.field(default_factory=set)  # keys of published makings, when training afresh
     _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
     _held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
@@ -99,8 +102,17 @@ class Session:
 
     def current(self, record_type: type[T], inputs: str) -> T | None:
         """The record of these inputs that the code of now would make again, the newest; else ``None``."""
-        valid = [one for one in self.store.find(record_type, inputs) if not changed(one.code)]
+        found = self.store.find(record_type, inputs)
+        valid = [one for one in found if one.code and not changed(one.code) and one.key not in self.passed_over]
         return max(valid, key=lambda one: one.provenance.started, default=None)
+
+    @cached_property
+    def unpinned(self) -> tuple[str, ...]:
+        """Digest of the data of a task that does not pin them: what is made of other data is something else."""
+        if self.suite.task.data_sha256 != UNPINNED:
+            return ()
+        parts = [part for name in sorted(self.splits) for part in (self.splits[name].images, self.splits[name].labels)]
+        return (hashlib.sha256(b"".join(hashlib.sha256(part.tobytes()).digest() for part in parts)).hexdigest()[:16],)
 
     @property
     def counters(self) -> list[tuple[str, str]]:
@@ -122,23 +134,12 @@ class Session:
         return self._compiled[key]
 
     def home(self, net: Net) -> Backend:
-        """The backend that speaks for ``net``: the suite's first with real kernels for it, or else the first."""
-        return next((one for one in self.backends if simulated(net, one) is None), self.backends[0])
+        """The backend that speaks for ``net``."""
+        return home(self.backends, net)
 
     def scenarios(self, net: Net) -> list[tuple[Backend, int]]:
-        """Where ``net`` is measured: its home backend at every batch size, others with real kernels where asked.
-
-        A net whose zeros need a sparse kernel also runs on the first backend, which multiplies them, at every batch
-        size: so that what a dense kernel makes of it is measured, not believed. That is simulated, and on no board.
-        """
-        home, suite, first = self.home(net), self.suite, self.backends[0]
-        beside = first if home is not first and simulated(without_masks(net), first) is None else None
-        return [
-            (one, size)
-            for one in self.backends
-            for size in suite.batch_sizes
-            if one in (home, beside) or (size not in suite.home_only and simulated(net, one) is None)
-        ]
+        """Where ``net`` is measured: backends and batch sizes."""
+        return scenarios(self.backends, self.suite, net)
 
     def provenance(self) -> Provenance:
         """How to get a record made now again."""

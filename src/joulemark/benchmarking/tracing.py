@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING
 from joulemark.judging.trace import trace
 from joulemark.nets.net import Net
 from joulemark.record import content_key
-from joulemark.vocabulary import module_of
+from joulemark.vocabulary import module_of, names
 
 if TYPE_CHECKING:
     from joulemark.benchmarking.session import Session
     from joulemark.techniques.technique import Technique
 
-TRAINING = "joulemark.training"
-WORKBENCH = "joulemark.benchmarking.workbench"
-JUDGING = "joulemark.benchmarking.attempt"
-MEASURING = "joulemark.benchmarking.trial"
-FREE = "joulemark.benchmarking.free"
+MAKING = ("joulemark.training", "joulemark.benchmarking.applying", "joulemark.benchmarking.workbench")
+JUDGING = ("joulemark.benchmarking.attempt", "joulemark.benchmarking.placing")
+MEASURING = ("joulemark.benchmarking.trial", "joulemark.benchmarking.placing")
+FREE = ("joulemark.benchmarking.free",)
 
 
 def made_by(session: Session, chain: Sequence[Technique], heard: Iterable[str], nets: Iterable[Net]) -> dict[str, str]:
@@ -32,27 +31,27 @@ def made_by(session: Session, chain: Sequence[Technique], heard: Iterable[str], 
 
 def making_roots(session: Session, chain: Sequence[Technique]) -> list[str]:
     """What a making depends on before it begins: a workbench has the suite's first backend and model, and no other."""
-    roots = [TRAINING, *asked(session)]
+    roots = [*MAKING, *asked(session)]
     if chain:
         guides = [type(one[0]).__module__ for one in (session.backends, session.models)]
-        roots += [WORKBENCH, *(one.function.__module__ for one in chain), *guides]
+        roots += [*(one.function.__module__ for one in chain), *guides]
     return roots
 
 
 def judged_by(session: Session, nets: Iterable[Net]) -> dict[str, str]:
     """The trace of an attempt's judgement."""
-    return trace({JUDGING, *asked(session), *judges(session), *modules_of(nets)})
+    return trace({*JUDGING, *asked(session), *judges(session), *modules_of(nets)})
 
 
 def measured_by(session: Session, nets: Iterable[Net]) -> dict[str, str]:
     """The trace of a trial."""
-    return trace({MEASURING, *asked(session), *judges(session), *modules_of(nets)})
+    return trace({*MEASURING, *asked(session), *judges(session), *modules_of(nets)})
 
 
 def free_by(session: Session, net: Net, backend: object | None) -> dict[str, str]:
     """The trace of a free trial, which ``backend`` ran (``None``: it could not be opened)."""
     opened = [type(backend).__module__] if backend is not None else []
-    return trace({FREE, *asked(session), *judges(session), *opened, *modules_of([net])})
+    return trace({*FREE, *asked(session), *judges(session), *opened, *modules_of([net])})
 
 
 def key_of(inputs: str, code: Mapping[str, str]) -> str:
@@ -61,15 +60,21 @@ def key_of(inputs: str, code: Mapping[str, str]) -> str:
 
 
 def asked(session: Session) -> list[str]:
-    """Modules that the task names: the reader of its data and the builder of its net."""
+    """What deals the data, and the modules that the task names: their reader and the builder of its net."""
     task = session.suite.task
-    return [module_of("data set", task.data).__name__, module_of("builder", task.recipe.builder).__name__]
+    named = [module_of("data set", task.data).__name__, module_of("builder", task.recipe.builder).__name__]
+    return ["joulemark.data", *named]
 
 
 def judges(session: Session) -> list[str]:
     """Modules that the suite and its task name to judge by: backends, energy models, the metric."""
-    named = [type(one).__module__ for one in (*session.backends, *session.models)]
-    return [*named, module_of("metric", session.suite.task.metric).__name__]
+    suite = session.suite
+    opened = [type(one).__module__ for one in (*session.backends, *session.models)]
+    named = [*(("backend", name.partition(":")[0]) for name in suite.backends), ("metric", suite.task.metric)]
+    models = [name.partition(":")[0] for name in suite.models]
+    named += [("energy model", name) for name in models if name in names("energy model")]
+    # Where one is made by a function, the function counts as well as the class of what it made.
+    return [*opened, *(module_of(kind, name).__name__ for kind, name in named)]
 
 
 def modules_of(nets: Iterable[Net]) -> set[str]:

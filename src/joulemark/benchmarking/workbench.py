@@ -116,6 +116,8 @@ class Bench:
         def make() -> Net:
             torch.set_num_threads(self.training_threads)
             module = net.module(training=True)
+            # Booked before it is done: a fit that raises has spent what it asked for, whoever catches that.
+            self._book(passes, fitted=True)
             fit(
                 module,
                 torch.from_numpy(data.images),
@@ -132,9 +134,8 @@ class Bench:
                 precision=precision or recipe.precision,
                 masks=net.all_masks,
                 checkpoint=LedgerCheckpoint(self.ledger, self.ledger.owner, "epochs"),
-                after_epoch=lambda epoch: self._tell(min(epoch * len(data.labels), passes)),
+                after_epoch=lambda epoch: self._tell(min(epoch * len(data.labels), passes) - passes),
             )
-            self._book(passes, fitted=True)
             return net.with_state(module)
 
         changes = stateful(after_backward, after_step, loss)

@@ -25,6 +25,7 @@ from joulemark.check.scores import score_faults, truth_faults
 from joulemark.judging.fields import values_in
 from joulemark.judging.losses import Truths
 from joulemark.judging.settings import links_of
+from joulemark.judging.trace import is_unit
 from joulemark.record import (
     Agreement,
     Attempt,
@@ -45,7 +46,6 @@ from joulemark.record import (
     Timing,
     Trial,
     Truth,
-    content_key,
 )
 from joulemark.task import BASELINE
 
@@ -196,7 +196,7 @@ def _machine(machine: Machine) -> Iterator[str]:
 
 def _made(made: Made) -> Iterator[str]:
     yield from _keys(key=made.key, net=made.net, start=made.start)
-    yield from _of_its_code(made)
+    yield from _units(made)
     yield from _of_its_chain(made)
     if (made.start is None) != (made.technique == BASELINE):
         yield f"{made.technique} starts from {made.start or 'nothing'}"
@@ -204,7 +204,7 @@ def _made(made: Made) -> Iterator[str]:
 
 def _attempt(attempt: Attempt) -> Iterator[str]:
     yield from _keys(key=attempt.key, made=attempt.made, net=attempt.net)
-    yield from _of_its_code(attempt)
+    yield from _units(attempt)
     yield from _of_its_chain(attempt)
     yield from _executed(attempt.execution, attempt.reason)
     yield from _splits([attempt.score], "validation")
@@ -216,7 +216,7 @@ def _attempt(attempt: Attempt) -> Iterator[str]:
 
 def _trial(trial: Trial) -> Iterator[str]:
     yield from _keys(key=trial.key, attempt=trial.attempt, net=trial.net)
-    yield from _of_its_code(trial)
+    yield from _units(trial)
     yield from _of_its_chain(trial)
     yield from _splits(trial.scores.values(), "test")
     yield from _proxies(trial.proxies)
@@ -233,7 +233,7 @@ def _trial(trial: Trial) -> Iterator[str]:
 
 def _free(free: FreeTrial, truths: Truths) -> Iterator[str]:
     yield from _keys(key=free.key, net=free.net)
-    yield from _of_its_code(free)
+    yield from _units(free)
     yield from _splits([free.score, free.baseline_score], "validation")
     yield from _kinds({"seconds": free.seconds, "cpu_seconds": free.cpu_seconds}, Kind.MEASURED, "s")
     yield from _kinds({"joules": free.joules}, Kind.MEASURED, "J")
@@ -273,10 +273,10 @@ def _keys(**keys: str | None) -> Iterator[str]:
             yield f"{name}: {key!r} is no content key"
 
 
-def _of_its_code(record: Made | Attempt | Trial | FreeTrial) -> Iterator[str]:
-    _, dash, code = record.key.partition("-")
-    if dash and code != content_key(record.code)[:8]:
-        yield "code: the trace is not the one that its key was made with"
+def _units(record: Made | Attempt | Trial | FreeTrial) -> Iterator[str]:
+    for unit in record.code:
+        if not is_unit(unit):
+            yield f"code: {unit!r:.80} is no unit of code"
 
 
 def _of_its_chain(record: Made | Attempt | Trial) -> Iterator[str]:

@@ -117,9 +117,9 @@ def print_json(value: Any) -> None:
 
 
 def print_lines(lines: list[str]) -> None:
-    """Print lines as they are."""
+    """Print lines; what no terminal should be sent, from a file of somebody else, is left out of them."""
     for line in lines:
-        typer.echo(line)
+        typer.echo("".join(c for c in line if c.isprintable() or c in "\n\t"))
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

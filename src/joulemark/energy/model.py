@@ -113,7 +113,8 @@ def energy_model(name: str) -> EnergyModel:
         calibrated: EnergyModel = look_up("model from a file", LEARNED)(name)
         return calibrated
     name, colon, variant = name.partition(":")
-    model = look_up("energy model", name)()
+    make = look_up("energy model", name)
+    model = make() if callable(make) else make
     if not isinstance(model, EnergyModel):
         where = names("energy model")[name]
         raise TypeError(f"{where} is not an energy model: it needs name, sources and estimate(workload)")

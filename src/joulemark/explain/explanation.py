@@ -18,9 +18,9 @@ import torch
 
 from joulemark import testing
 from joulemark.backends.backend import backend, backend_names, simulated
+from joulemark.benchmarking.applying import usable
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.errors import AttemptError, sentence
-from joulemark.benchmarking.making import usable
 from joulemark.energy.model import LEARNED, energy_model, energy_model_names
 from joulemark.explain import listing
 from joulemark.machine.time_limit import TimeLimit, time_limit

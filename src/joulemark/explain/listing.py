@@ -135,7 +135,7 @@ def backends() -> Rows:
         try:
             one = backend(name)
             status, title = one.unavailable() or "available", f"{one.title}, {one.precision}"
-        except ImportError as error:
+        except (ImportError, ValueError, TypeError) as error:
             status, title = f"unavailable: {error}", ""
         rows.append({"backend": name, "status": status, "detail": title})
     return rows

@@ -47,7 +47,7 @@ def unpack(text: str) -> NDArray[np.int64]:
         raise ValueError(f"{text[:24]!r} is no packed array: one begins like 'u1[1000]:'")
     kind, shape = form[1], tuple(int(size) for size in form[2].split(","))
     size = math.prod(shape) * int(kind[1])
-    if size > LARGEST_BYTES:
+    if 8 * math.prod(shape) > LARGEST_BYTES:  # eight bytes each, once they are unpacked
         raise ValueError(f"a packed array says it holds {size:,} bytes, and at most {LARGEST_BYTES:,} are unpacked")
     reader = zlib.decompressobj()
     try:

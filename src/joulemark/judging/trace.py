@@ -19,10 +19,13 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
+from typing import TypeGuard
 
 from joulemark.vocabulary import imported_files
 
@@ -64,26 +67,52 @@ def trace(roots: Iterable[str], *, folder: Path = OURS) -> dict[str, str]:
         unit = _unit(name, folder)
         if unit is None:  # it may be wanted on other systems only
             continue
-        units[unit] = digest(unit, folder=folder) or ""
         path = None if unit.startswith("package ") else _path(name, folder)
+        users = imported_files().get(str(path))
+        # Two files of the user may have one name: the digest is that of the one that is meant.
+        units[unit] = tree_digest(users, folder=folder) if users is not None else digest(unit, folder=folder) or ""
         if path is not None and path.suffix == ".py":
             waiting += _imports(name, path, folder)
+            waiting += [] if _ours(name) else [".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)]
     for table in {table for unit in units for table in _tables(unit, folder)}:
         units[table] = digest(table, folder=folder) or ""
     return dict(sorted(units.items()))
 
 
 def changed(code: Mapping[str, str], *, folder: Path = OURS) -> tuple[str, ...]:
-    """Units of a trace that are another thing now, or gone.
+    """Units of a trace that are another thing now, or gone, or no units at all.
 
     What cannot be seen here is left out: a user's file that was not given, a package that is not installed.
     """
     found = []
     for unit, was in sorted(code.items()):
-        now = digest(unit, folder=folder)
-        if now != was and (now is not None or unit.startswith((f"{PACKAGE}.", "table "))):
+        now = _digests_of_user(unit, folder) if unit.startswith("file ") else _only(digest(unit, folder=folder))
+        if was not in now and (now or not unit.startswith(("file ", "package ")) or not is_unit(unit)):
             found.append(unit)
     return tuple(found)
+
+
+def _only(one: str | None) -> set[str]:
+    return set() if one is None else {one}
+
+
+NAME = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+FORMS = re.compile(rf"{NAME}|file ([\w-]+\.py|{NAME})|package [A-Za-z_]\w*|table (\w+/)+[\w.-]+\.toml", re.ASCII)
+
+
+def is_unit(unit: str) -> bool:
+    """Whether a text can be a unit. A record may hold anything, and no other text of it leads to a file.
+
+    >>> is_unit("joulemark.task"), is_unit("file mine.py"), is_unit("table joulemark/../../etc/passwd"), is_unit("os")
+    (True, True, False, False)
+    """
+    if len(unit) > LONGEST or not FORMS.fullmatch(unit):
+        return False
+    return " " in unit or _ours(unit)
+
+
+LONGEST = 200
+"""Characters of a unit."""
 
 
 def digest(unit: str, *, folder: Path = OURS) -> str | None:
@@ -91,13 +120,15 @@ def digest(unit: str, *, folder: Path = OURS) -> str | None:
 
     Read once a process: editing a file while something runs changes none of its keys.
     """
+    if not is_unit(unit):
+        return None
     if unit.startswith("package "):
         return _version(unit.removeprefix("package "))
     if unit.startswith("table "):
         table = folder / unit.removeprefix("table ")
         return hashlib.sha256(table.read_bytes()).hexdigest()[:16] if table.is_file() else None
     if unit.startswith("file "):
-        return _digest_of_user(unit.removeprefix("file "), folder)
+        return next(iter(sorted(_digests_of_user(unit, folder))), None)
     path = _own_path(unit, folder)
     return None if path is None else _digest_of_file(path, unit, folder)
 
@@ -108,13 +139,15 @@ def _tables(unit: str, folder: Path) -> list[str]:
     return [] if path is None else [f"table {one.relative_to(folder).as_posix()}" for one in path.parent.glob("*.toml")]
 
 
-def _digest_of_user(name: str, folder: Path) -> str | None:
-    """Of a file that the vocabulary imported as it was then, of another module as its file is now."""
-    for file, source in imported_files().items():
-        if Path(file).name == name:
-            return tree_digest(source, folder=folder)
-    path = None if name.endswith(".py") else _path(name, folder)
-    return None if path is None else _digest_of_file(path, name, folder)
+def _digests_of_user(unit: str, folder: Path) -> set[str]:
+    """Of files that the vocabulary imported as they were then, of another module as its file is now.
+
+    Several files may have that name: any of them may be the one.
+    """
+    name = unit.removeprefix("file ")
+    found = {tree_digest(source, folder=folder) for file, source in imported_files().items() if Path(file).name == name}
+    path = None if found or name.endswith(".py") or not is_unit(unit) else _path(name, folder)
+    return found if path is None else {_digest_of_file(path, name, folder)}
 
 
 @functools.cache
@@ -137,28 +170,37 @@ def tree_digest(
     ``module`` is its dotted name, which relative imports count from. ``renamed`` maps names of modules that it imports
     to those that shall stand in their place.
     """
-    tree = ast.parse(source)
-    writer = _Writer(module, package, folder, renamed or {})
-    return hashlib.sha256("".join(writer.body(tree.body)).encode()).hexdigest()[:16]
+    try:
+        tree = ast.parse(source)
+        writer = _Writer(module, package, folder, renamed or {}, checked=_checks_types(tree))
+        text = "".join(writer.body(tree.body)).encode()
+    except (SyntaxError, ValueError, RecursionError):  # deeper than can be walked, or no Python: what stands there
+        text = source
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 class _Writer:
     """Writes a syntax tree as text: fields by name, without positions, docstrings, ``None`` and empty lists."""
 
-    def __init__(self, module: str | None, package: bool, folder: Path, renamed: Mapping[str, str]) -> None:
+    def __init__(
+        self, module: str | None, package: bool, folder: Path, renamed: Mapping[str, str], *, checked: bool = True
+    ) -> None:
         self.module, self.package, self.folder, self.renamed = module, package, folder, renamed
+        self.checked = checked  # whether TYPE_CHECKING is what it is called
 
     def body(self, statements: list[ast.stmt]) -> Iterator[str]:
         """Statements one after the other; imports that follow each other in one order."""
-        together: set[str] = set()
+        together: list[str] = []
         for place, statement in enumerate(statements):
             if place == 0 and _is_text(statement):
                 continue  # a docstring
             if isinstance(statement, ast.Import | ast.ImportFrom):
-                together |= set(self._targets(statement))
+                together += self._targets(statement)
                 continue
             yield from self._flushed(together)
-            if not _is_type_checking(statement):
+            if self.checked and _is_type_checking(statement):
+                yield from self.body(statement.orelse)
+            else:
                 yield from self.node(statement)
         yield from self._flushed(together)
 
@@ -193,7 +235,7 @@ class _Writer:
         """Each name that an import binds, with where it comes from."""
         if isinstance(statement, ast.Import):
             for alias in statement.names:
-                yield f"{self._now(alias.name)} as {alias.asname}"
+                yield f"{self._now(alias.name)} as {alias.asname or alias.name}"
             return
         source = source_of(statement, self.module, package=self.package)
         for alias in statement.names:
@@ -208,9 +250,12 @@ class _Writer:
     def _now(self, name: str) -> str:
         return self.renamed.get(name, name)
 
-    def _flushed(self, together: set[str]) -> Iterator[str]:
+    def _flushed(self, together: list[str]) -> Iterator[str]:
+        """Imports that follow each other, in one order, unless one of them takes the name of another."""
         if together:
-            yield f"import({', '.join(sorted(together))})"
+            bound = [target.rpartition(" as ")[2] for target in set(together)]
+            ordered = together if len(set(bound)) < len(bound) else sorted(set(together))
+            yield f"import({', '.join(ordered)})"
             together.clear()
 
 
@@ -224,7 +269,15 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(expression, ast.Constant) and isinstance(expression.value, str)
 
 
-def _is_type_checking(statement: ast.stmt) -> bool:
+def _checks_types(tree: ast.AST) -> bool:
+    """Whether TYPE_CHECKING is that of ``typing``, which is false when anything runs."""
+    return not any(
+        isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, ast.Store)
+        for node in ast.walk(tree)
+    )
+
+
+def _is_type_checking(statement: ast.stmt) -> TypeGuard[ast.If]:
     return isinstance(statement, ast.If) and (
         (isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING")
         or (isinstance(statement.test, ast.Attribute) and statement.test.attr == "TYPE_CHECKING")
@@ -235,10 +288,13 @@ def _is_type_checking(statement: ast.stmt) -> bool:
 def _imports(module: str, path: Path, folder: Path) -> tuple[str, ...]:
     """Modules that a file imports anywhere when it runs: all of others, and ours but for our public face."""
     found: list[str] = []
-    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    tree = ast.parse(path.read_bytes())
+    checked = _checks_types(tree)
+    waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.stmt) and _is_type_checking(node):
+        if checked and isinstance(node, ast.stmt) and _is_type_checking(node):
+            waiting += node.orelse
             continue
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
@@ -270,7 +326,7 @@ def _unit(name: str, folder: Path) -> str | None:
         return f"file {path.name}"
     top = name.partition(".")[0]
     if {"site-packages", "dist-packages"} & set(path.parts):
-        return f"package {top}" if _version(top) else None
+        return f"package {top}" if _version(top) else f"file {name}"
     return f"file {name}"  # installed nowhere: a technique's helper beside it
 
 
@@ -279,12 +335,20 @@ def _path(name: str, folder: Path) -> Path | None:
     if _ours(name):
         return _own_path(name, folder)
     loaded = getattr(sys.modules.get(name), "__file__", None)
-    try:
-        spec = None if loaded else importlib.util.find_spec(name)
-    except (ModuleNotFoundError, ValueError, AttributeError):  # no such parent; a module without a spec, as __main__
-        return None
-    origin = loaded or (spec.origin if spec else None)
-    return Path(origin) if origin and Path(origin).is_file() else None
+    found = Path(loaded) if loaded else _found(name)
+    return found if found is not None and found.is_file() else None
+
+
+def _found(name: str) -> Path | None:
+    """Where a module would be imported from, package by package; nothing is imported, as ``find_spec`` would."""
+    places: list[str] | None = None
+    spec = None
+    for count in range(1, name.count(".") + 2):
+        spec = PathFinder.find_spec(".".join(name.split(".")[:count]), places)
+        if spec is None:
+            return None
+        places = list(spec.submodule_search_locations or [])
+    return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 def _own_path(module: str, folder: Path) -> Path | None:

@@ -94,7 +94,7 @@ def _rows(text: str, rows: int, what: str) -> NDArray[np.int64]:
     return array
 
 
-@functools.lru_cache(maxsize=256)  # a board reads the same rows for every limit
+@functools.lru_cache(maxsize=16)  # a board reads the same rows for every limit
 def _unpacked(text: str) -> NDArray[np.int64]:
     array = unpack(text)
     array.flags.writeable = False

@@ -25,3 +25,7 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+class StoreError(OSError):
+    """Something could not be written or read; the message says what, where and what to do."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -21,13 +22,16 @@ from joulemark.migrating.moves import MOVED
 from joulemark.vocabulary import TABLES
 
 BEFORE = {new: old for old, new in MOVED.items()}
+"""Of records of the first schema: the names of then."""
 
 
 class History(contextlib.AbstractContextManager["History"]):
     """The commits of a repository, read when first asked for; a context, at whose end they are forgotten."""
 
     def __init__(self, repository: Path, tasks: Mapping[str, Any]) -> None:
-        """Take the repository and the tasks that results may be of, by key."""
+        """Take the repository and the tasks that results may be of, by key. ``ValueError`` if it is no repository."""
+        if not repository.is_dir() or not _git(repository, "rev-parse", "--git-dir"):
+            raise ValueError(f"{repository} is no Git repository: name the folder that holds the commits")
         self.repository, self.tasks = repository, tasks
         self._trees: dict[str, Path | None] = {}
         self._digests: dict[tuple[Path, str], tuple[str, str]] = {}
@@ -41,7 +45,7 @@ class History(contextlib.AbstractContextManager["History"]):
         """The trace of a stored record of the first schema; empty if its commit is not known or was changed since."""
         provenance = stated["provenance"]
         commit = provenance.get("commit")
-        if not commit or "+" in commit:
+        if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{7,40}", commit):
             return {}
         units = self._traced(commit, self._roots(stated, kind))
         versions = {f"package {name}": f"{name} {version}" for name, version in provenance["versions"].items()}
@@ -56,8 +60,9 @@ class History(contextlib.AbstractContextManager["History"]):
         task = self.tasks.get(stated["task_key"])
         if task is not None:
             yield from (_then("data set", task.data), _then("builder", task.recipe.builder))
-        yield "joulemark.training"
+        yield from ("joulemark.training", "joulemark.data")
         if kind == "made":
+            yield "joulemark.benchmark.making"
             if stated["technique"] != "baseline":
                 yield "joulemark.benchmark.workbench"
                 yield from (_then("backend", "onnxruntime"), _then("energy model", "row-stationary"))
@@ -87,18 +92,17 @@ class History(contextlib.AbstractContextManager["History"]):
             return unit, digest
         if (folder, unit) not in self._digests:
             package = path.name == "__init__.py"
-            digest = tree_digest(path.read_bytes(), unit, package=package, folder=folder, renamed=MOVED)
-            self._digests[folder, unit] = (MOVED.get(unit, unit), digest)
+            digest = tree_digest(
+                path.read_bytes(), unit, package=package, folder=folder, renamed={old: _today(old) for old in MOVED}
+            )
+            self._digests[folder, unit] = (_today(unit), digest)
         return self._digests[folder, unit]
 
     def _tree(self, commit: str) -> Path | None:
         """A folder with the package as it was; ``None`` if the repository has no such commit."""
         if commit not in self._trees:
-            done = subprocess.run(  # noqa: S603
-                ["git", "archive", "--format=tar", commit, "src/joulemark"],  # noqa: S607
-                cwd=self.repository, capture_output=True, check=False,
-            )  # fmt: skip
-            self._trees[commit] = None if done.returncode else self._extracted(done.stdout)
+            archive = _git(self.repository, "archive", "--format=tar", commit, "src/joulemark")
+            self._trees[commit] = self._extracted(archive) if archive else None
         return self._trees[commit]
 
     def _extracted(self, data: bytes) -> Path:
@@ -111,28 +115,42 @@ class History(contextlib.AbstractContextManager["History"]):
 def moved(units: Mapping[str, str], folder: Path) -> dict[str, str]:
     """A trace with the names of today: of modules that were only moved since, the digest of today.
 
-    ``folder`` holds the package of today. A module was only moved if it, with the old names in its imports, has the
-    digest that the trace says.
+    ``folder`` holds the package of today. A module was only moved, or only imports what was, if it has the digest that
+    the trace says once the names that the trace knows stand in its imports again.
     """
-    found = {}
-    for unit, was in units.items():
-        now = MOVED.get(unit, unit)
-        before, today = _digests(folder, now)
-        found[now] = today if today is not None and before == was else was
-    return found
+    renamed = {now: unit for unit in units if (now := _today(unit)) != unit}
+    if not renamed:
+        return dict(units)
+    before = {unit: renamed.get(_today(unit), unit) for unit in map(_today, units)}
+    return {
+        _today(unit): _digests(folder, _today(unit), tuple(sorted(before.items()))).get(was, was)
+        for unit, was in units.items()
+    }
 
 
 @functools.cache
-def _digests(folder: Path, module: str) -> tuple[str | None, str | None]:
-    """Digest of a module with the old names in its imports, and as it is; ``None`` for what is no module of ours."""
+def _digests(folder: Path, module: str, before: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Digest of a module with some old names in its imports -> its digest as it is; empty for no module of ours."""
     path = _path(folder, module) if module.startswith("joulemark.") else None
     if path is None:
-        return None, None
+        return {}
     source, package = path.read_bytes(), path.name == "__init__.py"
-    return (
-        tree_digest(source, module, package=package, folder=folder, renamed=BEFORE),
-        tree_digest(source, module, package=package, folder=folder),
-    )
+    was = tree_digest(source, module, package=package, folder=folder, renamed=dict(before))
+    return {was: tree_digest(source, module, package=package, folder=folder)}
+
+
+def _today(module: str) -> str:
+    """The name of a module today, however often it was moved."""
+    seen = {module}
+    while (module := MOVED.get(module, module)) not in seen:
+        seen.add(module)
+    return module
+
+
+def _git(repository: Path, *words: str) -> bytes:
+    """What Git says; empty if it fails."""
+    done = subprocess.run(["git", *words], cwd=repository, capture_output=True, check=False)  # noqa: S603, S607
+    return b"" if done.returncode else done.stdout
 
 
 def _then(kind: str, name: str) -> str:

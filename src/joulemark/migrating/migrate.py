@@ -8,6 +8,7 @@ changes, sealed, under the name that it had.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -41,28 +42,35 @@ def migrate(results: Path, *, repository: Path | None = None) -> Migrated:
     """Bring every record below ``results`` over: a folder of results, or of published baselines.
 
     ``repository`` is where the commits are that the records name; without one, or where it lacks a commit, the code
-    that made a record of the first schema stays unknown. Raises ``ValueError`` if there is nothing to bring over.
+    that made a record of the first schema stays unknown until it is run again with one. Raises ``ValueError`` if there
+    is nothing to bring over, or if ``repository`` is none.
     """
-    paths = sorted(path for path in results.rglob("*.json") if _kind(path) is not None)
+    paths = [path for path in sorted(results.rglob("*.json")) if _kind(path) is not None and _is_plain(path)]
     if not paths:
         raise ValueError(f"there are no records below {results}: name a folder of results")
     written = unknown = 0
     failed = []
     with History(repository, _tasks()) if repository is not None else nullcontext() as history:
         for path in paths:
-            kind = str(_kind(path))
             try:
-                stated = _opened(path)
-                record = brought_over(stated, kind, history)
-            except (ValueError, KeyError, TypeError) as error:
-                failed.append(f"{path}: {error}")
+                changed, known = _brought_over(path, history)
+            except Exception as error:  # noqa: BLE001  (a file may hold anything: the others are brought over)
+                failed.append(f"{path}: {_sentence(error)}")
                 continue
-            unknown += kind in TRACED and not record["code"]
-            if record != stated:
-                sealed = {**record, "seal": seal_of(record)}
-                replace_file(path, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
-                written += 1
+            written, unknown = written + changed, unknown + (not known)
     return Migrated(records=len(paths), written=written, unknown=unknown, failed=tuple(failed))
+
+
+def _brought_over(path: Path, history: History | None) -> tuple[bool, bool]:
+    """Whether a file was written anew, and whether the code of its record is known."""
+    kind = str(_kind(path))
+    stated, seal = _opened(path)
+    record = brought_over(stated, kind, history)
+    if record != stated:
+        # What had no seal gets none: nobody can tell what was edited in it.
+        sealed = {**record, "seal": seal_of(record)} if seal is not None else record
+        replace_file(path, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
+    return record != stated, kind not in TRACED or bool(record["code"])
 
 
 def brought_over(stated: Mapping[str, Any], kind: str, history: History | None) -> dict[str, Any]:
@@ -71,15 +79,18 @@ def brought_over(stated: Mapping[str, Any], kind: str, history: History | None) 
     Raises ``ValueError`` for a schema that this version does not know.
     """
     record = dict(stated)
-    if record["schema"] not in range(1, SCHEMA + 1):
-        raise ValueError(f"it has schema {record['schema']}, this version reads 1 to {SCHEMA}: update Joulemark")
+    schema = record["schema"]
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise ValueError(f"it has schema {schema!s:.20}, this version reads 1 to {SCHEMA}: update Joulemark")
     if record["schema"] == 1:
         record = migrate_scores(record)
         if "knobs" in record:
             record["knobs"] = migrate_knobs(record["technique"], record["knobs"])
         if kind in TRACED:
-            record["code"] = {} if history is None else history.trace(stated, kind)
+            record["code"] = {}
         record["schema"] = 2
+    if kind in TRACED and not record["code"] and history is not None:
+        record["code"] = history.trace(record, kind)
     if kind in TRACED:
         record["code"] = moved(record["code"], OURS)
     plain = msgspec.to_builtins(msgspec.convert(record, type=_TYPES[kind]))  # the order and form of a new record
@@ -96,18 +107,33 @@ def _kind(path: Path) -> str | None:
     return "made" if path.parent.parent.name == "baselines" else None
 
 
-def _opened(path: Path) -> dict[str, Any]:
-    """The JSON values of a record without its seal. ``ValueError`` if it was edited since it was stored."""
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file: a pipe would be waited for, and a link leads elsewhere."""
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _opened(path: Path) -> tuple[dict[str, Any], str | None]:
+    """The JSON values of a record without its seal, and the seal. ``ValueError`` if it was edited since."""
     try:
         stated = msgspec.json.decode(path.read_bytes())
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"it is no record: {error}") from error
     if not isinstance(stated, dict) or "schema" not in stated:
         raise ValueError("it is no record")
     seal = stated.pop("seal", None)
     if seal is not None and seal != seal_of(stated):
         raise ValueError("it was edited after it was made: its seal does not fit its content")
-    return stated
+    return stated, seal
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    known = isinstance(error, ValueError | OSError)
+    return (
+        f"{text:.300}"
+        if known and text
+        else f"its values are not those of a record ({type(error).__name__}: {text:.200})"
+    )
 
 
 def _tasks() -> dict[str, Any]:

@@ -70,3 +70,10 @@ class Header(Record, frozen=True, kw_only=True):
     formats: dict[str, Format] = {}
     route: Route | None = None
     parts: dict[str, Header] = {}
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) > 8 or not all(type(size) is int and 1 <= size <= 10**6 for size in self.input_shape):
+            raise ValueError(f"input_shape {list(self.input_shape)!s:.80} must be sizes from 1 to 1,000,000")
+        for name in self.parts:
+            if not name or set(name) & set("./"):
+                raise ValueError(f"a part cannot be called {name!r:.80}: leave out '.' and '/'")

@@ -102,8 +102,11 @@ class Net:
         ``ValueError`` if builder, edits and state do not fit together.
         """
         state = self.all_state
-        with _Undrawn() if state else nullcontext():
-            module = self._structure()
+        try:
+            with _Undrawn() if state else nullcontext():
+                module = self._structure()
+        except RecursionError as error:
+            raise ValueError("the net has parts within parts too deep to be built") from error
         with torch.no_grad():
             if state:
                 _load(module, state)
@@ -194,9 +197,27 @@ class Net:
             metadata = msgspec.json.decode(data[8 : 8 + length])["__metadata__"]["net"]
             tensors = safetensors.torch.load(data)
             header = msgspec.json.decode(metadata, type=Header)
-        except (struct.error, LookupError, TypeError, RecursionError, msgspec.MsgspecError, SafetensorError) as error:
+            if not tensors:
+                raise ValueError("it holds no weights")
+            net = cls._from_header(header, tensors, "")
+            if strange := sorted(tensors.keys() - net._names("")):
+                raise ValueError(f"it holds {strange[0]!r:.80}, which belongs to nothing in it")
+        except (
+            struct.error,
+            LookupError,
+            TypeError,
+            RecursionError,
+            msgspec.MsgspecError,
+            SafetensorError,
+            ValueError,
+        ) as error:
             raise ValueError(f"not a saved net: {error}") from error
-        return cls._from_header(header, tensors, "")
+        return net
+
+    def _names(self, prefix: str) -> set[str]:
+        """Names that its tensors, and those of its parts, have in a file."""
+        own = {f"{prefix}state/{name}" for name in self.state} | {f"{prefix}masks/{name}" for name in self.masks}
+        return own.union(*(part._names(f"{prefix}parts/{name}/") for name, part in self.parts.items()))
 
     def _header(self, tensors: dict[str, Tensor], prefix: str) -> Header:
         tensors.update({f"{prefix}state/{name}": t for name, t in self.state.items()})
@@ -252,8 +273,8 @@ def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
     make = look_up("builder", builder)
     try:
         module = make(**options)
-    except (TypeError, RuntimeError) as error:  # torch refuses negative and gigantic sizes by the latter
-        raise ValueError(f"builder {builder!r} does not take {dict(options)}: {error}") from error
+    except Exception as error:  # torch refuses gigantic sizes by several, and a builder is anybody's
+        raise ValueError(f"builder {builder!r} does not take {dict(options)!s:.200}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"builder {builder!r} returned {type(module).__name__}, not a torch module")
     return module
@@ -270,6 +291,10 @@ def usual_input_shape(builder: str) -> tuple[int, ...] | None:
 
 
 def _load(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    kinds = {name: tensor.dtype for name, tensor in module.state_dict().items()}
+    for name, tensor in state.items():
+        if kinds.get(name, tensor.dtype) != tensor.dtype:
+            raise ValueError(f"the saved weights {name!r} hold {tensor.dtype}, where the net has {kinds[name]}")
     try:
         module.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:

@@ -21,6 +21,9 @@ from joulemark.nets.header import Exit, Route
 from joulemark.nets.routers.router import Carry, Router, router
 
 EXIT = -1
+NOWHERE = -2
+"""Where a router of a part sends rows that it may not send: beyond the segments of its part."""
+LARGEST_HEAD = 10**7
 
 
 class CarryStage(nn.Module):
@@ -99,7 +102,8 @@ class InnerSegment(nn.Module):
         """As of any segment."""
         given, mine = (carry, carry) if self.here == self.first else self._parted(carry)
         mine, logits, onward = self.inner(mine)
-        onward = torch.where(onward == EXIT, EXIT, onward + self.first)
+        within = torch.where(onward + self.first < self.after, onward + self.first, NOWHERE)
+        onward = torch.where(onward == EXIT, EXIT, within)
         if self.router is not None and logits is not None:
             beyond = _decided(self.router, given, logits, self.after, self.starts)
             onward = torch.where(onward == EXIT, beyond, onward)
@@ -123,6 +127,8 @@ class InnerSegment(nn.Module):
 def _decided(router: Router, carry: Carry, logits: Tensor | None, after: int, starts: Sequence[int]) -> Tensor:
     """Number of the segment that each row goes to, or ``EXIT``."""
     onward: Tensor = router(carry, logits)
+    if onward.dtype not in (torch.bool, torch.int64):
+        raise ValueError(f"{type(router).__name__} sends rows by {onward.dtype}: by booleans or int64")
     if onward.dtype == torch.bool:
         return torch.where(onward, after, EXIT)
     if list(starts) == list(range(len(starts))):
@@ -140,6 +146,8 @@ class Segments(nn.Module):
         super().__init__()
         _check(route, list(children))
         for name, child in children.items():
+            if not name or "." in name or hasattr(self, name) or name in {"route", "stage_names"}:
+                raise ValueError(f"a stage or part of a route cannot be called {name!r:.80}: give it another name")
             self.add_module(name, child)
         heads = {e.after: nn.Linear(e.features, e.classes or 0) for e in route.exits if e.features is not None}
         self.exits = nn.ModuleDict({name: nn.Sequential(nn.Flatten(), head) for name, head in heads.items()})
@@ -207,7 +215,15 @@ class Segments(nn.Module):
 
         def run(x: Tensor) -> Tensor:
             carry = {"features": x}
-            pieces = travel(step, carry, rows=len(x), take=take_tensor, join=torch.cat, hand=hand_on(segments))
+            pieces = travel(
+                step,
+                carry,
+                rows=len(x),
+                take=take_tensor,
+                join=torch.cat,
+                hand=hand_on(segments),
+                segments=len(segments),
+            )
             output = torch.empty(len(x), *pieces[0][1].shape[1:], dtype=pieces[0][1].dtype)
             for rows, logits in pieces:
                 output[torch.from_numpy(rows)] = logits
@@ -235,6 +251,8 @@ def _check(route: Route, names: Sequence[str]) -> None:
     if len(set(after)) != len(after) or not set(after) <= set(names[:-1]):
         raise ValueError(f"exits stand after {after}, but need different stages of {list(names[:-1])}")
     for e in route.exits:
+        if not all(size is None or 1 <= size <= LARGEST_HEAD for size in (e.features, e.classes)):
+            raise ValueError(f"the exit after {e.after!r} has {e.features} features and {e.classes} classes: 1 or more")
         if (e.features is None) != (e.classes is None) or (e.features is not None and route.kind == "cascade"):
             raise ValueError(f"the exit after {e.after!r} needs features and classes, or neither; neither over parts")
 
@@ -259,13 +277,15 @@ def travel(
     take: Callable[[Any, NDArray[np.int64]], Any],
     join: Callable[[list[Any]], Any],
     hand: Callable[[int, int, dict[str, Any]], dict[str, Any]] = lambda here, target, carry: carry,
+    segments: int | None = None,
 ) -> list[tuple[NDArray[np.int64], Any]]:
     """Send ``rows`` rows through the segments and return ``(row numbers, logits)`` of those that left together.
 
     ``step(i, carry)`` computes segment i, and ``hand(i, target, carry)`` is what rows take along from there. Segments
     are visited in ascending order; a row may jump forward, never back, and rows that meet at a segment are joined.
     Arrays may be of any kind: ``take(array, row_numbers)`` and ``join(arrays)`` are how rows are gathered and stacked.
-    Raises ``RuntimeError`` if a router sends a row back, or out of a segment that has no logits.
+    Raises ``RuntimeError`` if a router sends a row back, beyond the ``segments`` that there are, or out of a segment
+    that has no logits.
     """
     waiting: dict[int, list[tuple[dict[str, Any], NDArray[np.int64]]]] = {0: [(carry, np.arange(rows))]}
     left: list[tuple[NDArray[np.int64], Any]] = []
@@ -290,6 +310,8 @@ def travel(
                 if logits is None:
                     raise RuntimeError(f"the router of segment {here} let rows leave, but the segment has no logits")
                 left.append((numbers[chosen], logits if everyone else take(logits, chosen)))
+            elif target == NOWHERE or (segments is not None and target >= segments):
+                raise RuntimeError(f"the router of segment {here} sent rows to a segment that its net does not have")
             elif target <= here:
                 raise RuntimeError(f"the router of segment {here} sent rows back to segment {target}")
             else:

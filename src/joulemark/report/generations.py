@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from joulemark.judging.trace import changed
+from joulemark.judging.trace import changed, digest
 from joulemark.record import Attempt, FreeTrial, Made, Record, Trial
 from joulemark.report.words import listed
 
@@ -62,16 +62,19 @@ class _Since:
 
 
 def other_code(records: Sequence[Attempt] | Sequence[Trial]) -> dict[str, tuple[str, ...]]:
-    """Key -> units in which a record differs from the newest of them; those that differ in none are left out.
+    """Key -> units in which a record is of other code than those that it stands beside; none: it is left out.
 
-    Only what both used is compared: that one net has a kind of layer that another lacks makes no generation.
+    Of each unit counts what it is now, if any of the records used it so, and else what the newest that used it did. So
+    records that all are of one earlier generation stand beside each other, and that one net has a kind of layer that
+    another lacks makes no generation.
     """
-    newest = max(records, key=lambda one: one.provenance.started, default=None)
-    if newest is None:
-        return {}
+    newest: list[Attempt | Trial] = sorted(records, key=lambda one: one.provenance.started)
+    used = {unit: was for one in newest for unit, was in one.code.items()}
+    among = {(unit, was) for one in records for unit, was in one.code.items()}
+    now = {unit: digest(unit) for unit in used}
+    reference = {unit: now[unit] if (unit, now[unit]) in among else was for unit, was in used.items()}
     found = {
-        one.key: tuple(sorted(unit for unit, digest in one.code.items() if newest.code.get(unit, digest) != digest))
-        for one in records
+        one.key: tuple(sorted(unit for unit, was in one.code.items() if reference[unit] != was)) for one in records
     }
     return {key: units for key, units in found.items() if units}
 
@@ -119,4 +122,5 @@ def _sentences(what: str, known: Sequence[Units]) -> Iterator[str]:
 
 def _named(units: Sequence[str]) -> str:
     shown = [unit.removeprefix("joulemark.") for unit in units[:SHOWN]]
+    shown = ["".join(c if c.isprintable() else " " for c in unit)[:80] for unit in shown]  # a record may say anything
     return listed([*shown, f"{len(units) - SHOWN} more"] if len(units) > SHOWN else shown)

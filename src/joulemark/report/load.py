@@ -76,7 +76,8 @@ def load_results(suite: Declared, root: str | Path, hardware: str | None) -> Res
     known = _read(suite, root, store)
     if known is None:
         for one in store.damaged:
-            remedy = "" if one.newer else f": `joulemark run {suite.name}` makes it again"
+            told = one.newer or "joulemark migrate" in one.reason
+            remedy = "" if told else f": `joulemark run {suite.name}` makes it again"
             raise ValueError(f"{one.path} could not be read: {one.reason}{remedy}")
         raise ValueError(f"no run of suite {suite.name!r} got past its baselines in {root}: run it again")
     return known

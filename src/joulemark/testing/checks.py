@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
+from joulemark.benchmarking.applying import usable
 from joulemark.benchmarking.errors import AttemptError, sentence
-from joulemark.benchmarking.making import usable
 from joulemark.nets.layers.masked import gathered
 from joulemark.nets.net import Net
 from joulemark.nets.segments import EXIT, Segments

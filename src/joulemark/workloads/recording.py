@@ -126,7 +126,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.module = module
         self.products = {**PRODUCTS, **own_counts(module)}
-        self.free = FREE | own_free(module)
+        self.own_free = own_free(module)
         self.liveness = Liveness(module)
         self.weights = {p.untyped_storage().data_ptr(): name for name, p in module.named_parameters() if p.numel()}
         self.tallies: dict[tuple[Any, ...], _Tally] = {}
@@ -161,8 +161,10 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        free = name in self.free or (name == "cat" and args[1:] in ((), (0,)))  # rows that met again are no layer
-        if func not in self.products and not free and name not in ELEMENTWISE:
+        theirs = func.namespace != "aten"  # an operator of somebody else's may have the name of one of PyTorch's
+        free = name in self.own_free if theirs else name in FREE or (name == "cat" and args[1:] in ((), (0,)))
+        free = free and func not in self.products
+        if func not in self.products and not free and (theirs or name not in ELEMENTWISE):
             with self:  # a composite operator is counted by what it is made of
                 result = func.decompose(*args, **kwargs)
                 if result is not NotImplemented:
@@ -177,7 +179,7 @@ class _Recorder(TorchDispatchMode):
         self.produced += output.numel()
         if func in self.products:
             self.products[func](self, args, output)
-        elif name in ELEMENTWISE:
+        elif not theirs and name in ELEMENTWISE:
             source = next((value for value in args if isinstance(value, Tensor)), output)
             self.tally(NAMES.get(name, name), source, output, **(_window(args) if name in POOLINGS else {}))
         else:

@@ -19,6 +19,8 @@ from joulemark.nets.header import Format
 from joulemark.nets.layers.layer import LayerKind, StandIn
 from joulemark.nets.layers.quantize import onnx_translations, quantize_dequantize
 
+LARGEST = 1e30
+"""Activations beyond it overflow in float32 when they are scaled."""
 LEAST_STEP = 1e-12
 """Scale of weights or activations that are all zero."""
 
@@ -37,6 +39,7 @@ class IntegerLayer(StandIn):
         _refuse_unfit(layer, form)
         super().__init__(layer)
         self.form, self.needs = form, needs(form)
+        self.ends: dict[str, tuple[float, float]] = {}  # of the values that the levels hold
         scale = weight_scale(self.weight.detach(), form)
         self.register_buffer("weight_scale", scale, persistent=False)
         self.register_buffer("weight_zero", torch.zeros(len(scale), dtype=torch.int8), persistent=False)
@@ -47,10 +50,12 @@ class IntegerLayer(StandIn):
     def _range(self, side: str, low: float, high: float) -> None:
         """Buffers with the scale and the integer of zero for values in [low, high], widened to hold zero."""
         low, high = min(low, 0.0), max(high, 0.0)
-        step = max((high - low) / _levels(self.form.activation_bits), LEAST_STEP)
-        zero = torch.tensor(round(-low / step), dtype=torch.uint8)
+        levels = _levels(self.form.activation_bits)
+        step = max((high - low) / levels, LEAST_STEP)
+        zero = round(-low / step)
         self.register_buffer(f"{side}_scale", torch.tensor(step, dtype=torch.float32), persistent=False)
-        self.register_buffer(f"{side}_zero", zero, persistent=False)
+        self.register_buffer(f"{side}_zero", torch.tensor(zero, dtype=torch.uint8), persistent=False)
+        self.ends[side] = (-zero * step, (levels - zero) * step)  # nudged, so that zero is one of the levels
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer on the quantised input and weights."""
@@ -59,8 +64,7 @@ class IntegerLayer(StandIn):
 
     def _activation(self, x: Tensor, side: str) -> Tensor:
         if (self.form.activation_bits or 8) < 8:  # what 8 bits would hold and these do not
-            low, high = self.form.output if side == "output" and self.form.output else (self.form.low, self.form.high)
-            x = x.clamp(min(low, 0.0), max(high, 0.0))
+            x = x.clamp(*self.ends[side])
         return self._rounded(x, getattr(self, f"{side}_scale"), getattr(self, f"{side}_zero"), 0)
 
     def _rounded(self, x: Tensor, scale: Tensor, zero: Tensor, axis: int) -> Tensor:
@@ -124,6 +128,11 @@ def _levels(bits: int | None) -> float:
 def _refuse_unfit(layer: nn.Module, form: Format) -> None:
     if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
         raise ValueError(f"it is a {type(layer).__name__}; integers are for convolutions and linear layers")
+    if form.options is not msgspec.UNSET:
+        raise ValueError(f"integers take no options, and it has {', '.join(form.options) or 'some'}")
+    for low, high in ((form.low, form.high), *([] if form.output is msgspec.UNSET else [form.output])):
+        if not -LARGEST <= low <= high <= LARGEST:
+            raise ValueError(f"its range of activations {low:g} to {high:g} is none, or beyond {LARGEST:g}")
     for what, bits in (("weights", form.weight_bits), ("activations", form.activation_bits)):
         if bits is None or not 2 <= bits <= 8:
             raise ValueError(f"integers have 2 to 8 bits, and its {what} have {'no format' if bits is None else bits}")

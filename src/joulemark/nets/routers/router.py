@@ -36,7 +36,7 @@ def router(name: str, threshold: float, options: dict[str, Any]) -> Router:
     make = look_up("router", name)
     try:
         made = make(threshold, **options)
-    except TypeError as error:
+    except Exception as error:  # a router is anybody's
         raise ValueError(f"router {name!r} does not take {options}: {error}") from error
     if not isinstance(made, Router):
         raise ValueError(f"router {name!r} gave {type(made).__name__}, which is no Router")
