@@ -125,6 +125,9 @@ GROUPS = {
 """Kinds that installed packages may add to, and the group of their entry points."""
 
 
+MODULES = frozenset({"technique", "data set"})
+"""Kinds whose names may lead to a module alone."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 """What a name, and where it leads, may look like."""
@@ -177,7 +180,8 @@ another name
     if kind not in GROUPS:
         raise VocabularyError(unknown_name_message("kind of registration", str(kind), GROUPS))
     for what, text, form in (("name", name, NAME), ("function", function, ATTRIBUTE), ("module", module, ATTRIBUTE)):
-        if not (isinstance(text, str) and form.fullmatch(text)) and not (what == "module" and text is None):
+        left_out = (what == "module" and text is None) or (what == "function" and text == "" and kind in MODULES)
+        if not left_out and not (isinstance(text, str) and form.fullmatch(text)):
             raise VocabularyError(f"a {kind} cannot be registered with the {what} {text!r:.80}: {form.pattern}")
     if (module is None) == (file is None):
         raise VocabularyError(f"the {kind} {name!r} needs either a module or a file that it is written in")

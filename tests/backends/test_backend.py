@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 import pytest
 import torch
 from small_nets import FORM, NETS, made
@@ -14,6 +16,8 @@ from joulemark.backends.onnx import OnnxRuntime
 from joulemark.nets import net as net_module
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net
+
+GROUP = "joulemark.backends"
 
 
 @pytest.mark.parametrize(("name", "kind"), [("eager", Eager), ("onnxruntime", OnnxRuntime)])
@@ -30,22 +34,15 @@ def test_an_unknown_backend_offers_the_nearest():
         backend("onnxrutime")
 
 
-class Entry:
-    """An entry point of an installed package."""
-
-    def __init__(self, name: str, value: str) -> None:
-        self.name, self.value = name, value
-
-
 def test_installed_packages_add_backends_but_do_not_replace_ours(monkeypatch):
-    found = [Entry("theirs", "joulemark.backends.eager:Eager"), Entry("eager", "os:system")]
+    found = [EntryPoint("theirs", "joulemark.backends.eager:Eager", GROUP), EntryPoint("eager", "os:system", GROUP)]
     monkeypatch.setattr(vocabulary, "entry_points", lambda group: found if group == "joulemark.backends" else [])
     assert backend_names()["eager"] == "joulemark.backends.eager:Eager"
     assert type(backend("theirs")) is Eager
 
 
 def test_what_lacks_part_of_the_contract_is_refused(monkeypatch):
-    monkeypatch.setattr(vocabulary, "entry_points", lambda group: [Entry("half", "builtins:dict")])
+    monkeypatch.setattr(vocabulary, "entry_points", lambda group: [EntryPoint("half", "builtins:dict", GROUP)])
     with pytest.raises(ValueError, match="is not a backend: it lacks part of the contract"):
         backend("half")
 

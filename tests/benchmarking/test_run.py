@@ -268,7 +268,7 @@ def test_a_lost_baseline_net_is_said_in_one_sentence(open_session, heard):
     run(session, [], heard)
     for net in (Path(session.store.folder) / "nets").iterdir():
         net.unlink()
-    with pytest.raises(AttemptError, match=r"missing or damaged: remove attempts/\w+\.json"):
+    with pytest.raises(AttemptError, match=r"missing or damaged: remove attempts/[\w-]+\.json"):
         run(open_session(suite), [], heard)
 
 

@@ -52,7 +52,7 @@ def test_operands_are_eight_bit_and_within_half_a_step(low, width, seed):
 
 @given(st.floats(-5, 5), st.floats(-5, 5))
 def test_zero_is_exact(low, high):
-    seen, _ = operands(IntegerLayer(nn.Linear(2, 2), int8(low, high)), torch.zeros(3))
+    seen, _ = operands(IntegerLayer(nn.Linear(2, 2), int8(*sorted([low, high]))), torch.zeros(3))
     assert not seen.any()
 
 
@@ -161,3 +161,18 @@ def test_gradient_bits_are_kept_and_change_no_output():
     plain, reserved = (net.replace(formats={"stage1.conv": form}) for form in forms)
     assert Net.from_bytes(reserved.to_bytes()).formats["stage1.conv"].gradient_bits == 8
     assert torch.equal(reserved.module()(x), plain.module()(x))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"low": 5.0, "high": -5.0}, "its range of activations 5 to -5 is none"),
+        ({"low": -1e308, "high": 1e308}, "or beyond 1e\\+30"),
+        ({"output": (5.0, -5.0)}, "its range of activations 5 to -5 is none"),
+        ({"options": {"colour": "red"}}, "integers take no options, and it has colour"),
+    ],
+)
+def test_ranges_and_options_that_are_none_are_refused(changes, why):
+    form = Format(weight_bits=8, activation_bits=8, **changes)
+    with pytest.raises(ValueError, match=why):
+        apply_formats(nn.Sequential(nn.Linear(2, 2)), {"0": form})

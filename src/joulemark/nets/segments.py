@@ -21,7 +21,7 @@ from joulemark.nets.header import Exit, Route
 from joulemark.nets.routers.router import Carry, Router, router
 
 EXIT = -1
-NOWHERE = -2
+NOWHERE = -(1 << 40)
 """Where a router of a part sends rows that it may not send: beyond the segments of its part."""
 LARGEST_HEAD = 10**7
 

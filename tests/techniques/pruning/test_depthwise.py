@@ -257,7 +257,7 @@ TECHNIQUES = {
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("name", TABLES["technique"])
+@pytest.mark.parametrize("name", TECHNIQUES)
 def test_what_a_technique_cuts_computes_what_the_zeroed_net_does(name, bias, tmp_path, monkeypatch):
     monkeypatch.setattr("joulemark.techniques.pruning.energy_aware_pruning.BISECTIONS", 4)  # each asks the model anew
     technique, knobs = TECHNIQUES[name]
