@@ -11,7 +11,8 @@ from tiny import tiny_suite
 
 from joulemark.benchmarking import workbench as workbench_module
 from joulemark.benchmarking.chains import chain_name, chains_of, searched_in
-from joulemark.benchmarking.making import AttemptError, make_net, usable
+from joulemark.benchmarking.errors import AttemptError
+from joulemark.benchmarking.making import make_net, usable
 from joulemark.nets.net import Net
 from joulemark.record import Made
 from joulemark.store import Store

@@ -11,7 +11,7 @@ import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.making import AttemptError
+from joulemark.benchmarking.errors import AttemptError
 from joulemark.benchmarking.plan import plan
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import Session

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
-
 import msgspec
 import numpy as np
 import pytest
@@ -30,7 +27,7 @@ from joulemark.task import Recipe, Splits, Task
 SUBJECTS, WINDOWS = 12, 30
 
 
-def windows() -> Source:
+def read() -> Source:
     """Three motions of another frequency each, as 16-bit integers; subjects differ in strength."""
     rng = np.random.default_rng(0)
     rows = SUBJECTS * WINDOWS
@@ -57,12 +54,9 @@ TASK = Task(
 
 @pytest.fixture
 def suite(monkeypatch):
-    module = types.ModuleType("sensor_package")
-    module.read, module.small_conv1d = windows, small_conv1d
-    monkeypatch.setitem(sys.modules, "sensor_package", module)
     monkeypatch.setattr(vocabulary, "_registered", {})
-    vocabulary.register("data set", "motions", "", module="sensor_package")
-    vocabulary.register("builder", "small-conv1d", "small_conv1d", module="sensor_package")
+    vocabulary.register("data set", "motions", "", module=__name__)
+    vocabulary.register("builder", "small-conv1d", "small_conv1d", module=__name__)
     return tiny_suite(task=TASK, name="motions", backends=("eager", "onnxruntime"), models=("row-stationary",))
 
 
