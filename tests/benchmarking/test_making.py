@@ -10,9 +10,10 @@ import torch
 from tiny import tiny_suite
 
 from joulemark.benchmarking import workbench as workbench_module
+from joulemark.benchmarking.applying import usable
 from joulemark.benchmarking.chains import chain_name, chains_of, searched_in
 from joulemark.benchmarking.errors import AttemptError
-from joulemark.benchmarking.making import make_net, usable
+from joulemark.benchmarking.making import make_net
 from joulemark.nets.net import Net
 from joulemark.record import Made
 from joulemark.store import Store
