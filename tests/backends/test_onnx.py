@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxNet, OnnxRuntime, OnnxSegments, export, session
 from joulemark.nets import net as net_module
+from joulemark.nets.layers.layer import own_translations
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net
 
@@ -162,3 +163,9 @@ def test_at_every_exit_all_rows_have_the_logits_of_the_static_module(nets, compi
         for got, wanted in zip(found, expected, strict=True):
             assert got.dtype == np.float32
             np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_layers_may_share_their_translations_and_each_operator_comes_once(nets):
+    found = own_translations(nets["quantised"].module())
+    assert [str(operator) for operator in found] == ["joulemark.quantize_dequantize.default"]
+    assert own_translations(nets["static"].module()) == {}

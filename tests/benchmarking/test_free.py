@@ -7,8 +7,9 @@ import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmarking import free as free_module
+from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.free import Setting, settings, thread_counts
-from joulemark.benchmarking.run import run_free
+from joulemark.benchmarking.run import run, run_free
 from joulemark.benchmarking.session import Session
 from joulemark.judging.losses import right_rows
 from joulemark.judging.statistics import loss_bound, paired_ratio
@@ -82,3 +83,15 @@ def test_every_runtime_thread_count_and_batch_is_tried(open_session):
 @pytest.mark.parametrize(("cores", "counts"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (8, (1, 2, 4, 8))])
 def test_thread_counts(cores, counts):
     assert thread_counts(cores) == counts
+
+
+def test_the_free_board_alone_keeps_a_study_of_several_seeds(open_session, heard, few):
+    suite = tiny_suite(seeds=(0, 1), techniques=("int8",))
+    run(open_session(suite), chains_of(suite.techniques), heard)
+    before = open_session(suite).store.study("tiny")
+    outcome = run_free(open_session(suite), heard)
+    after = open_session(suite).store.study("tiny")
+    assert len(after.free) == len(few) == outcome.made
+    assert msgspec.structs.replace(after, free=()) == before
+    assert len(before.baselines) == 2
+    assert before.trials

@@ -9,6 +9,7 @@ import pytest
 from joulemark.benchmarking.ledger import Ledger, LedgerCheckpoint
 from joulemark.nets.net import Net
 from joulemark.store import Store
+from joulemark.vocabulary import listening, look_up
 
 
 class Killed(BaseException):
@@ -152,3 +153,48 @@ def test_a_checkpoint_carries_what_was_spent_until_then(opened):
     assert LedgerCheckpoint(again, "mine", "epochs").load() == b"half"
     assert again.cost.image_passes == 30
     assert again.cost.seconds >= 0.02
+
+
+def test_a_stored_step_tells_again_what_was_looked_up_in_it(opened):
+    def make():
+        look_up("router", "onward")
+        return 1
+
+    for _ in range(2):
+        with listening() as heard:
+            assert opened().remember("part", make, folder="mine") == 1
+        assert heard == {"joulemark.nets.routers.onward"}
+
+
+def test_a_step_of_which_code_was_changed_is_made_again(tmp_path):
+    code = {"joulemark.nets.routers.onward": "old"}
+
+    def ledger() -> Ledger:
+        return Ledger(
+            Store(tmp_path, hardware_class="here", task="t"),
+            "mine",
+            trace=lambda modules: {one: code[one] for one in modules},
+            changed=lambda stored: [unit for unit, was in stored.items() if code[unit] != was],
+        )
+
+    def part(value: int):
+        def make():
+            look_up("router", "onward")
+            return value
+
+        return ledger().remember("part", make, folder="mine")
+
+    assert [part(1), part(2)] == [1, 1]
+    code["joulemark.nets.routers.onward"] = "new"
+    assert part(3) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": [float("inf")]}, {1: object()}])
+def test_what_json_cannot_hold_is_refused(opened, value):
+    with pytest.raises(ValueError, match=r"^what is remembered must be a Net or JSON: "):
+        opened().remember("part", lambda: value, folder="mine")
+
+
+def test_the_first_time_gives_what_a_restart_gives(opened):
+    first, again = (opened().remember("part", lambda: {"a": (1, 2), 3: 0.5}, folder="mine") for _ in "ab")
+    assert first == again == {"a": [1, 2], "3": 0.5}

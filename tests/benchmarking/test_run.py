@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from tiny import tiny_suite
+from tiny import tiny_splits, tiny_suite
 
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.errors import AttemptError
@@ -437,3 +437,51 @@ def test_the_plan_takes_what_comes_with_the_package(tmp_path):
     given = plan(Session.open(suite, tmp_path), chains_of([]))
     assert given[:3] == [f"take the baseline that comes with the package, seed {seed}" for seed in (0, 1, 2)]
     assert plan(Session.open(suite, tmp_path, fresh=True), [])[0] == "train the baseline, seed 0: 8 epochs"
+
+
+def test_a_technique_that_fails_now_keeps_the_rows_that_it_had(open_session, heard, tmp_path):
+    path = technique_file(tmp_path, "    return net")
+    session, _ = run_one(open_session, heard, path)
+    before = session.store.study("tiny")
+    technique_file(tmp_path, "    raise RuntimeError('out of luck')")
+    session, outcome = run_one(open_session, heard, path)
+    assert len(outcome.failed) == 1
+    after = session.store.study("tiny")
+    assert (after.attempts, after.trials) == (before.attempts, before.trials)
+    assert after.trials
+
+
+def test_fresh_trains_the_baseline_and_passes_over_the_published_one(open_session, heard, monkeypatch):
+    session = open_session()
+    run(session, [], heard)
+    (made,) = session.store.all_made()
+    given = msgspec.structs.replace(made, key=f"{made.key[:-1]}x")
+    session.store.remove(f"made/{made.key}.json")
+    monkeypatch.setattr("joulemark.benchmarking.run.published", lambda task, seed: (given, session.net(made.net)))
+    run(open_session(), [], heard)
+    assert [one.key for one in session.store.all_made()] == [given.key]  # taken as it is
+
+    def fresh() -> Session:
+        opened = open_session()
+        opened.fresh = True
+        return opened
+
+    run(fresh(), [], heard)
+    assert {one.key for one in session.store.all_made()} == {made.key, given.key}
+    trained = session.store.made(made.key).provenance.started
+    run(fresh(), [], heard)
+    assert session.store.made(made.key).provenance.started == trained  # once
+
+
+def test_other_data_of_a_task_that_pins_none_are_another_baseline(open_session, heard, monkeypatch):
+    open_task = msgspec.structs.replace(tiny_suite().task, data_sha256="unknown")
+    suite = tiny_suite(task=open_task)
+    run(open_session(suite), [], heard)
+    run(open_session(suite), [], heard)
+    session = open_session(suite)
+    assert len(session.store.all_made()) == 1
+    other = tiny_splits()
+    other["train"].labels[0] = 1 - other["train"].labels[0]
+    monkeypatch.setattr("joulemark.benchmarking.session.load", lambda task: other)
+    run(open_session(suite), [], heard)
+    assert len(session.store.all_made()) == 2

@@ -176,3 +176,20 @@ def test_ranges_and_options_that_are_none_are_refused(changes, why):
     form = Format(weight_bits=8, activation_bits=8, **changes)
     with pytest.raises(ValueError, match=why):
         apply_formats(nn.Sequential(nn.Linear(2, 2)), {"0": form})
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 7), st.floats(0, 5), st.floats(0, 5))
+def test_few_bits_have_few_levels_and_zero_is_one_of_them(bits, below, above):
+    form = Format(weight_bits=bits, activation_bits=bits, low=-below, high=above, output=(-below, above))
+    quantised = IntegerLayer(nn.Linear(4, 3), form)
+    x = torch.linspace(-2 * below - 1, 2 * above + 1, 4001)
+    for side in ("input", "output"):
+        seen = quantised._activation(x, side)
+        assert len(seen.unique()) <= 2**bits
+        assert (seen == 0).any()
+        step = (below + above) / (2**bits - 1)
+        inner = (x > -below + step) & (x < above - step)
+        assert not inner.any() or (seen - x)[inner].abs().max() <= step / 2 * (1 + 1e-3) + 1e-12
+    _, weight = operands(quantised, x)
+    assert all(len(one.unique()) <= 2**bits - 1 for one in weight)

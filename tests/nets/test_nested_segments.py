@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import torch
 from small_nets import FORM, NETS, SHAPE
 
+from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
 from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
+from joulemark.nets.routers.router import Router
+from joulemark.vocabulary import TABLES
 
 
 def nested(kind: str) -> Net:
@@ -40,7 +44,12 @@ def test_a_part_may_have_a_route_of_its_own(kind):
     assert 0 < sum(answered) < 40  # some went on, some did not
     torch.testing.assert_close(torch.from_numpy(OnnxRuntime().compile(net, threads=1).run(x.numpy())), expected,
                                rtol=0, atol=1e-4)  # fmt: skip
-    assert len(net.module().forward_all(x)) == len(net.module().segments())
+    with torch.no_grad():
+        every = net.module().forward_all(x)
+    assert len(every) == len(net.module().segments())
+    exits = OnnxRuntime().compile(net, threads=1).exit_logits(x.numpy())
+    for got, wanted in zip(exits, every, strict=True):  # what follows a part reads what the part was given
+        torch.testing.assert_close(torch.from_numpy(got), wanted, rtol=0, atol=1e-4)
     again = Net.from_bytes(net.to_bytes())
     assert torch.equal(again.module().run(x), found)
     assert again.hash == net.hash
@@ -58,3 +67,28 @@ def test_masks_and_formats_of_a_part_within_a_part_are_obeyed():
     assert not module.get_parameter("first.first.stage1.conv.weight").any()
     assert module.get_submodule("first.first.stage2.conv").form == FORM
     assert net.needs() == {"int8", "zeros", "route"}
+
+
+class Jumps(Router):
+    """Sends every row to one segment."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.target = int(threshold)
+
+    def forward(self, carry, logits):
+        return torch.full((len(carry["features"]),), self.target)
+
+
+@pytest.mark.parametrize("backend", [Eager(), OnnxRuntime()], ids=["eager", "onnx"])
+def test_a_router_of_a_part_cannot_send_rows_out_of_its_part(backend, monkeypatch):
+    """Two more segments follow the first of the part: the third is none of it, though the whole net has one."""
+    monkeypatch.setitem(TABLES["router"], "jumps", f"{__name__}:Jumps")
+    inner = NETS["dynamic"].route
+    jumping = msgspec.structs.replace(inner.exits[0], router="jumps", threshold=len(inner.exits) + 1)
+    first = NETS["dynamic"].replace(route=msgspec.structs.replace(inner, exits=(jumping, *inner.exits[1:])))
+    net = nested("exits")
+    net = net.replace(parts={**net.parts, "first": first})
+    compiled = backend.compile(net, threads=1)
+    with pytest.raises(RuntimeError, match="sent rows to a segment that its net does not have"):
+        compiled.run(torch.zeros(2, *SHAPE).numpy())

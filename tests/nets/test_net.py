@@ -439,3 +439,52 @@ def test_sizes_that_no_tensor_has_are_one_sentence():
     edit = {"edit": "fire", "layer": "stage2.conv", "squeeze": 10**15, "expand1x1": 1, "expand3x3": 1}
     with pytest.raises(ValueError, match="edit 'fire' does not take"):
         lenet().replace(edits=(edit,)).module()
+
+
+def with_tensors(net: Net, **changes: torch.Tensor) -> bytes:
+    """A saved net with other tensors beside its own header."""
+    data = net.to_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    metadata = msgspec.json.decode(data[8 : 8 + length])["__metadata__"]
+    return safetensors.torch.save({**safetensors.torch.load(data), **changes}, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (safetensors.torch.save({}, metadata={"net": msgspec.json.encode(header()).decode()}), "it holds no weights"),
+        (with_tensors(lenet(), state=torch.zeros(1)), "it holds 'state', which belongs to nothing in it"),
+        (
+            with_tensors(lenet(), **{"parts/small/state/x": torch.zeros(1)}),
+            "it holds 'parts/small/state/x', which belongs to nothing in it",
+        ),
+    ],
+    ids=["none", "beside", "of no part"],
+)
+def test_a_file_holds_the_weights_of_its_net_and_no_others(data, why):
+    with pytest.raises(ValueError, match=f"^not a saved net: {why}$"):
+        Net.from_bytes(data)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int64])
+def test_weights_of_another_type_are_refused(dtype):
+    net = lenet()
+    bias = net.state["stage1.conv.bias"].to(dtype)
+    with pytest.raises(ValueError, match=rf"'stage1.conv.bias' hold {dtype}, where the net has torch.float32"):
+        net.replace(state={**net.state, "stage1.conv.bias": bias}).module()
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a/b", "../small"])
+def test_a_part_has_a_name_that_a_file_can_hold(name):
+    net = cascade()
+    parts = {name: net.parts["small"], "large": net.parts["large"]}
+    with pytest.raises(ValueError, match=r"a part cannot be called '.*': leave out '\.' and '/'"):
+        net.replace(parts=parts).to_bytes()
+
+
+@pytest.mark.parametrize("name", ["forward", "run", "train", "exits", "route", "stage_names", "training"])
+def test_a_part_has_a_name_that_the_module_has_not(name):
+    route = Route(kind="cascade", order=(name, "large"), exits=(Exit(after=name, router="onward", threshold=0.0),))
+    net = cascade()
+    with pytest.raises(ValueError, match=f"cannot (be called|have a stage that is called) {name!r}"):
+        net.replace(route=route, parts={name: net.parts["small"], "large": net.parts["large"]}).module()

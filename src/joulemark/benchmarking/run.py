@@ -191,7 +191,7 @@ class _Run:
             return None
         made, net = given
         if self.session.fresh:
-            self.session.passed_over.add(made.key)
+            self.session.passed_over.append(made)
             return None
         self.session.save_net(net)
         if self.session.store.made(made.key) is None:
@@ -199,8 +199,9 @@ class _Run:
         return made
 
     def _judged(self, made: Made | None) -> Attempt | None:
-        """The judgement of a net by the code of now, if it is stored."""
-        return None if made is None else self.session.current(Attempt, attempt_inputs(self.session, made.key))
+        """The judgement of a net by the code of now, if it is stored; two trainings of one key may end in other nets."""
+        judged = None if made is None else self.session.current(Attempt, attempt_inputs(self.session, made.key))
+        return judged if made is None or judged is None or judged.net == made.net else None
 
     def _search(self, chain: Chain) -> list[Attempt]:
         """The attempts of one technique: every setting on every seed before the next setting is decided."""

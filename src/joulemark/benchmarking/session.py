@@ -44,7 +44,7 @@ class Session:
     command: str
     fresh: bool = False  # train baselines anew instead of taking the published ones
     going: Callable[[float], None] = lambda share: None  # told how much of the step in hand is done
-    passed_over: set[str] = dataclasses.field(default_factory=set)  # keys of published makings, when training afresh
+    passed_over: list[Made] = dataclasses.field(default_factory=list)  # published, when training afresh
     _compiled: dict[tuple[str, str], Compiled] = dataclasses.field(default_factory=dict)
     _held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
@@ -103,7 +103,7 @@ class Session:
     def current(self, record_type: type[T], inputs: str) -> T | None:
         """The record of these inputs that the code of now would make again, the newest; else ``None``."""
         found = self.store.find(record_type, inputs)
-        valid = [one for one in found if one.code and not changed(one.code) and one.key not in self.passed_over]
+        valid = [one for one in found if one.code and not changed(one.code) and one not in self.passed_over]
         return max(valid, key=lambda one: one.provenance.started, default=None)
 
     @cached_property
