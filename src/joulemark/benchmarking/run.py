@@ -199,7 +199,10 @@ class _Run:
         return made
 
     def _judged(self, made: Made | None) -> Attempt | None:
-        """The judgement of a net by the code of now, if it is stored; two trainings of one key may end in other nets."""
+        """The judgement of a net by the code of now, if it is stored.
+
+        Two trainings of one key may end in other nets.
+        """
         judged = None if made is None else self.session.current(Attempt, attempt_inputs(self.session, made.key))
         return judged if made is None or judged is None or judged.net == made.net else None
 
