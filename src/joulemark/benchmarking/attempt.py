@@ -48,7 +48,7 @@ def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_sec
         )
     home = session.home(net)
     try:
-        compiled = session.compiled(net, home)
+        compiled = session.compiled(net, home, made.net)
         truth = truth_of(session, "validation", baseline or net)
         score = score_of(compiled, session.splits["validation"], truth, session.suite.task.metric)
         seconds, per_input = _screen(session, compiled, baseline, baseline_seconds)

@@ -123,9 +123,12 @@ class Session:
     def _commit(self) -> str | None:
         return commit()
 
-    def compiled(self, net: Net, backend: Backend) -> Compiled:
-        """``net`` ready to run on ``backend``; the last few are kept, so that a seed's baseline is compiled once."""
-        key = (net.hash, backend.name)
+    def compiled(self, net: Net, backend: Backend, net_hash: str | None = None) -> Compiled:
+        """``net`` ready to run on ``backend``; the last few are kept, so that a seed's baseline is compiled once.
+
+        ``net_hash`` is that of the net, for who knows it: computing it takes a second for a large one.
+        """
+        key = (net_hash or net.hash, backend.name)
         if key not in self._compiled:
             while len(self._compiled) >= COMPILED_KEPT:
                 self._compiled.pop(next(iter(self._compiled)))

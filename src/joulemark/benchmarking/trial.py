@@ -75,11 +75,15 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     order_seed = int(content_key(suite.measuring.order_seed, inputs), 16) % 2**32
     nets = [_saved(session, one) for one in (baseline, attempt)]
     code = measured_by(session, nets)
-    references = {one.name: session.compiled(nets[0], one) for one in session.backends}
+    references = {one.name: session.compiled(nets[0], one, baseline.net) for one in session.backends}
     scenarios = session.scenarios(nets[1])
     control = attempt.key == baseline.key
     tested = session.backends if control else [one for one in session.backends if one in [b for b, _ in scenarios]]
-    candidates = {one.name: _candidate(session, nets, one) for one in tested}
+    again = attempt.net == baseline.net  # A/A: the same net compiled a second time
+    candidates = {
+        one.name: one.compile(nets[1], threads=suite.threads) if again else session.compiled(nets[1], one, attempt.net)
+        for one in tested
+    }
     images = session.splits["validation"].images[: suite.measuring.images]
     provenance = msgspec.structs.replace(session.provenance(), checks=tuple(quiet_checks()))
     pairs = [_pair(one.name, size, references, candidates, screening[str(size)]) for one, size in scenarios]
@@ -101,7 +105,7 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
         technique=attempt.technique,
         knobs=attempt.knobs,
         seed=attempt.seed,
-        net=nets[1].hash,
+        net=str(attempt.net),
         scores=scores,
         timings=tuple(
             _timing(nets[1], backend, pair, suite.threads, screening[str(pair.batch_size)])
@@ -125,13 +129,6 @@ def _saved(session: Session, attempt: Attempt) -> Net:
     if net is None:
         raise AttemptError(f"the saved net {attempt.net} is missing or damaged: remove attempts/{attempt.key}.json")
     return net
-
-
-def _candidate(session: Session, nets: Sequence[Net], backend: Backend) -> Compiled:
-    """The candidate on a backend; of the baseline's own trial the same net compiled a second time (A/A)."""
-    if nets[0].hash == nets[1].hash:
-        return backend.compile(nets[1], threads=session.suite.threads)
-    return session.compiled(nets[1], backend)
 
 
 def _is_paced(session: Session, attempt: Attempt) -> bool:
