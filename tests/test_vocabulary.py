@@ -185,9 +185,9 @@ def test_two_states_of_a_file_are_two_modules(file):
 
 
 def test_a_file_that_fails_leaves_no_module_behind(tmp_path):
-    broken = tmp_path / "broken.py"
+    broken = tmp_path / "divides_by_zero.py"
     broken.write_text("1 / 0\n")
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             import_file(broken)
-    assert not [name for name in sys.modules if name.startswith("joulemark_file_broken")]
+    assert not [name for name in sys.modules if name.startswith("joulemark_file_divides_by_zero")]

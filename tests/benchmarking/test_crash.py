@@ -34,6 +34,7 @@ SHORTER = {
 
 
 LAUNCHER = """
+import signal
 import sys
 from joulemark.cli import main
 from joulemark.training import fit
@@ -48,6 +49,7 @@ def told(run):
     return epochs
 
 Run.restore = told
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
 main()
 """
 """The command with a checkpoint after every epoch, which says so when it goes on from one."""
