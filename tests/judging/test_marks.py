@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from joulemark.judging import trace
-from joulemark.judging.trace import OURS, changed, tree_digest
+from joulemark.judging.syntax import OURS, tree_digest
+from joulemark.judging.trace import changed
 from joulemark.migrating import history
 from joulemark.record import Attempt, FreeTrial, Made, Trial
 from joulemark.vocabulary import TABLES

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from joulemark.judging import syntax
 from joulemark.judging import trace as module
-from joulemark.judging.trace import DECLARE, OURS, changed, digest, trace, tree_digest
+from joulemark.judging.syntax import OURS, tree_digest
+from joulemark.judging.trace import DECLARE, changed, digest, trace
 from joulemark.vocabulary import import_file
 
 
@@ -33,7 +35,7 @@ def forgotten():
 @pytest.fixture
 def package(tmp_path, monkeypatch, forgotten):
     """A package of ours, a importing b, whose text can be replaced; what is traced, is traced below its folder."""
-    monkeypatch.setattr(module, "PACKAGE", "papers")
+    monkeypatch.setattr(syntax, "PACKAGE", "papers")
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "__init__.py").write_text("")
 
@@ -183,7 +185,7 @@ PYTHONS = [
 CODE = """
 import sys
 from pathlib import Path
-from joulemark.judging.trace import OURS, tree_digest
+from joulemark.judging.syntax import OURS, tree_digest
 for path in sorted(OURS.joinpath("joulemark").rglob("*.py")):
     name = ".".join(path.relative_to(OURS).with_suffix("").parts)
     print(name, tree_digest(path.read_bytes(), name))

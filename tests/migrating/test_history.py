@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from joulemark.judging.trace import DECLARE, OURS, trace
+from joulemark.judging.syntax import OURS
+from joulemark.judging.trace import DECLARE, trace
 from joulemark.migrating.history import History
 from joulemark.migrating.moves import MOVED
 

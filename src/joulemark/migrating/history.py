@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from joulemark.judging.trace import trace, tree_digest
+from joulemark.judging.syntax import own_path, tree_digest
+from joulemark.judging.trace import trace
 from joulemark.migrating.moves import MOVED
 from joulemark.vocabulary import TABLES
 
@@ -82,12 +83,12 @@ class History(contextlib.AbstractContextManager["History"]):
         folder = self._tree(commit)
         if folder is None:
             return {}
-        there = [root for root in roots if root and _path(folder, root) is not None]
+        there = [root for root in roots if root and own_path(root, folder) is not None]
         return dict(self._renamed(folder, unit, digest) for unit, digest in trace(there, folder=folder).items())
 
     def _renamed(self, folder: Path, unit: str, digest: str) -> tuple[str, str]:
         """A unit of an old tree under its name of today, its digest with such names in the imports."""
-        path = _path(folder, unit) if unit.startswith("joulemark") else None
+        path = own_path(unit, folder) if unit.startswith("joulemark") else None
         if path is None:
             return unit, digest
         if (folder, unit) not in self._digests:
@@ -131,7 +132,7 @@ def moved(units: Mapping[str, str], folder: Path) -> dict[str, str]:
 @functools.cache
 def _digests(folder: Path, module: str, before: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Digest of a module with some old names in its imports -> its digest as it is; empty for no module of ours."""
-    path = _path(folder, module) if module.startswith("joulemark.") else None
+    path = own_path(module, folder) if module.startswith("joulemark.") else None
     if path is None:
         return {}
     source, package = path.read_bytes(), path.name == "__init__.py"
@@ -157,8 +158,3 @@ def _then(kind: str, name: str) -> str:
     """The module of a name in the time of the first schema."""
     where = TABLES[kind].get(name.partition(":")[0], "").partition(":")[0]
     return BEFORE.get(where, where)
-
-
-def _path(folder: Path, module: str) -> Path | None:
-    stem = folder.joinpath(*module.split("."))
-    return next((one for one in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if one.is_file()), None)

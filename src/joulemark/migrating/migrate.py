@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from joulemark.benchmarking.task_files import parse_task, shipped_tasks
-from joulemark.judging.trace import OURS
+from joulemark.judging.syntax import OURS
 from joulemark.machine.atomic_files import replace_file
 from joulemark.migrating.history import History, moved
 from joulemark.migrating.knobs import migrate_knobs
