@@ -17,9 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from joulemark.backends.backend import Compiled
+from joulemark.backends.backend import Compiled, Images
 from joulemark.benchmarking.suite import Measuring
 from joulemark.judging.quantities import scaled
 from joulemark.judging.statistics import bootstrap_median, paired_ratio
@@ -34,8 +33,6 @@ FIRST_BATCHES = 2
 """Batches run just before a window opens: the other nets of the block have emptied the caches."""
 
 SCREENING_ROUNDS = 5
-
-Images = NDArray[np.float32]
 
 
 @dataclasses.dataclass

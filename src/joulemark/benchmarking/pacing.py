@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from joulemark.backends.backend import Compiled
+from joulemark.backends.backend import Compiled, Images
 from joulemark.judging.quantities import accumulated, scaled
 from joulemark.meters.meters import Meters
 from joulemark.meters.replay import SHORTEST_UPDATES
@@ -22,8 +21,6 @@ BLOCKS = 3
 FEWEST_INPUTS = 2
 """Inputs of one window at least."""
 WARM_UP_INPUTS = 5
-
-Images = NDArray[np.float32]
 
 
 @dataclasses.dataclass

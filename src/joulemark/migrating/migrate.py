@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.task_files import parse_task, shipped_tasks
 from joulemark.judging.syntax import OURS
 from joulemark.machine.atomic_files import replace_file
@@ -127,12 +128,11 @@ def _opened(path: Path) -> tuple[dict[str, Any], str | None]:
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     known = isinstance(error, ValueError | OSError)
     return (
-        f"{text:.300}"
-        if known and text
-        else f"its values are not those of a record ({type(error).__name__}: {text:.200})"
+        sentence(error)
+        if known
+        else f"its values are not those of a record ({type(error).__name__}: {sentence(error)})"
     )
 
 
