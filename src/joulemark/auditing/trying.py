@@ -16,7 +16,7 @@ from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
 from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.free import thread_counts
-from joulemark.benchmarking.measuring import Pair, joules_quantity, joules_ratio, measure_pairs, seconds_quantity
+from joulemark.benchmarking.measuring import Pair, joules_ratio, measure_pairs
 from joulemark.benchmarking.output_agreement import agreement
 from joulemark.benchmarking.passes import cpu_quantity, outputs, whole_batches
 from joulemark.benchmarking.suite import Measuring
@@ -185,11 +185,11 @@ class Trier:
             precision=_precision(way, self.subject),
             control=control,
             ratio=paired_ratio(pair.seconds),
-            seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
+            seconds=pair.candidate_seconds,
             cpu_ratio=paired_ratio(pair.cpu_seconds),
             cpu_seconds=cpu_quantity([middle for _, middle, _ in pair.cpu_seconds]),
             joules_ratio=joules_ratio(pair.joules),
-            joules=joules_quantity([middle for _, middle, _ in pair.joules]),
+            joules=pair.candidate_joules,
             blocks=tuple(pair.seconds),
             agreement=agreement(self.expected, found),
         )

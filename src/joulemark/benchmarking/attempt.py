@@ -9,7 +9,7 @@ import numpy as np
 from joulemark.backends.backend import Compiled, simulated
 from joulemark.backends.predicting import predict
 from joulemark.benchmarking.errors import AttemptError, sentence
-from joulemark.benchmarking.measuring import Pair, joules_quantity, measure_pairs, seconds_quantity
+from joulemark.benchmarking.measuring import Pair, measure_pairs, seconds_quantity
 from joulemark.benchmarking.modelling import modelled
 from joulemark.benchmarking.suite import Measuring
 from joulemark.benchmarking.tracing import judged_by, key_of
@@ -111,4 +111,4 @@ def _screen(
     own = [middle for _, middle, _ in pair.seconds]
     if baseline_seconds is not None:
         own = [baseline_seconds * middle / (first * last) ** 0.5 for first, middle, last in pair.seconds]
-    return seconds_quantity(own), joules_quantity([middle for _, middle, _ in pair.joules])
+    return seconds_quantity(own), pair.candidate_joules

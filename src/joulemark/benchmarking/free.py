@@ -18,11 +18,9 @@ from joulemark.backends.backend import DENSE_AS, Backend, Configurable, Images, 
 from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.measuring import (
     Pair,
-    joules_quantity,
     joules_ratio,
     joules_values,
     measure_pairs,
-    seconds_quantity,
 )
 from joulemark.benchmarking.output_agreement import agreement
 from joulemark.benchmarking.passes import cpu_quantity, outputs, whole_batches
@@ -229,11 +227,11 @@ def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
     return msgspec.structs.replace(
         _blank(session, net, seed, one.setting, None),
         ratio=paired_ratio(pair.seconds),
-        seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
+        seconds=pair.candidate_seconds,
         cpu_ratio=paired_ratio(pair.cpu_seconds),
         cpu_seconds=cpu_quantity([middle for _, middle, _ in pair.cpu_seconds]),
         joules_ratio=joules_ratio(pair.joules),
-        joules=joules_quantity([middle for _, middle, _ in pair.joules]),
+        joules=pair.candidate_joules,
         blocks=tuple(pair.seconds),
         cpu_blocks=tuple(pair.cpu_seconds),
         joules_blocks=tuple((a, b, c) for a, b, c in joules_values(pair.joules)),

@@ -57,6 +57,16 @@ class Pair:
     reference_joules: list[tuple[Quantity, Quantity]] = dataclasses.field(default_factory=list)
     turned: list[bool] = dataclasses.field(default_factory=list)  # candidate outside
 
+    @property
+    def candidate_seconds(self) -> Quantity:
+        """Seconds per input of the candidate, over all blocks."""
+        return seconds_quantity([middle for _, middle, _ in self.seconds])
+
+    @property
+    def candidate_joules(self) -> Quantity:
+        """Joules per input of the candidate, over all blocks."""
+        return joules_quantity([middle for _, middle, _ in self.joules])
+
 
 @dataclasses.dataclass(frozen=True)
 class Leg:

@@ -12,7 +12,6 @@ from joulemark.benchmarking.attempt import score_of
 from joulemark.benchmarking.errors import AttemptError
 from joulemark.benchmarking.measuring import (
     Pair,
-    joules_quantity,
     joules_ratio,
     joules_values,
     measure_pairs,
@@ -161,10 +160,10 @@ def _timing(net: Net, backend: Backend, pair: Pair, threads: int, screening: Map
         precision=precision_of(net, backend),
         execution="real" if reason is None else "simulated",
         reason=reason,
-        seconds=seconds_quantity([middle for _, middle, _ in pair.seconds]),
+        seconds=pair.candidate_seconds,
         baseline_seconds=seconds_quantity([one for first, _, last in pair.seconds for one in (first, last)]),
         ratio=paired_ratio(pair.seconds),
-        joules=joules_quantity([middle for _, middle, _ in pair.joules]),
+        joules=pair.candidate_joules,
         joules_ratio=joules_ratio(pair.joules),
         blocks=tuple(pair.seconds),
         joules_blocks=tuple((a, b, c) for a, b, c in joules_values(pair.joules)),
