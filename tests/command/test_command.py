@@ -54,6 +54,15 @@ class Steady:
 
 
 @pytest.fixture
+def none_ignored():
+    """Signals as a terminal hands them down: what a shell runs in the background ignores SIGINT."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
 def steady(monkeypatch) -> Steady:
     source = Steady(40.0)
     monkeypatch.setattr(meters_module, "probe", lambda: ([source], []))
@@ -113,20 +122,26 @@ def test_a_report_that_cannot_be_written_is_said_and_the_exit_code_kept(tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_reaches_the_command_and_its_exit_code_comes_back(number):
+def test_a_signal_reaches_the_command_and_its_exit_code_comes_back(number, none_ignored):
     program = (
         "import signal, sys, time\n"
         f"signal.signal({int(number)}, lambda *_: sys.exit(7))\n"
         "print('ready', flush=True)\n"
-        "time.sleep(30)\n"
+        "for _ in range(300):\n"
+        "    time.sleep(0.1)\n"  # one long sleep would miss a signal that comes just before it
     )
     ours = subprocess.Popen(
         [sys.executable, "-m", "joulemark.cli", "measure", "--repeat", "3", "--", sys.executable, "-c", program],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    assert ours.stdout.readline() == "ready\n"
-    ours.send_signal(number)  # to our process alone, as `kill` does
-    out, err = ours.communicate(timeout=20)
+    try:
+        assert ours.stdout.readline() == "ready\n"
+        ours.send_signal(number)  # to our process alone, as `kill` does
+        out, err = ours.communicate(timeout=20)
+    finally:
+        if ours.poll() is None:
+            os.killpg(ours.pid, signal.SIGKILL)
+            ours.communicate()
     assert ours.returncode == 7
     assert out == ""  # no second run
     assert "exit code 7, 1 of 3 runs" in err
@@ -160,6 +175,29 @@ def test_a_signal_that_comes_while_the_command_is_being_started_is_passed_on(no_
     began = time.monotonic()
     assert measure_command(["sleep", "20"], repeat=3).exit_code == 128 + signal.SIGTERM
     assert time.monotonic() - began < 15
+
+
+def test_a_signal_that_comes_as_the_command_ends_by_itself_is_known_and_nothing_runs_again(no_counter, monkeypatch):
+    class Ended(subprocess.Popen):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(command.subprocess, "Popen", Ended)
+    assert len(measure_command(["true"], repeat=3).runs) == 1
+
+
+def test_a_command_under_nohup_outlives_its_terminal():
+    words = [sys.executable, "-m", "joulemark.cli", "measure", "--", "sh", "-c", "echo ready; sleep 1; echo done"]
+    ours = subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert ours.stdout.readline() == "ready\n"
+    os.killpg(ours.pid, signal.SIGHUP)  # as the kernel does when a terminal closes
+    out, err = ours.communicate(timeout=20)
+    assert (ours.returncode, out) == (0, "done\n"), err
 
 
 def test_a_script_whose_interpreter_is_missing_says_which(tmp_path):

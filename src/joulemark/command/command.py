@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -144,29 +143,22 @@ def _run(command: Sequence[str], window: Window, ours: frozenset[int], boards: S
 
 def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
     """Start a command and pass signals on to it; once it has ended, its wait status, resources and if there was one."""
-    children: list[subprocess.Popen[bytes]] = []
-    early: list[int] = []  # signals that came while the command was being started
-
-    def pass_on(number: int) -> None:
-        if not children:
-            early.append(number)
-        for one in children:
-            one.send_signal(number)
-
-    with _forwarding(pass_on) as received:
+    with _signals() as read_signals:
         try:
             child = subprocess.Popen(list(command))  # noqa: S603  (running the given command is the task)
         except FileNotFoundError as error:
             raise _missing(command[0]) from error
         except OSError as error:
             raise CannotRun(f"cannot run {command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
-        children.append(child)
-        while early:
-            child.send_signal(early.pop(0))
-        _, status, usage = os.wait4(child.pid, 0)
-        children.clear()
+        signalled, ended = False, 0
+        while not ended:
+            for number in read_signals():
+                if number != signal.SIGCHLD:
+                    signalled = True
+                    _pass_on(number, child.pid)
+            ended, status, usage = os.wait4(child.pid, os.WNOHANG)
         child.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait again
-    return status, usage, bool(received)
+    return status, usage, signalled
 
 
 def _missing(program: str) -> CannotRun:
@@ -185,25 +177,34 @@ def _missing(program: str) -> CannotRun:
 
 
 @contextmanager
-def _forwarding(send: Callable[[int], object]) -> Iterator[list[int]]:
-    """Send signals that would end this process to the command instead, which decides what they mean.
+def _signals() -> Iterator[Callable[[], bytes]]:
+    """Catch signals that would end this process, and that a child has ended; what is yielded waits for the next ones.
 
-    The list yielded holds those received. Ctrl-C on a terminal reaches every process of its foreground group, so there
-    the command has it already.
+    Their numbers go through a pipe, so none is lost that comes while a command is being started, or just before the
+    wait. A signal ignored before stays so, for the command too: `nohup` means both.
     """
-    received: list[int] = []
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
-            send(number)
-
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    numbers = [one for one in FORWARDED if signal.getsignal(one) is not signal.SIG_IGN]
+    ours, kernels = os.pipe()
+    os.set_blocking(kernels, False)  # as set_wakeup_fd asks
+    fd = signal.set_wakeup_fd(kernels, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in [*numbers, signal.SIGCHLD]}
     try:
-        yield received
+        yield lambda: os.read(ours, 4096)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(fd)
+        os.close(ours)
+        os.close(kernels)
+
+
+def _pass_on(number: int, pid: int) -> None:
+    """Let the command decide what a signal means.
+
+    Ctrl-C on a terminal reaches every process of its foreground group, so there the command has it already.
+    """
+    if number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
+        os.kill(pid, number)  # not yet reaped, so the number is still its own
 
 
 def _in_foreground() -> bool:
