@@ -38,7 +38,7 @@ def test_what_is_published_is_read_again(trained, package):
     session, made = trained
     task = session.suite.task
     assert published(task, 0) is None
-    publish(made, session.net(made.net), task, package)
+    publish(made, session.net(made.net).net, task, package)
     again, net = published(task, 0)
     assert (again, net.hash) == (made, made.net)
     assert published(task, 1) is None
@@ -47,7 +47,7 @@ def test_what_is_published_is_read_again(trained, package):
 
 def test_a_run_takes_the_published_baseline_and_fresh_trains_its_own(trained, package, tmp_path, heard):
     session, made = trained
-    publish(made, session.net(made.net), session.suite.task, package)
+    publish(made, session.net(made.net).net, session.suite.task, package)
     elsewhere = Session.open(tiny_suite(), tmp_path / "elsewhere", command="test")
     elsewhere.__dict__["splits"] = session.splits
     run(elsewhere, chains_of(["baseline"]), heard)
@@ -68,7 +68,7 @@ def test_a_run_takes_the_published_baseline_and_fresh_trains_its_own(trained, pa
 def test_a_published_baseline_that_is_not_one_is_refused(trained, package, spoil):
     session, made = trained
     task = session.suite.task
-    stated = publish(made, session.net(made.net), task, package)
+    stated = publish(made, session.net(made.net).net, task, package)
     saved = stated.parent / f"{made.net}.safetensors"
     if spoil == "json":
         stated.write_text("{}")
@@ -101,7 +101,7 @@ def test_of_several_baselines_in_a_store_the_last_is_published(trained, package)
 
 def test_publishing_again_replaces_the_seed_and_no_other(trained, package):
     session, made = trained
-    task, net = session.suite.task, session.net(made.net)
+    task, net = session.suite.task, session.net(made.net).net
     publish(msgspec.structs.replace(made, seed=1, key="k1"), net, task, package)
     publish(made, net, task, package)
     publish(msgspec.structs.replace(made, key="k2"), net, task, package)

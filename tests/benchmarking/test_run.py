@@ -83,7 +83,7 @@ def test_records_hold_what_was_really_computed(open_session, heard):
     session = open_session(tiny_suite(techniques=("small-dense",)))
     run(session, chains_of(["small-dense"]), heard)
     for trial in session.store.trials():
-        module = session.net(trial.net).module()
+        module = session.net(trial.net).net.module()
         test = session.splits["test"]
         import torch
 
@@ -305,7 +305,7 @@ def test_techniques_compose_and_impossible_orders_are_refused(open_session, hear
     first, second = both.knobs
     assert "threshold" in first
     assert second == load_technique("int8").knobs
-    net = session.net(both.net)
+    net = session.net(both.net).net
     assert net.route is not None
     assert net.formats
     with pytest.raises(TechniqueError, match="optimal-brain-damage cannot come here"):
@@ -340,9 +340,9 @@ def test_a_technique_may_stand_in_a_composition_twice(open_session, heard):
     assert zeros[-1]["energy_share"] == pytest.approx(0.5, abs=0.1)  # of what channels left
     assert zeros[-1]["weights_kept_by_layer"] != channels[-1]["weights_kept_by_layer"]
     (dense,) = [one for one in session.store.attempts() if one.technique == "baseline"]
-    small = session.net(attempt.net)
+    small = session.net(attempt.net).net
     assert small.masks
-    assert small.parameters() < session.net(dense.net).parameters()
+    assert small.parameters() < session.net(dense.net).net.parameters()
 
 
 def test_techniques_that_train_share_the_budget_of_a_composition(open_session, heard):
@@ -457,7 +457,7 @@ def test_fresh_trains_the_baseline_and_passes_over_the_published_one(open_sessio
     (made,) = session.store.all_made()
     given = msgspec.structs.replace(made, key=f"{made.key[:-1]}x")
     session.store.remove(f"made/{made.key}.json")
-    monkeypatch.setattr("joulemark.benchmarking.run.published", lambda task, seed: (given, session.net(made.net)))
+    monkeypatch.setattr("joulemark.benchmarking.run.published", lambda task, seed: (given, session.net(made.net).net))
     run(open_session(), [], heard)
     assert [one.key for one in session.store.all_made()] == [given.key]  # taken as it is
 

@@ -9,6 +9,9 @@ import pytest
 from tiny import tiny_suite
 
 from joulemark.benchmarking import session as session_module
+from joulemark.benchmarking.chains import chains_of
+from joulemark.benchmarking.run import run
+from joulemark.benchmarking.session import StoredNet
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 
@@ -34,19 +37,21 @@ def test_a_stored_net_that_is_damaged_or_another_is_none_and_is_stored_again(ope
     session.store.write(f"nets/{net.hash}.safetensors", data)
     assert session.net(net.hash) is None
     session.save_net(net)
-    assert session.net(net.hash).hash == net.hash
+    assert session.net(net.hash).net.hash == net.hash
     assert session.net("0123456789abcdef") is None
+    assert session.net(None) is None
 
 
 def test_a_net_is_compiled_once_and_the_one_not_used_longest_is_dropped(open_session, monkeypatch):
     monkeypatch.setattr(session_module, "COMPILED_KEPT", 2)
     session = open_session()
     (eager,) = session.backends
-    compiled = {seed: session.compiled(lenet(seed), eager) for seed in (0, 1)}
-    assert session.compiled(lenet(0), eager) is compiled[0]
-    session.compiled(lenet(2), eager)  # 1 was used longest ago
-    assert session.compiled(lenet(0), eager) is compiled[0]
-    assert session.compiled(lenet(1), eager) is not compiled[1]
+    stored = [StoredNet(net, net.hash) for net in (lenet(0), lenet(1), lenet(2))]
+    compiled = [session.compiled(one, eager) for one in stored[:2]]
+    assert session.compiled(stored[0], eager) is compiled[0]
+    session.compiled(stored[2], eager)  # 1 was used longest ago
+    assert session.compiled(stored[0], eager) is compiled[0]
+    assert session.compiled(stored[1], eager) is not compiled[1]
 
 
 def test_a_net_is_at_home_on_the_first_backend_with_kernels_for_it(open_session):
@@ -79,3 +84,10 @@ def test_a_record_says_where_and_how_it_was_made(open_session):
     assert made.command == "test"
     assert made.machine == open_session().machine
     assert {"torch", "numpy", "joulemark"} <= made.versions.keys()
+
+
+def test_a_run_takes_the_hash_of_a_stored_net_from_its_record(open_session, heard, monkeypatch):
+    session = open_session()
+    monkeypatch.setattr(Net, "hash", property(lambda net: pytest.fail("it was computed again")))
+    assert run(session, chains_of(["int8"]), heard).failed == ()
+    assert {one.net for one in session.store.attempts()} == {Path(name).stem for name in session.store.names("nets")}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import tiny_suite
 
+from joulemark.benchmarking.session import StoredNet
 from joulemark.benchmarking.truths import predicted_classes, truth_of
 from joulemark.judging.truths import labels_of
 from joulemark.nets.net import Net
@@ -18,9 +19,10 @@ def agreeing():
     return msgspec.structs.replace(suite, task=msgspec.structs.replace(suite.task, metric="agreement"))
 
 
-def lenet(suite, seed: int) -> Net:
+def lenet(suite, seed: int) -> StoredNet:
     recipe = suite.task.recipe
-    return Net.new(recipe.builder, suite.task.input_shape, seed=seed, **recipe.options)
+    net = Net.new(recipe.builder, suite.task.input_shape, seed=seed, **recipe.options)
+    return StoredNet(net, net.hash)
 
 
 def test_labels_are_stored_once_whatever_the_net(open_session):
@@ -41,7 +43,7 @@ def test_predictions_of_each_baseline_are_made_once(open_session, monkeypatch):
     first = [truth_of(session, "validation", net) for net in nets]
     for truth, net in zip(first, nets, strict=True):
         with torch.no_grad():
-            expected = net.module()(torch.from_numpy(session.splits["validation"].images)).argmax(1)
+            expected = net.net.module()(torch.from_numpy(session.splits["validation"].images)).argmax(1)
         assert truth.net == net.hash
         assert labels_of(truth).tolist() == expected.tolist()
     monkeypatch.setattr("joulemark.benchmarking.truths.predict", lambda *given: pytest.fail("it was predicted again"))

@@ -79,7 +79,7 @@ def test_from_source_to_board(suite, tmp_path, monkeypatch, heard):
             assert score.value == pytest.approx(f1_score(labels_of(test), predicted_of(score), average="weighted"))
             if trial.technique == "baseline":
                 with torch.no_grad():
-                    logits = session.net(trial.net).module()(torch.from_numpy(own.images))
+                    logits = session.net(trial.net).net.module()(torch.from_numpy(own.images))
                 assert predicted_of(score).tolist() == logits.argmax(1).tolist(), backend
     baseline = next(one for one in session.store.attempts() if one.technique == "baseline")
     assert baseline.score.value > 0.6  # it did learn: a guess has a third

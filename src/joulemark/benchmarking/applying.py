@@ -22,7 +22,7 @@ from joulemark.training import sgd
 
 if TYPE_CHECKING:
     from joulemark.benchmarking.ledger import Ledger
-    from joulemark.benchmarking.session import Session
+    from joulemark.benchmarking.session import Session, StoredNet
 
 Knobs = Sequence[Mapping[str, Any]]
 """The knobs of each link of a chain, in order; of the baseline none."""
@@ -33,7 +33,7 @@ def applied(
     chain: Chain,
     knobs: Knobs,
     seed: int,
-    baseline: Net | None,
+    baseline: StoredNet | None,
     ledger: Ledger,
     *,
     code_of: Callable[[Technique], Mapping[str, str]],
@@ -48,7 +48,7 @@ def applied(
     torch.set_num_threads(session.machine.cores)
     if baseline is None:
         return _trained(session, seed, ledger), {}
-    net = baseline
+    net = baseline.net
     notes: dict[str, Any] = {}
     budget = suite.budget.of(chain[0].start)[1]
     for place, (one, own, epochs) in enumerate(zip(chain, knobs, shares(chain, budget), strict=True)):
@@ -57,7 +57,8 @@ def applied(
         # costs by itself.
         answers = (max(suite.limits_points), suite.backends[0], suite.threads, session.filled[:1])
         around = (chain_name(chain), one.name, code_of(one), answers, session.unpinned)
-        shared = f"shared-{content_key(*around, net.hash, seed, epochs)}"
+        begins = net.hash if place else baseline.hash
+        shared = f"shared-{content_key(*around, begins, seed, epochs)}"
         # A technique may stand in a chain several times: its steps and its notes are told apart by their place.
         with ledger.inside(f"part-{place}") if len(chain) > 1 else contextlib.nullcontext():
             bench = _bench(session, seed, ledger, one.granted(epochs), shared)

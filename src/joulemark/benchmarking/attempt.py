@@ -17,11 +17,10 @@ from joulemark.benchmarking.truths import truth_of
 from joulemark.data.splits import Split
 from joulemark.judging.truths import score_of_logits
 from joulemark.meters.replay import SHORTEST_UPDATES
-from joulemark.nets.net import Net
 from joulemark.record import Attempt, Made, Quantity, Score, Truth, content_key
 
 if TYPE_CHECKING:
-    from joulemark.benchmarking.session import Session
+    from joulemark.benchmarking.session import Session, StoredNet
 
 SCREENING_BLOCKS = 5
 
@@ -35,28 +34,30 @@ def attempt_inputs(session: Session, made: str) -> str:
     )  # fmt: skip
 
 
-def run_attempt(session: Session, made: Made, baseline: Net | None, baseline_seconds: float | None = None) -> Attempt:
+def run_attempt(
+    session: Session, made: Made, baseline: StoredNet | None, baseline_seconds: float | None = None
+) -> Attempt:
     """Judge one made net on the validation images.
 
     ``baseline`` is the trained net of the same seed (``None``: this one is it) and ``baseline_seconds`` what it took
     per input when it was screened. Raises :class:`AttemptError` if the net does not run.
     """
-    net = session.net(made.net)
-    if net is None:
+    stored = session.net(made.net)
+    if stored is None:
         raise AttemptError(
             f"the saved net {made.net} is missing or damaged: remove made/{made.key}.json to make it anew"
         )
-    home = session.home(net)
+    net, home = stored.net, session.home(stored.net)
     try:
-        compiled = session.compiled(net, home, made.net)
-        truth = truth_of(session, "validation", baseline or net)
+        compiled = session.compiled(stored, home)
+        truth = truth_of(session, "validation", baseline or stored)
         score = score_of(compiled, session.splits["validation"], truth, session.suite.task.metric)
         seconds, per_input = _screen(session, compiled, baseline, baseline_seconds)
         reports, known = modelled(session, net)
     except (ValueError, RuntimeError) as error:
         raise AttemptError(f"its net does not run on {home.name}: {sentence(error)}") from error
     reason = simulated(net, home)
-    code = judged_by(session, [net, *([baseline] if baseline else [])])
+    code = judged_by(session, [net, *([baseline.net] if baseline else [])])
     return Attempt(
         key=key_of(attempt_inputs(session, made.key), code),
         task=made.task,
@@ -90,7 +91,7 @@ def score_of(compiled: Compiled, split: Split, truth: Truth, metric: str) -> Sco
 
 
 def _screen(
-    session: Session, compiled: Compiled, baseline: Net | None, baseline_seconds: float | None
+    session: Session, compiled: Compiled, baseline: StoredNet | None, baseline_seconds: float | None
 ) -> tuple[Quantity, Quantity]:
     """Seconds and joules per input at the first batch size, short windows: to choose between attempts, not to report.
 

@@ -74,7 +74,7 @@ def publish_trained(session: Session, folder: Path) -> list[Path]:
     made = [one for one in session.store.all_made() if one.technique == BASELINE and one.seed in session.suite.seeds]
     latest = {one.seed: one for one in sorted(made, key=lambda one: one.provenance.started)}
     nets = [(one, session.net(one.net)) for one in latest.values()]
-    return [publish(one, net, session.suite.task, folder) for one, net in nets if net is not None]
+    return [publish(one, stored.net, session.suite.task, folder) for one, stored in nets if stored is not None]
 
 
 def folder_name(task: Task) -> str:

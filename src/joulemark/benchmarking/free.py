@@ -31,11 +31,10 @@ from joulemark.judging.stability import disturbances
 from joulemark.judging.statistics import paired_ratio
 from joulemark.judging.truths import score_of_logits
 from joulemark.machine.machine import activity, conditions
-from joulemark.nets.net import Net
 from joulemark.record import FreeTrial, Kind, Quantity, content_key
 
 if TYPE_CHECKING:
-    from joulemark.benchmarking.session import Session
+    from joulemark.benchmarking.session import Session, StoredNet
 
 BATCH_SIZES = (1, 8, 64)
 VARIANT_BATCH_SIZES = (1, 64)
@@ -112,16 +111,16 @@ def _opened(variant: str) -> tuple[Backend | None, str | None]:
     return made, made.unavailable()
 
 
-def free_inputs(session: Session, net: Net, setting: Setting) -> str:
+def free_inputs(session: Session, baseline: StoredNet, setting: Setting) -> str:
     """Digest of all that goes into one free trial, but for code: the net, the setting and how it is measured."""
     suite = session.suite
     return content_key(
-        "free", net.hash, suite.task.key, suite.backends[0], suite.threads, suite.measuring, tuple(setting),
+        "free", baseline.hash, suite.task.key, suite.backends[0], suite.threads, suite.measuring, tuple(setting),
         session.machine.hardware_class,
     )  # fmt: skip
 
 
-def measure_free(session: Session, net: Net, seed: int, tell: Tell, keep: Callable[[str], None]) -> None:
+def measure_free(session: Session, baseline: StoredNet, seed: int, tell: Tell, keep: Callable[[str], None]) -> None:
     """Measure and store every setting that is not stored yet; one that could not run is tried again.
 
     ``keep`` hears of every key.
@@ -129,14 +128,14 @@ def measure_free(session: Session, net: Net, seed: int, tell: Tell, keep: Callab
     everything = settings(session)
     done = 0
     for group in _groups(everything, session.suite.measuring.order_seed):
-        stored = {one: session.current(FreeTrial, free_inputs(session, net, one)) for one in group}
+        stored = {one: session.current(FreeTrial, free_inputs(session, baseline, one)) for one in group}
         missing = [one for one, record in stored.items() if record is None or record.reason is not None]
         keys = {one: record.key for one, record in stored.items() if record is not None}
         done += len(group)
         title = f"what is free: {done} of {len(everything)} settings"
         began = time.monotonic()
         tell(title, 0, 0, None)
-        for record in _measured(session, net, seed, missing):
+        for record in _measured(session, baseline, seed, missing):
             session.store.put(record)
             keys[Setting(record.backend, record.options, record.threads, record.batch_size)] = record.key
         for one in group:
@@ -158,30 +157,30 @@ class _Ready(NamedTuple):
     seconds: float  # that making it ready took
 
 
-def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -> Iterator[FreeTrial]:
+def _measured(session: Session, baseline: StoredNet, seed: int, group: Sequence[Setting]) -> Iterator[FreeTrial]:
     """Measure a group of settings in shuffled blocks; those that cannot run come back with the reason."""
     ready: list[_Ready] = []
     for setting in group:
         made, reason = _opened(setting.variant)
         if made is not None and reason is None:
             try:
-                ready.append(_ready(session, net, setting, made))
+                ready.append(_ready(session, baseline, setting, made))
             except (ValueError, RuntimeError) as error:  # one that does not run must not stop the others
                 reason = f"it could not run: {sentence(error)}"
         if reason is not None:
-            yield _blank(session, net, seed, setting, reason)
+            yield _blank(session, baseline, seed, setting, reason)
     measuring = session.suite.measuring
     order_seed = int(content_key(measuring.order_seed, [tuple(one) for one in group]), 16) % 2**32
     before = activity()
-    itself = _control(session, net, ready)
+    itself = _control(session, baseline, ready)
     pairs = [one.pair for one in ready if one.pair is not itself] + ([itself] if itself is not None else [])
     order = tuple(measure_pairs(pairs, _images(session), measuring, session.meters, order_seed=order_seed))
     seen = conditions(before, activity())
     for one in ready:
         try:
-            record = _trial(session, net, seed, one)
+            record = _trial(session, baseline, seed, one)
         except ValueError as error:  # outputs that are not finite
-            record = _blank(session, net, seed, one.setting, sentence(error))
+            record = _blank(session, baseline, seed, one.setting, sentence(error))
         control = None if itself is None else paired_ratio(itself.seconds)
         record = msgspec.structs.replace(
             record, order=order, order_seed=order_seed, conditions=seen, control_ratio=control
@@ -189,13 +188,13 @@ def _measured(session: Session, net: Net, seed: int, group: Sequence[Setting]) -
         yield msgspec.structs.replace(record, flags=tuple(disturbances(seen)))
 
 
-def _control(session: Session, net: Net, ready: Sequence[_Ready]) -> Pair | None:
+def _control(session: Session, baseline: StoredNet, ready: Sequence[_Ready]) -> Pair | None:
     """The A/A control of a group: the baseline against a second compilation of itself; ``None`` for an empty group."""
     own = Setting(session.suite.backends[0], (), session.suite.threads, 1)
     if not ready:
         return None
     there = next((one.pair for one in ready if one.setting == own), None)
-    return there or _ready(session, net, own, session.backends[0]).pair
+    return there or _ready(session, baseline, own, session.backends[0]).pair
 
 
 def _images(session: Session) -> Images:
@@ -203,29 +202,29 @@ def _images(session: Session) -> Images:
     return whole_batches(session.splits["validation"].images[: session.suite.measuring.images], max(BATCH_SIZES))
 
 
-def _ready(session: Session, net: Net, setting: Setting, made: Backend) -> _Ready:
+def _ready(session: Session, baseline: StoredNet, setting: Setting, made: Backend) -> _Ready:
     images = _images(session)
     began = time.perf_counter()
-    compiled = made.compile(net, threads=setting.threads)
+    compiled = made.compile(baseline.net, threads=setting.threads)
     compiled.run(images[: setting.batch_size])  # what compiles on demand does so here
     seconds = time.perf_counter() - began
-    baseline = session.compiled(net, session.backends[0])
+    reference = session.compiled(baseline, session.backends[0])
     return _Ready(
-        setting, Pair(setting.title, baseline, compiled, setting.batch_size, baseline_batch_size=1), seconds
+        setting, Pair(setting.title, reference, compiled, setting.batch_size, baseline_batch_size=1), seconds
     )  # fmt: skip
 
 
-def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
+def _trial(session: Session, baseline: StoredNet, seed: int, one: _Ready) -> FreeTrial:
     split, pair = session.splits["validation"], one.pair
     size = one.setting.batch_size if "compile" in one.setting.options else SCORED_BATCH
     reference = outputs(pair.baseline, split.images, SCORED_BATCH)
     logits = outputs(pair.candidate, split.images, size)
     near = agreement(reference, logits)
-    truth = truth_of(session, "validation", net)
+    truth = truth_of(session, "validation", baseline)
     scores = [score_of_logits(array, truth, session.suite.task.metric) for array in (reference, logits)]
     loss, bound = pooled_loss(scores[:1], scores[1:], {truth.key: truth})
     return msgspec.structs.replace(
-        _blank(session, net, seed, one.setting, None),
+        _blank(session, baseline, seed, one.setting, None),
         ratio=paired_ratio(pair.seconds),
         seconds=pair.candidate_seconds,
         cpu_ratio=paired_ratio(pair.cpu_seconds),
@@ -245,7 +244,7 @@ def _trial(session: Session, net: Net, seed: int, one: _Ready) -> FreeTrial:
     )
 
 
-def _blank(session: Session, net: Net, seed: int, setting: Setting, reason: str | None) -> FreeTrial:
+def _blank(session: Session, baseline: StoredNet, seed: int, setting: Setting, reason: str | None) -> FreeTrial:
     """A record without measurements."""
     suite = session.suite
     made, _ = _opened(setting.variant)
@@ -255,15 +254,15 @@ def _blank(session: Session, net: Net, seed: int, setting: Setting, reason: str 
     )  # fmt: skip
     joules = msgspec.structs.replace(unknown, unit="J/input", method="energy counter, median of windows", source="")
     control = setting == Setting(suite.backends[0], (), suite.threads, 1)
-    code = free_by(session, net, made)
+    code = free_by(session, baseline.net, made)
     return FreeTrial(
-        key=key_of(free_inputs(session, net, setting), code),
+        key=key_of(free_inputs(session, baseline, setting), code),
         code=code,
         task=suite.task.name,
         task_key=suite.task.key,
         hardware_class=session.machine.hardware_class,
         seed=seed,
-        net=net.hash,
+        net=baseline.hash,
         backend=setting.backend,
         options=setting.options,
         threads=setting.threads,

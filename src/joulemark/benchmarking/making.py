@@ -5,15 +5,14 @@ from __future__ import annotations
 from joulemark.benchmarking.applying import Knobs, applied
 from joulemark.benchmarking.chains import Chain, chain_name
 from joulemark.benchmarking.ledger import Ledger
-from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.session import Session, StoredNet
 from joulemark.benchmarking.tracing import key_of, made_by, making_roots
 from joulemark.judging.trace import changed, trace
-from joulemark.nets.net import Net
 from joulemark.record import Made, Making, Quantity, content_key
 from joulemark.vocabulary import listening
 
 
-def made_inputs(session: Session, chain: Chain, knobs: Knobs, seed: int, baseline: Net | None) -> str:
+def made_inputs(session: Session, chain: Chain, knobs: Knobs, seed: int, baseline: StoredNet | None) -> str:
     """Digest of all that goes into a net to be made, but for code.
 
     A baseline depends on less than what techniques make: on no backend, model, limit or budget.
@@ -28,7 +27,7 @@ def made_inputs(session: Session, chain: Chain, knobs: Knobs, seed: int, baselin
     )  # fmt: skip
 
 
-def make_net(session: Session, inputs: str, chain: Chain, knobs: Knobs, seed: int, baseline: Net | None) -> Made:
+def make_net(session: Session, inputs: str, chain: Chain, knobs: Knobs, seed: int, baseline: StoredNet | None) -> Made:
     """Make one net and store it with its record, or return the record that the code of now made already.
 
     ``inputs`` is the digest of the others (:func:`made_inputs`); ``baseline`` is the trained net of the same seed;
@@ -50,7 +49,7 @@ def make_net(session: Session, inputs: str, chain: Chain, knobs: Knobs, seed: in
     if ledger.interrupted:
         notes["interrupted"] = True  # the seconds between its last finished step and the stop were not kept
         joules = _unknown(joules, "the attempt was interrupted; the joules before the restart were not kept")
-    code = made_by(session, chain, heard, [net, *([baseline] if baseline else [])])
+    code = made_by(session, chain, heard, [net, *([baseline.net] if baseline else [])])
     made = Made(
         key=key_of(inputs, code),
         task=session.suite.task.name,

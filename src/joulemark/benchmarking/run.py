@@ -18,12 +18,11 @@ from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.free import measure_free
 from joulemark.benchmarking.making import made_inputs, make_net
 from joulemark.benchmarking.search import next_knobs
-from joulemark.benchmarking.session import Session
+from joulemark.benchmarking.session import Session, StoredNet
 from joulemark.benchmarking.suite_files import load_suite, narrowed
 from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
 from joulemark.judging.rules import boards, candidates, chosen
 from joulemark.machine.machine import boot
-from joulemark.nets.net import Net
 from joulemark.record import Attempt, Failure, Made, Record, Study, Trial, content_key
 from joulemark.task import BASELINE
 
@@ -77,7 +76,7 @@ class _Run:
         self.measures = False  # whether this run measures a trial
         self.failed: list[str] = []
         self.began = time.monotonic()
-        self.baselines: dict[int, tuple[Attempt, Net]] = {}
+        self.baselines: dict[int, tuple[Attempt, StoredNet]] = {}
         seeds = len(self.suite.seeds)
         per_chain = [attempts_of(self.suite, chain) for chain in chains]
         self.steps = seeds * (1 + sum(per_chain)) + seeds * (1 + len(chains))  # trials: a first guess
@@ -139,10 +138,9 @@ class _Run:
         settings = content_key("study", shared, session.filled, session.machine.hardware_class, session.counters)
         stored = session.store.study(suite.name)
         if stored is None or stored.settings != settings or not self._same_nets(stored):
-            net = self.baselines[suite.seeds[0]][1]
             stored = Study(
                 key=suite.name, settings=settings, limits_points=suite.limits_points, models=suite.models,
-                baselines=(), screening=screen_baseline(session, net),
+                baselines=(), screening=screen_baseline(session, self.baselines[suite.seeds[0]][1]),
             )  # fmt: skip
         mine = {seed: attempt.key for seed, (attempt, _) in self.baselines.items()}
         others = {
@@ -176,13 +174,13 @@ class _Run:
             lambda: self._judged(given or self.session.current(Made, inputs)),
             lambda: run_attempt(self.session, given or make_net(self.session, inputs, (), (), seed, None), None),
         )
-        net = self.session.net(attempt.net or "")
-        if net is None:
+        stored = self.session.net(attempt.net)
+        if stored is None:
             raise AttemptError(
                 f"the saved baseline net {attempt.net} is missing or damaged: remove attempts/{attempt.key}.json to "
                 "train anew"
             )
-        self.baselines[seed] = (attempt, net)
+        self.baselines[seed] = (attempt, stored)
 
     def _published(self, seed: int) -> Made | None:
         """The making of the published baseline, put into the store with its net; ``None`` without one, or if fresh."""
@@ -233,8 +231,8 @@ class _Run:
         return found
 
     def _attempt(self, chain: Chain, knobs: tuple[dict[str, Any], ...], seed: int, title: str) -> Attempt | None:
-        baseline, net = self.baselines[seed]
-        inputs = made_inputs(self.session, chain, knobs, seed, net)
+        judged, baseline = self.baselines[seed]
+        inputs = made_inputs(self.session, chain, knobs, seed, baseline)
         store = self.session.store
         try:
             attempt: Attempt = self._step(
@@ -243,9 +241,9 @@ class _Run:
                 lambda: self._judged(self.session.current(Made, inputs)),
                 lambda: run_attempt(
                     self.session,
-                    make_net(self.session, inputs, chain, knobs, seed, net),
-                    net,
-                    baseline.seconds.value,
+                    make_net(self.session, inputs, chain, knobs, seed, baseline),
+                    baseline,
+                    judged.seconds.value,
                 ),
             )
         except AttemptError as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from joulemark.backends.backend import Backend, Compiled, backend
 from joulemark.benchmarking.placing import home, scenarios
@@ -32,6 +32,13 @@ from joulemark.store import Store
 
 COMPILED_KEPT = 32
 T = TypeVar("T", Made, Attempt, Trial, FreeTrial)
+
+
+class StoredNet(NamedTuple):
+    """A net and the hash that records call it by, which takes a second to compute for a large one."""
+
+    net: Net
+    hash: str
 
 
 @dataclasses.dataclass
@@ -123,16 +130,13 @@ class Session:
     def _commit(self) -> str | None:
         return commit()
 
-    def compiled(self, net: Net, backend: Backend, net_hash: str | None = None) -> Compiled:
-        """``net`` ready to run on ``backend``; the last few are kept, so that a seed's baseline is compiled once.
-
-        ``net_hash`` is that of the net, for who knows it: computing it takes a second for a large one.
-        """
-        key = (net_hash or net.hash, backend.name)
+    def compiled(self, stored: StoredNet, backend: Backend) -> Compiled:
+        """A net ready to run on ``backend``; the last few are kept, so that a seed's baseline is compiled once."""
+        key = (stored.hash, backend.name)
         if key not in self._compiled:
             while len(self._compiled) >= COMPILED_KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
-            self._compiled[key] = backend.compile(net, threads=self.suite.threads)
+            self._compiled[key] = backend.compile(stored.net, threads=self.suite.threads)
         self._compiled[key] = self._compiled.pop(key)  # the most recently used is dropped last
         return self._compiled[key]
 
@@ -166,15 +170,13 @@ class Session:
             self.store.write(path, data)
         return key
 
-    def net(self, key: str) -> Net | None:
-        """A stored net, or ``None`` if it is missing or damaged."""
-        data = self.store.read(f"nets/{key}.safetensors")
-        if data is None:
-            return None
-        if hash_of(data) != key:
+    def net(self, key: str | None) -> StoredNet | None:
+        """A stored net, or ``None`` if it is missing or damaged, or nothing is named."""
+        data = None if key is None else self.store.read(f"nets/{key}.safetensors")
+        if key is None or data is None or hash_of(data) != key:
             return None
         try:
-            return Net.from_bytes(data)
+            return StoredNet(Net.from_bytes(data), key)
         except ValueError:
             return None
 

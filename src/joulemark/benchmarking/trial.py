@@ -29,7 +29,7 @@ from joulemark.nets.net import Net
 from joulemark.record import Attempt, Paced, Timing, Trial, content_key
 
 if TYPE_CHECKING:
-    from joulemark.benchmarking.session import Session
+    from joulemark.benchmarking.session import Session, StoredNet
 
 SCREENING_IMAGES = 64
 
@@ -38,7 +38,7 @@ Screening = Mapping[str, Mapping[str, float]]
 """Batch size -> fp32 backend -> seconds per input of the baseline; the least of a size is its reference."""
 
 
-def screen_baseline(session: Session, net: Net) -> dict[str, dict[str, float]]:
+def screen_baseline(session: Session, baseline: StoredNet) -> dict[str, dict[str, float]]:
     """Screen the baseline on every fp32 backend, once a study: so that all its ratios divide by the same backend.
 
     One that runs it exactly as another of the suite is left out: which of the two won would be chance.
@@ -48,7 +48,7 @@ def screen_baseline(session: Session, net: Net) -> dict[str, dict[str, float]]:
     screened = [
         one for one in session.backends if one.precision == "fp32" and DENSE_AS.get(one.name) not in suite.backends
     ]
-    fp32 = {one.name: session.compiled(net, one) for one in screened}
+    fp32 = {one.name: session.compiled(baseline, one) for one in screened}
     sizes = {*suite.batch_sizes, *((1,) if suite.measuring.paced else ())}
     return {str(size): screen(fp32, images[: max(size, SCREENING_IMAGES)], size) for size in sorted(sizes)}
 
@@ -72,15 +72,15 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     suite = session.suite
     inputs = trial_inputs(session, attempt, baseline, screening)
     order_seed = int(content_key(suite.measuring.order_seed, inputs), 16) % 2**32
-    nets = [_saved(session, one) for one in (baseline, attempt)]
-    code = measured_by(session, nets)
-    references = {one.name: session.compiled(nets[0], one, baseline.net) for one in session.backends}
-    scenarios = session.scenarios(nets[1])
+    start, candidate = (_saved(session, one) for one in (baseline, attempt))
+    code = measured_by(session, [start.net, candidate.net])
+    references = {one.name: session.compiled(start, one) for one in session.backends}
+    scenarios = session.scenarios(candidate.net)
     control = attempt.key == baseline.key
     tested = session.backends if control else [one for one in session.backends if one in [b for b, _ in scenarios]]
-    again = attempt.net == baseline.net  # A/A: the same net compiled a second time
+    again = candidate.hash == start.hash  # A/A: the same net compiled a second time
     candidates = {
-        one.name: one.compile(nets[1], threads=suite.threads) if again else session.compiled(nets[1], one, attempt.net)
+        one.name: one.compile(candidate.net, threads=suite.threads) if again else session.compiled(candidate, one)
         for one in tested
     }
     images = session.splits["validation"].images[: suite.measuring.images]
@@ -90,11 +90,11 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     order = measure_pairs(pairs, images, suite.measuring, session.meters, order_seed=order_seed)
     seen = conditions(before, activity())
     rates = suite.measuring.paced if _is_paced(session, attempt) else ()
-    paced = _paced(session, nets[1], rates, references, candidates, screening, order_seed)
+    paced = _paced(session, candidate.net, rates, references, candidates, screening, order_seed)
     # Scored after the windows, on the very objects that were timed.
-    test, truth = session.splits["test"], truth_of(session, "test", nets[0])
+    test, truth = session.splits["test"], truth_of(session, "test", start)
     scores = {name: score_of(compiled, test, truth, suite.task.metric) for name, compiled in candidates.items()}
-    models, known = modelled(session, nets[1])
+    models, known = modelled(session, candidate.net)
     trial = Trial(
         key=key_of(inputs, code),
         attempt=attempt.key,
@@ -104,10 +104,10 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
         technique=attempt.technique,
         knobs=attempt.knobs,
         seed=attempt.seed,
-        net=str(attempt.net),
+        net=candidate.hash,
         scores=scores,
         timings=tuple(
-            _timing(nets[1], backend, pair, suite.threads, screening[str(pair.batch_size)])
+            _timing(candidate.net, backend, pair, suite.threads, screening[str(pair.batch_size)])
             for (backend, _), pair in zip(scenarios, pairs, strict=True)
         ),
         models=models,
@@ -123,11 +123,11 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     return msgspec.structs.replace(trial, warnings=tuple(warnings(trial)))
 
 
-def _saved(session: Session, attempt: Attempt) -> Net:
-    net = session.net(attempt.net) if attempt.net is not None else None
-    if net is None:
+def _saved(session: Session, attempt: Attempt) -> StoredNet:
+    stored = session.net(attempt.net)
+    if stored is None:
         raise AttemptError(f"the saved net {attempt.net} is missing or damaged: remove attempts/{attempt.key}.json")
-    return net
+    return stored
 
 
 def _is_paced(session: Session, attempt: Attempt) -> bool:

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from joulemark.backends.predicting import predict
 from joulemark.judging.metrics.metric import metric
 from joulemark.judging.truths import truth_record
-from joulemark.nets.net import Net
 from joulemark.record import Truth
 
 if TYPE_CHECKING:
-    from joulemark.benchmarking.session import Session
+    from joulemark.benchmarking.session import Session, StoredNet
 
 
-def truth_of(session: Session, split: str, baseline: Net) -> Truth:
+def truth_of(session: Session, split: str, baseline: StoredNet) -> Truth:
     """What is true of a split for nets beside ``baseline``, stored. Only a trial may ask for "test".
 
     Predictions of a baseline, by the suite's first backend, are made once: rounding on another day changes no score.

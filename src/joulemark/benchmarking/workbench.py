@@ -166,11 +166,12 @@ class Bench:
         return [self.logits(net)] if net.route is None else self._predicted(net, predict_exits)
 
     def _predicted(self, net: Net, by: Callable[[Compiled, NDArray[np.float32]], T]) -> T:
-        if net.hash not in self.compiled:
-            self.compiled[net.hash] = self.backend.compile(net, threads=self.threads)
+        name = net.hash
+        if name not in self.compiled:
+            self.compiled[name] = self.backend.compile(net, threads=self.threads)
         images = self.splits["validation"].images
         self._book(len(images))
-        logits = by(self.compiled[net.hash], images)
+        logits = by(self.compiled[name], images)
         torch.set_num_threads(self.training_threads)  # a backend may have set its own
         return logits
 
