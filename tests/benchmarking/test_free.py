@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tiny import tiny_suite
 
+from joulemark.backends.eager import EagerNet
 from joulemark.benchmarking import free as free_module
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.free import Setting, settings, thread_counts
@@ -56,6 +57,19 @@ def test_what_is_free_is_measured_once(open_session, heard, few):
     assert view.rows[-1].note.startswith("not measured: torch.compile")
     assert any("throughput, not latency" in row.note for row in view.rows)
     assert free_table(view).row_count == 3
+
+
+def test_a_setting_that_computes_another_net_is_not_measured_and_says_so(open_session, heard, monkeypatch):
+    monkeypatch.setattr(free_module, "settings", lambda session: [Setting("eager", ("channels_last",), 1, 8)])
+    right = EagerNet.run
+    monkeypatch.setattr(
+        EagerNet, "run", lambda net, images: right(net, images) * (1.001 if net.layout is not None else 1)
+    )
+    session = open_session(tiny_suite())
+    run_free(session, heard)
+    (record,) = stored(session)
+    assert record.reason.startswith("it computes another net: its outputs are ")
+    assert (record.ratio, record.score, record.seconds.value) == (None, None, None)
 
 
 def test_a_group_without_the_baselines_own_setting_has_a_control_all_the_same(open_session, heard, monkeypatch):

@@ -10,8 +10,10 @@ from tiny import tiny_suite
 
 from joulemark.benchmarking import session as session_module
 from joulemark.benchmarking.chains import chains_of
+from joulemark.benchmarking.ledger import Ledger
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import StoredNet
+from joulemark.benchmarking.workbench import Bench
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 
@@ -91,3 +93,23 @@ def test_a_run_takes_the_hash_of_a_stored_net_from_its_record(open_session, hear
     monkeypatch.setattr(Net, "hash", property(lambda net: pytest.fail("it was computed again")))
     assert run(session, chains_of(["int8"]), heard).failed == ()
     assert {one.net for one in session.store.attempts()} == {Path(name).stem for name in session.store.names("nets")}
+
+
+def test_what_is_compiled_into_another_net_is_refused_wherever_it_would_be_timed_or_judged(open_session, monkeypatch):
+    session, net = open_session(), lenet()
+    (eager,) = session.backends
+    right = eager.compile
+    other = net.replace(state={name: tensor * 0.9 for name, tensor in net.state.items()})
+    monkeypatch.setattr(eager, "compile", lambda asked, threads: right(other, threads=threads))
+    bench = Bench(
+        task=session.suite.task, seed=0, limit_points=1.0, epochs=1, splits=session.splits, backend=eager, threads=1,
+        training_threads=1, model=session.models[0], ledger=Ledger(session.store, "steps"),
+    )  # fmt: skip
+    for compiled in (
+        lambda: session.compiled(StoredNet(net, net.hash), eager),
+        lambda: session.compiled_anew(net, eager),
+        lambda: bench.logits(net),
+        lambda: bench.exit_logits(net),
+    ):
+        with pytest.raises(ValueError, match="PyTorch eager computes another net than the one that was made"):
+            compiled()

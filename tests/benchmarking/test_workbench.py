@@ -260,7 +260,7 @@ def test_a_backend_that_cannot_say_every_exit_is_refused_in_one_sentence(bench):
             return self
 
         def run(self, images):
-            return np.zeros((len(images), 10), np.float32)
+            return testing.baseline().module()(torch.from_numpy(images)).detach().numpy()
 
     bench.backend = Deaf()
     with pytest.raises(ValueError, match=r"^Deaf gives the logits of the exit that a row takes, not of every exit$"):

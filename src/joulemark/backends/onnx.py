@@ -62,6 +62,13 @@ class OnnxRuntime:
             return OnnxSegments(module, example, threads, spin=self.spin)
         return self.ready(export(module, (example,)), threads)
 
+    def received(self, net: Net, paths: Sequence[str], images: Images) -> dict[str, Images]:
+        """What layers of a static net receive: outputs of its graph cut off there, optimised as the whole is."""
+        from joulemark.backends.onnx_layers import cut_at  # only to tell where a net went wrong
+
+        graphs = cut_at(export(net.module(), (torch.zeros(2, *net.input_shape),)), paths)
+        return {path: self.ready(graph, threads=1).run(images) for path, graph in graphs.items()}
+
     def ready(self, graph: bytes, threads: int) -> OnnxNet:
         """Any graph of one input, ready to run; its first output is what ``run`` returns."""
         return OnnxNet(session(graph, threads, spin=self.spin))

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from joulemark.backends.backend import DENSE_AS, Backend, Configurable, Images, backend, backend_names, variant_name
+from joulemark.backends.fidelity import apart
 from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.measuring import (
     Pair,
@@ -179,7 +180,7 @@ def _measured(session: Session, baseline: StoredNet, seed: int, group: Sequence[
     for one in ready:
         try:
             record = _trial(session, baseline, seed, one)
-        except ValueError as error:  # outputs that are not finite
+        except ValueError as error:  # outputs that are not finite, or another net's
             record = _blank(session, baseline, seed, one.setting, sentence(error))
         control = None if itself is None else paired_ratio(itself.seconds)
         record = msgspec.structs.replace(
@@ -220,11 +221,15 @@ def _trial(session: Session, baseline: StoredNet, seed: int, one: _Ready) -> Fre
     reference = outputs(pair.baseline, split.images, SCORED_BATCH)
     logits = outputs(pair.candidate, split.images, size)
     near = agreement(reference, logits)
+    blank = _blank(session, baseline, seed, one.setting, None)
+    parted, allowed = apart(logits, reference, reference, blank.precision)
+    if not parted <= allowed:
+        raise ValueError(f"it computes another net: its outputs are {parted:.2g} off, {allowed:.2g} allowed")
     truth = truth_of(session, "validation", baseline)
     scores = [score_of_logits(array, truth, session.suite.task.metric) for array in (reference, logits)]
     loss, bound = pooled_loss(scores[:1], scores[1:], {truth.key: truth})
     return msgspec.structs.replace(
-        _blank(session, baseline, seed, one.setting, None),
+        blank,
         ratio=paired_ratio(pair.seconds),
         seconds=pair.candidate_seconds,
         cpu_ratio=paired_ratio(pair.cpu_seconds),

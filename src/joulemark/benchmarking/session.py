@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from joulemark.backends.backend import Backend, Compiled, backend
+from joulemark.backends.fidelity import compiled_as_made
 from joulemark.benchmarking.placing import home, scenarios
 from joulemark.benchmarking.suite import Suite
 from joulemark.data import load
@@ -136,9 +137,14 @@ class Session:
         if key not in self._compiled:
             while len(self._compiled) >= COMPILED_KEPT:
                 self._compiled.pop(next(iter(self._compiled)))
-            self._compiled[key] = backend.compile(stored.net, threads=self.suite.threads)
+            self._compiled[key] = self.compiled_anew(stored.net, backend)
         self._compiled[key] = self._compiled.pop(key)  # the most recently used is dropped last
         return self._compiled[key]
+
+    def compiled_anew(self, net: Net, backend: Backend) -> Compiled:
+        """A net ready to run on ``backend``, compiled now. ``ValueError`` if it then is another net than it was."""
+        images = self.splits["validation"].images
+        return compiled_as_made(net, backend, threads=self.suite.threads, images=images)
 
     def home(self, net: Net) -> Backend:
         """The backend that speaks for ``net``."""

@@ -80,7 +80,7 @@ def run_trial(session: Session, attempt: Attempt, baseline: Attempt, screening: 
     tested = session.backends if control else [one for one in session.backends if one in [b for b, _ in scenarios]]
     again = candidate.hash == start.hash  # A/A: the same net compiled a second time
     candidates = {
-        one.name: one.compile(candidate.net, threads=suite.threads) if again else session.compiled(candidate, one)
+        one.name: session.compiled_anew(candidate.net, one) if again else session.compiled(candidate, one)
         for one in tested
     }
     images = session.splits["validation"].images[: suite.measuring.images]

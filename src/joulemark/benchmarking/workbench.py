@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from joulemark.backends.backend import WORKLOAD_IMAGES, Backend, Compiled
+from joulemark.backends.fidelity import compiled_as_made
 from joulemark.backends.predicting import predict, predict_exits
 from joulemark.benchmarking.ledger import Ledger, LedgerCheckpoint
 from joulemark.data.splits import Split
@@ -166,10 +167,9 @@ class Bench:
         return [self.logits(net)] if net.route is None else self._predicted(net, predict_exits)
 
     def _predicted(self, net: Net, by: Callable[[Compiled, NDArray[np.float32]], T]) -> T:
-        name = net.hash
+        name, images = net.hash, self.splits["validation"].images
         if name not in self.compiled:
-            self.compiled[name] = self.backend.compile(net, threads=self.threads)
-        images = self.splits["validation"].images
+            self.compiled[name] = compiled_as_made(net, self.backend, threads=self.threads, images=images)
         self._book(len(images))
         logits = by(self.compiled[name], images)
         torch.set_num_threads(self.training_threads)  # a backend may have set its own

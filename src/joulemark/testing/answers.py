@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from joulemark.nets.layers.layer import is_stochastic
 from joulemark.nets.net import Net
 
 TOLERANCE = 1e-3
@@ -17,11 +18,6 @@ DRAWS = 64
 """How often a stochastic net is run each way."""
 STANDARD_ERRORS = 6.0
 """By how many the means of such runs may differ: of thousands of logits hardly one does so by chance."""
-
-
-def is_stochastic(module: nn.Module) -> bool:
-    """Whether a net says of itself, or of a part, that its outputs are random by design."""
-    return any(getattr(part, "stochastic", False) for part in module.modules())
 
 
 def seeded(run: Callable[[], Tensor], seed: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
 from joulemark.nets.formats import apply_formats
 from joulemark.nets.header import Format
-from joulemark.nets.layers.integer import IntegerLayer, TrainedIntegerLayer, needs
+from joulemark.nets.layers.integer import IntegerLayer, TrainedIntegerLayer, needs, weight_scale
 from joulemark.nets.net import Net
 
 SHAPE = (1, 28, 28)
@@ -116,3 +116,21 @@ def test_fewer_bits_run_in_onnx_runtime_as_in_eager(bits):
 def test_one_bit_is_no_integer():
     with pytest.raises(ValueError, match="integers have 2 to 8 bits, and its weights have 1"):
         apply_formats(nn.Sequential(nn.Linear(2, 2)), {"0": form(1, 8)})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(0, 1024, width=32), min_size=1, max_size=6),
+    st.floats(-(2**20), 2**20, width=32),
+    st.floats(2**-20, 2**10, width=32),
+    st.integers(2, 8),
+)
+def test_every_bias_fits_the_integers_of_its_filter(largest, bias, input_scale, bits):
+    weight = torch.tensor(largest)[:, None] * torch.tensor([1.0, -0.5])
+    scale = weight_scale(weight, torch.full((len(largest),), bias), torch.tensor(input_scale), form(bits))
+    products = 33_000 * 127 * 255  # of the largest filter that leaves room for a bias
+    assert (abs(bias) / (scale.double() * input_scale) * (1 - 1e-6) + products < 2**31).all()
+    plain = weight_scale(weight, None, torch.tensor(input_scale), form(bits))
+    assert (scale >= plain).all()
+    wide_enough = abs(bias) / (plain.double() * input_scale) < 2**29
+    assert torch.equal(scale[wide_enough], plain[wide_enough])

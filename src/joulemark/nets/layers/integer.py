@@ -23,6 +23,8 @@ LARGEST = 1e30
 """Activations beyond it overflow in float32 when they are scaled."""
 LEAST_STEP = 1e-12
 """Scale of weights or activations that are all zero."""
+LARGEST_BIAS = 2.0**30
+"""In steps of a product, s_w s_x: half of an int32, so that the sum of a filter's products has room beside it."""
 
 
 class IntegerLayer(StandIn):
@@ -40,10 +42,10 @@ class IntegerLayer(StandIn):
         super().__init__(layer)
         self.form, self.needs = form, needs(form)
         self.ends: dict[str, tuple[float, float]] = {}  # of the values that the levels hold
-        scale = weight_scale(self.weight.detach(), form)
+        self._range("input", form.low, form.high)
+        scale = self._weight_scale()
         self.register_buffer("weight_scale", scale, persistent=False)
         self.register_buffer("weight_zero", torch.zeros(len(scale), dtype=torch.int8), persistent=False)
-        self._range("input", form.low, form.high)
         if form.output is not msgspec.UNSET:
             self._range("output", *form.output)
 
@@ -57,9 +59,17 @@ class IntegerLayer(StandIn):
         self.register_buffer(f"{side}_zero", torch.tensor(zero, dtype=torch.uint8), persistent=False)
         self.ends[side] = (-zero * step, (levels - zero) * step)  # nudged, so that zero is one of the levels
 
+    def _weight_scale(self) -> Tensor:
+        bias = None if self.bias is None else self.bias.detach()
+        return weight_scale(self.weight.detach(), bias, self.input_scale, self.form)
+
+    def received(self, x: Tensor) -> Tensor:
+        """What its products get of an input."""
+        return self._activation(x, "input")
+
     def forward(self, x: Tensor) -> Tensor:
         """The layer on the quantised input and weights."""
-        y = self._compute(self._activation(x, "input"))
+        y = self._compute(self.received(x))
         return y if self.form.output is msgspec.UNSET else self._activation(y, "output")
 
     def _activation(self, x: Tensor, side: str) -> Tensor:
@@ -92,7 +102,7 @@ class TrainedIntegerLayer(IntegerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer on the quantised input and weights."""
-        self.weight_scale = weight_scale(self.weight.detach(), self.form)
+        self.weight_scale = self._weight_scale()
         return super().forward(x)
 
     def _rounded(self, x: Tensor, scale: Tensor, zero: Tensor, axis: int) -> Tensor:
@@ -105,10 +115,20 @@ class TrainedIntegerLayer(IntegerLayer):
         return inside + (rounded - inside.detach())
 
 
-def weight_scale(weight: Tensor, form: Format) -> Tensor:
-    """One scale for each filter: its largest weight over the largest integer."""
+def weight_scale(weight: Tensor, bias: Tensor | None, input_scale: Tensor, form: Format) -> Tensor:
+    """One scale for each filter: its largest weight over the largest integer.
+
+    Integer kernels add the bias in int32, in steps of s_w s_x. Of a filter whose weights are (nearly) all zero, as
+    folding a batch norm with gamma 0 leaves them, those steps could not hold it, so s_w is at least what does.
+
+    >>> form = Format(weight_bits=8, activation_bits=8)
+    >>> weight, bias = torch.tensor([[1.27, 0.0], [0.0, 0.0]]), torch.tensor([0.5, 0.5])
+    >>> weight_scale(weight, bias, torch.tensor(0.01), form) * 0.01 * 2**30 >= bias
+    tensor([True, True])
+    """
     largest = weight.abs().amax(dim=tuple(range(1, weight.dim())))
-    return (largest / float(2 ** ((form.weight_bits or 8) - 1) - 1)).clamp(min=LEAST_STEP)
+    scale = (largest / float(2 ** ((form.weight_bits or 8) - 1) - 1)).clamp(min=LEAST_STEP)
+    return scale if bias is None else scale.maximum(bias.abs() / (LARGEST_BIAS * input_scale))
 
 
 def needs(form: Format) -> str:

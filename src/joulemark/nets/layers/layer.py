@@ -11,7 +11,9 @@ Either way the module itself says the rest, each by an attribute that may be lef
 - ``needs``: the one word of the kernel without which its saving is only simulated ("int8", "mask", "columns", ...);
 - ``form``: the number format of its weights and inputs, for the workload;
 - ``counts``: operators of its own -> the rule that counts them, and ``free``: names of those that cost nothing;
-- ``onnx_translations()``: operators of its own -> a function that writes them in ONNX.
+- ``onnx_translations()``: operators of its own -> a function that writes them in ONNX;
+- ``stochastic = True``: its outputs are random by design, also when it runs;
+- ``received(x)``: what its products get of an input, where that is not the input.
 """
 
 from __future__ import annotations
@@ -99,6 +101,11 @@ def needy(module: nn.Module) -> Iterator[tuple[str, str]]:
         word = getattr(layer, "needs", None)
         if isinstance(word, str):
             yield path, word
+
+
+def is_stochastic(module: nn.Module) -> bool:
+    """Whether a net says of itself, or of a part, that its outputs are random by design."""
+    return any(getattr(part, "stochastic", False) for part in module.modules())
 
 
 def own_counts(module: nn.Module) -> Mapping[Any, CountRule]:
