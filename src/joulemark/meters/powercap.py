@@ -62,6 +62,21 @@ def zones(root: Path = POWERCAP) -> list[Zone]:
     return found
 
 
+def hidden_zones(root: Path = POWERCAP) -> list[Path]:
+    """Zones at the top whose links lead nowhere: a container shows the class, but not the devices of its host."""
+    links = [path for name in CONTROLS for path in sorted(root.glob(f"{name}:*"), key=_numbers)]
+    return [path for path in links if _top(path) and path.is_symlink() and not path.exists()]
+
+
+def control(directory: Path) -> str:
+    """The control type of a zone, which is the register that it reads.
+
+    >>> control(Path("intel-rapl-mmio:0:1"))
+    'intel-rapl-mmio'
+    """
+    return directory.name.partition(":")[0]
+
+
 def _place(name: str, parent: str | None, *, top: bool) -> tuple[str | None, Role]:
     """Scope path and role of a zone by its name and its parent's; no path if they mean nothing to us."""
     package = _PACKAGE.fullmatch(name if top else parent or "")

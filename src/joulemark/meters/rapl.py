@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from joulemark.meters.filtering import FLAG, MSR, energy_filtered
-from joulemark.meters.powercap import POWERCAP, Role, Zone, zones
-from joulemark.meters.scope import title
+from joulemark.meters.powercap import POWERCAP, Role, Zone, control, hidden_zones, zones
+from joulemark.meters.scope import PLATFORM, title
 from joulemark.meters.source import ReadError, SourceLost, Unavailable, number, timed
 from joulemark.record import Reading
 
@@ -60,6 +61,15 @@ UNKNOWN_FIX = "nothing needs to be done; a zone with a name that we do not know 
 
 DUPLICATE_FIX = "nothing needs to be done; it is counted once"
 
+TWIN_FIX = "nothing needs to be done; the other zone counts the same"
+
+HIDDEN_FIX = (
+    "start the container with the host's folder: `--volume "
+    "/sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro`; Docker and Podman mask it unless told "
+    "`--security-opt systempaths=unconfined` (Podman: `unmask=/sys/devices/virtual/powercap`)"
+)
+"""Container engines hide these files since 2023, because they leak secrets of other programs."""
+
 
 class RaplCounter:
     """The energy counter of one powercap zone, kept open between reads.
@@ -73,7 +83,7 @@ class RaplCounter:
     gain_uncertainty = None
 
     def __init__(self, zone: Zone, *, flags: tuple[str, ...] = ()) -> None:
-        self.path = zone.path
+        self.zone, self.path = zone, zone.path
         self.scope = title(zone.path)
         self.name = f"rapl {self.scope.partition(' ')[2]}"
         self.citation = DRAM_CITATION if zone.name == "dram" else CITATION
@@ -118,7 +128,8 @@ class RaplCounter:
         The register itself goes on counting. A new load may number zones otherwise, so the scope decides.
         """
         for zone in zones(self._root):
-            if zone.path == self.path and zone.role is not Role.DUPLICATE and _modulus(zone) == self.modulus:
+            same = (zone.path, control(zone.directory)) == (self.path, control(self.zone.directory))
+            if same and _modulus(zone) == self.modulus:
                 file = _opened(zone)
                 self.close()
                 self._file = file
@@ -158,28 +169,54 @@ def find_rapl(
 ) -> tuple[list[RaplCounter], list[Unavailable]]:
     """Open the zones under ``root``; what cannot be opened and read once is told with the reason and the fix.
 
-    The summed zones come first. With ``nested``, those inside or around them follow, which must never be added to
-    them, and the zones that are left out for good are told, too.
+    The summed zones come first; in the place of one that cannot be read, another zone of the same scope is. With
+    ``nested``, those inside or around them follow, which must never be added to them, and the zones that are left out
+    for good are told, too.
     """
     found = zones(root)
+    hidden = [_hidden(directory) for directory in hidden_zones(root)]
     if not any(zone.role is Role.SUMMED for zone in found):
-        reason = (
-            f"no RAPL package under {root}: a virtual machine, a processor that is neither Intel nor AMD, a system "
-            "other than Linux, or a driver that is not loaded"
-        )
-        return [], [Unavailable("rapl", reason, NO_ZONE_FIX)]
+        return [], hidden or [_no_package(root, found)]
     flags = (FLAG,) if energy_filtered(msr) else ()
     sources: list[RaplCounter] = []
     unavailable: list[Unavailable] = []
     for role in (Role.SUMMED, Role.NESTED) if nested else (Role.SUMMED,):
         for zone in found:
             if zone.role is role:
-                opened = _open(zone, flags)
-                if isinstance(opened, Unavailable):
-                    unavailable.append(opened)
-                else:
-                    sources.append(opened)
-    return sources, unavailable + (_left_out(found) if nested else [])
+                twins = [one for one in found if one.role is Role.DUPLICATE and one.path == zone.path]
+                source, told = _open_one_of([zone, *twins], flags)
+                unavailable += told
+                sources += [source] if source is not None else []
+    return sources, unavailable + hidden + (_left_out(found, sources) if nested else [])
+
+
+def _open_one_of(same: Sequence[Zone], flags: tuple[str, ...]) -> tuple[RaplCounter | None, list[Unavailable]]:
+    """Open the first readable of some zones of one scope, and tell of those before it; of none, of the first alone."""
+    failed: list[Unavailable] = []
+    for zone in same:
+        opened = _open(zone, flags)
+        if not isinstance(opened, Unavailable):
+            instead = f"; {zone.directory.name} is read instead"
+            return opened, [Unavailable(one.name, one.reason + instead, TWIN_FIX) for one in failed]
+        failed.append(opened)
+    return None, failed[:1]
+
+
+def _no_package(root: Path, found: Sequence[Zone]) -> Unavailable:
+    """Why there is no zone of a package, where none is hidden."""
+    if any(zone.path == PLATFORM for zone in found):
+        reason = f"no RAPL package under {root}, though the platform around it (psys) is there: it is hidden"
+        return Unavailable("rapl", reason, HIDDEN_FIX, present=True)
+    reason = (
+        f"no RAPL package under {root}: a virtual machine, a processor that is neither Intel nor AMD, a system "
+        "other than Linux, or a driver that is not loaded"
+    )
+    return Unavailable("rapl", reason, NO_ZONE_FIX)
+
+
+def _hidden(directory: Path) -> Unavailable:
+    reason = f"{directory} is a link to {directory.readlink()}, which a container does not show: the counter is hidden"
+    return Unavailable(f"rapl {directory.name}", reason, HIDDEN_FIX, present=True)
 
 
 def _open(zone: Zone, flags: tuple[str, ...]) -> RaplCounter | Unavailable:
@@ -204,12 +241,12 @@ def _open(zone: Zone, flags: tuple[str, ...]) -> RaplCounter | Unavailable:
     return source
 
 
-def _left_out(found: list[Zone]) -> list[Unavailable]:
-    """Why some zones are never opened."""
+def _left_out(found: list[Zone], sources: Sequence[RaplCounter]) -> list[Unavailable]:
+    """Why some zones are not opened."""
     missing = []
     for zone in found:
         name = f"rapl {zone.directory.name}"
-        if zone.role is Role.DUPLICATE:
+        if zone.role is Role.DUPLICATE and not any(source.zone == zone for source in sources):
             missing.append(Unavailable(name, f"counts {title(zone.path)} once more", DUPLICATE_FIX))
         elif zone.role is Role.UNKNOWN:
             missing.append(Unavailable(name, f"a zone of unknown name {zone.name!r}", UNKNOWN_FIX))

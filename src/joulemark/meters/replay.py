@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from joulemark.meters.cross_check import cross_checked
+from joulemark.meters.mirrors import mirrored
 from joulemark.meters.spans import Tally, counted, instant, integrated, tally_of
 from joulemark.meters.trace import Line, SourceFacts, Trace, read_trace
 from joulemark.record import Kind, Quantity, Reading, Record
@@ -29,9 +30,14 @@ STARVED_SHARE = 0.9
 
 
 def joules_of_all(trace: Trace, start_ns: int, stop_ns: int) -> list[Quantity]:
-    """Joules of every source between two instants, in the order of the header; counters are held against powers."""
+    """Joules of every source between two instants, in the order of the header.
+
+    Counters are held against powers, and against those of other dies, which may be the same ones.
+    """
     sources = trace.header.sources
-    return cross_checked(sources, [joules_of(trace, place, start_ns, stop_ns) for place in range(len(sources))])
+    joules = [joules_of(trace, place, start_ns, stop_ns) for place in range(len(sources))]
+    checked = cross_checked(sources, joules)
+    return mirrored(sources, checked, lambda place: _around(trace.readings(place), start_ns, stop_ns))
 
 
 def joules_of(trace: Trace, source: int, start_ns: int, stop_ns: int) -> Quantity:

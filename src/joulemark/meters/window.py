@@ -20,6 +20,7 @@ import msgspec
 
 from joulemark.judging.quantities import total
 from joulemark.meters.idle import net_of
+from joulemark.meters.mirrors import FLAG as MIRRORED
 from joulemark.meters.replay import joules_of_all, ticks_of, unknown_joules
 from joulemark.meters.scope import refuse_overlap
 from joulemark.meters.source import PowerSensor, Source, Unavailable, read_or_why
@@ -199,14 +200,20 @@ def _read(source: Source | PowerSensor) -> Reading | Failed:
 
 
 def _total(scopes: Sequence[Quantity], unavailable: Sequence[Unavailable]) -> Quantity:
-    """Sum of disjoint scopes, or why there is none; flagged ``partial`` if the machine has a part that none covers."""
+    """Sum of disjoint scopes, or why there is none; flagged ``partial`` if the machine has a part that none covers.
+
+    A counter that two dies show is summed once, and flagged.
+    """
     if not scopes:
         told = "; ".join(f"{missing.name}: {missing.reason}" for missing in unavailable)
         reason = f"no energy counter ({told})" if told else "no energy counter was given"
         return Quantity(
             value=None, unit="J", kind=Kind.MEASURED, method="energy counter", scope="none", source="", reason=reason
         )
-    whole = total(scopes)
+    own = [one for one in scopes if MIRRORED not in one.flags]
+    whole = total(own)
+    if len(own) < len(scopes):
+        whole = msgspec.structs.replace(whole, flags=(*whole.flags, MIRRORED))
     if any(missing.present for missing in unavailable):
         return msgspec.structs.replace(whole, flags=(*whole.flags, "partial"))
     return whole

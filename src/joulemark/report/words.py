@@ -36,6 +36,7 @@ METER_FLAGS = {
     "gain_unknown": "nobody knows how far the meter's scale is off",
     "system_model": "the operating system's estimate of what the chip uses, not a measurement",
     "energy_filtered": "the processor blurs its counter on purpose (SGX)",
+    "mirrored": "dies that show one counter are counted once",
     "drift": "joules per iteration changed within the window",
 }
 """What a meter says of its joules: the word in a record, and what it means."""
