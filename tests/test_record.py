@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from joulemark.record import Kind, Quantity, Ratio, Score, content_key
 from joulemark.vocabulary import unknown_name_message
-from joulemark.workloads.workload import Operation, Workload
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
@@ -51,14 +50,6 @@ def test_decoding_is_strict(change):
 def test_a_field_that_is_missing_is_refused():
     with pytest.raises(msgspec.ValidationError, match="low"):
         msgspec.json.decode(b'{"value": 1.0, "high": 2.0, "count": 3}', type=Ratio)
-
-
-def test_macs_per_input_is_a_mean_over_inputs():
-    def operation(macs: int) -> Operation:
-        return Operation(layer="a", operator="conv", input_shape=(1,), output_shape=(1,), rows=4, calls=2, macs=macs)
-
-    work = Workload(inputs=4, batch_size=2, operations=(operation(100), operation(30)))
-    assert work.macs_per_input == 32.5
 
 
 def test_content_key_is_sha256_of_canonical_json():

@@ -1,39 +1,16 @@
-"""Making a net: a workbench for each link of a chain, kills at each fit, notes, and what all of it cost."""
+"""Making a net: kills at each fit, what is stored, and what all of it cost."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
-import torch
-from tiny import tiny_suite
+from tiny import technique_file
 
 from joulemark.benchmarking import workbench as workbench_module
-from joulemark.benchmarking.applying import usable
 from joulemark.benchmarking.chains import chain_name, chains_of, searched_in
-from joulemark.benchmarking.errors import AttemptError
 from joulemark.benchmarking.making import make_net
-from joulemark.nets.net import Net
 from joulemark.record import Made
 from joulemark.store import Store
 from joulemark.techniques.technique import TechniqueError
-
-HEADER = """
-import torch
-import joulemark
-from joulemark.nets.net import Net
-"""
-
-
-def technique_file(folder: Path, name: str, body: str, **words) -> Path:
-    path = folder / f"{name}.py"
-    said = "".join(f", {word}={value!r}" for word, value in words.items())
-    path.write_text(
-        f'{HEADER}\n@joulemark.technique("{name}", paper="none", family="test"{said})\n'
-        f'def run(net, bench, *, strength: float = 1.0):\n    """Do it."""\n{body}\n'
-    )
-    return path
 
 
 @pytest.fixture
@@ -52,42 +29,6 @@ def made(open_session):
             session.close()
 
     return make
-
-
-def test_every_link_has_its_own_epochs_notes_and_shared_steps(made, tmp_path):
-    body = """
-    bench.note(f"seen by {id(bench)}", [bench.epochs, bench.search_epochs, sorted(bench.notes), bench.shared])
-    return bench.fit(net, epochs=bench.epochs)"""
-    files = [technique_file(tmp_path, name, body) for name in ("one", "two", "three")]
-    suite = tiny_suite()
-    budget = type(suite.budget)(trained_epochs=7, trained_attempts=2, scratch_epochs=14, scratch_attempts=1)
-    record, _ = made("one+two+three", files, suite=tiny_suite(budget=budget))
-    seen = list(record.notes.values())
-    assert len(seen) == 3  # three workbenches
-    assert [one[0] for one in seen] == [2, 2, 3]
-    assert all(one[1:3] == [0, []] for one in seen)
-    assert len({one[3] for one in seen}) == 3
-    assert record.making.image_passes == 7 * 300
-
-
-def test_a_link_cannot_spend_what_another_left(made, tmp_path):
-    saves = technique_file(tmp_path, "saves", "    return net")
-    greedy = technique_file(tmp_path, "greedy", "    return bench.fit(net, epochs=2)")
-    with pytest.raises(AttemptError, match="greedy raised BudgetError: the budget is 1 epochs of training an attempt"):
-        made("saves+greedy", [saves, greedy])
-
-
-def test_a_technique_that_stands_three_times_keeps_all_its_notes(made, tmp_path):
-    body = "    bench.note('strength', strength)\n    return net"
-    file = technique_file(tmp_path, "tells", body, trains=False)
-    other = technique_file(tmp_path, "other", "    bench.note('mine', 4)\n    return net", trains=False)
-    record, _ = made("tells+tells+other+tells", [file, other])
-    assert record.notes == {"strength": 1.0, "tells.strength": 1.0, "mine": 4, "tells.4.strength": 1.0}
-    record, _ = made("tells:strength=1+tells:strength=2+tells:strength=3", [file], key="fixed")
-    assert list(record.notes.values()) == [1, 2, 3]
-    assert list(record.notes)[:2] == ["strength", "tells:strength=2.strength"]
-    record, _ = made("tells", [file], key="alone")
-    assert record.notes == {"strength": 1.0}
 
 
 FITS = """
@@ -201,45 +142,3 @@ def test_the_control_of_a_search_is_still_searched_by_its_knob():
     assert searched_in(chain).knob == "width"
     assert chain_name(chain) == "small-dense:search_epochs=12"
     assert chain[0].granted(9) == (21, 0)
-
-
-def test_knobs_reach_the_technique_that_they_name(made, tmp_path):
-    files = [
-        technique_file(tmp_path, name, f"    bench.note('{name}', strength)\n    return net", trains=False)
-        for name in ("left", "right")
-    ]
-    record, _ = made("left+right", files, knobs=[{"strength": 2.0}, {"strength": 3.0}])
-    assert record.notes == {"left": 2.0, "right": 3.0}
-    record, _ = made("left", files, key="alone", knobs=[{"strength": 4.0}])
-    assert record.notes == {"left": 4.0}
-
-
-def test_the_baseline_is_the_recipe_by_hand(open_session):
-    """The same net from the same images by the loop alone."""
-    from joulemark.training import fit, sgd
-
-    session = open_session()
-    record = make_net(session, "base", (), (), 0, None)
-    recipe, train = session.suite.task.recipe, session.splits["train"]
-    net = Net.new(recipe.builder, session.suite.task.input_shape, seed=0, **recipe.options)
-    module = net.module()
-    torch.set_num_threads(session.machine.cores)
-    fit(module, torch.from_numpy(train.images), torch.from_numpy(train.labels), epochs=recipe.epochs, seed=0,
-        batch_size=recipe.batch_size, optimiser=sgd(recipe.learning_rate, momentum=recipe.momentum,
-                                                    weight_decay=recipe.weight_decay))  # fmt: skip
-    assert record.net == net.with_state(module).hash
-    assert record.making.image_passes == 2 * 300
-    session.close()
-
-
-def test_what_is_no_usable_net_is_said_in_one_sentence():
-    net = Net.new("lenet", (1, 28, 28), seed=0, width=0.1)
-    assert usable(net, "mine", 10).hash == net.hash
-    for returned, classes, words in [
-        (None, 10, "mine returned NoneType, not a Net"),
-        (net, 7, r"outputs of shape \(2, 10\), not \(2, 7\)"),
-        (net.replace(options={"width": "wide"}), 10, "mine returned a net that does not run"),
-        (net.replace(state={"x": np.zeros(1)}), 10, "mine returned a net that cannot be saved"),
-    ]:
-        with pytest.raises(AttemptError, match=words):
-            usable(returned, "mine", classes)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.benchmarking.output_agreement import NORMAL_97_5, agreement, wilson
-from joulemark.benchmarking.passes import outputs, whole_batches
 
 
 def test_by_hand():
@@ -44,15 +43,3 @@ def test_wilson_ends_solve_the_score_equation(tries, data):
         if 0 < end < 1:  # |share - p| = z sqrt(p (1 - p) / n)
             gap, score = abs(hits / tries - end), NORMAL_97_5 * math.sqrt(end * (1 - end) / tries)
             assert gap == pytest.approx(score, rel=1e-6, abs=1e-9)
-
-
-@given(rows=st.integers(1, 40), size=st.integers(1, 16))
-def test_outputs_keep_every_row_in_batches_of_one_size(rows, size):
-    class Doubles:
-        def run(self, images):
-            assert len(images) == size
-            return 2 * images
-
-    images = np.arange(rows, dtype=np.float32)[:, None]
-    assert (outputs(Doubles(), images, size) == 2 * images).all()
-    assert len(whole_batches(images, size)) % size == 0

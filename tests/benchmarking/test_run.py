@@ -12,10 +12,8 @@ from tiny import tiny_splits, tiny_suite
 
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.errors import AttemptError
-from joulemark.benchmarking.plan import plan
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import Session
-from joulemark.benchmarking.suite_files import load_suite
 from joulemark.judging.losses import right_rows
 from joulemark.report.board import build_board
 from joulemark.report.results import Results
@@ -98,13 +96,6 @@ def test_records_hold_what_was_really_computed(open_session, heard):
     assert attempt.making.image_passes == 2 * 300  # two epochs over 300 images, nothing else
 
 
-def test_no_workbench_ever_holds_test_images(open_session, heard, tmp_path):
-    path = technique_file(tmp_path, "    bench.note('splits', sorted(bench.splits))\n    return net")
-    session, _ = run_one(open_session, heard, path)
-    mine = next(a for a in session.store.attempts() if a.technique == "mine")
-    assert mine.notes["splits"] == ["policy", "train", "validation"]
-
-
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -134,40 +125,6 @@ def test_a_technique_that_misbehaves_gets_one_sentence_and_stops_nobody(open_ses
     assert {a.technique for a in session.store.attempts()} == {"baseline", "small-dense"}
     board = build_board(results_of(session), results_of(session).boards[1], 40.0)
     assert [row.technique for row in board.ineligible] == ["mine"]
-
-
-STUBBORN = """while True:
-            try:
-                time.sleep(60)
-            except BaseException as error:
-                if bench.notes.setdefault('caught', []) == [1, 1]:
-                    raise error
-                bench.notes['caught'].append(1)"""
-
-
-def test_a_technique_that_writes_into_its_net_changes_nobody_elses(open_session, heard, tmp_path):
-    body = "    for tensor in net.state.values():\n        tensor.zero_()\n    raise RuntimeError('after that')"
-    files = [technique_file(tmp_path, body), technique_file(tmp_path, "    return net", name="untouched")]
-    session = open_session()
-    run(session, chains_of(["mine", "untouched"], files), heard)
-    made = {attempt.technique: attempt for attempt in session.store.attempts()}
-    assert made["untouched"].net == made["baseline"].net
-
-
-def test_what_a_technique_prints_stays_out_of_standard_output(open_session, heard, tmp_path, capsys):
-    run_one(open_session, heard, technique_file(tmp_path, "    print('here I am')\n    return net", name="talks"))
-    out, err = capsys.readouterr()
-    assert "here I am" not in out
-    assert "here I am" in err
-
-
-@pytest.mark.parametrize("hang", ["time.sleep(60)", "[None for _ in iter(int, 1)]", STUBBORN])
-def test_a_technique_that_hangs_is_stopped(open_session, heard, tmp_path, hang):
-    path = technique_file(tmp_path, f"    try:\n        {hang}\n    except Exception:\n        pass\n    return net")
-    quick = tiny_suite()
-    suite = tiny_suite(budget=msgspec.structs.replace(quick.budget, minutes=0.02))
-    _, outcome = run_one(open_session, heard, path, suite)
-    assert "ran longer than 0.02 minutes and was stopped" in outcome.failed[0]
 
 
 def test_a_mended_technique_is_tried_again_and_its_failure_forgotten(open_session, heard, tmp_path):
@@ -205,35 +162,6 @@ def test_the_budget_holds_after_a_restart(open_session, heard, tmp_path):
     for _ in range(2):
         _, outcome = run_one(open_session, heard, path)
         assert "the budget is 2 epochs" in outcome.failed[0]
-
-
-def test_a_technique_always_gets_the_same_thread_count(open_session, heard, tmp_path):
-    path = technique_file(
-        tmp_path, "    bench.note('threads', torch.get_num_threads())\n    return net", name="threads"
-    )
-    import torch
-
-    session = open_session()
-    torch.set_num_threads(1)  # as after measuring
-    run(session, chains_of(["threads"], [path]), heard)
-    made = next(a for a in session.store.attempts() if a.technique == "threads")
-    assert made.notes["threads"] == session.machine.cores
-
-
-def test_what_a_technique_sets_for_the_whole_process_is_undone(open_session, heard, tmp_path):
-    import torch
-
-    body = """
-    torch.set_default_dtype(torch.float64)
-    torch.set_default_device("meta")
-    torch.set_grad_enabled(False)
-    return net"""
-    _, outcome = run_one(open_session, heard, technique_file(tmp_path, body, name="sets"))
-    assert outcome.failed == ()
-    fresh = torch.zeros(1)
-    assert (fresh.dtype, fresh.device.type, torch.is_grad_enabled()) == (torch.float32, "cpu", True)
-    modes = torch.overrides._get_current_function_mode_stack()
-    assert modes == []  # a default device, "cpu" too, is a mode that every operator would go through
 
 
 def test_a_damaged_net_is_made_again(open_session, heard):
@@ -351,11 +279,6 @@ def test_techniques_that_train_share_the_budget_of_a_composition(open_session, h
     assert run(session, chains_of([name.replace("+int8", "")]), heard).failed == ()
     both = next(a for a in session.store.attempts() if "+" in a.technique)
     assert both.making.image_passes >= 2 * 300  # an epoch each
-    thin = msgspec.structs.replace(
-        session.suite.budget, trained_epochs=1, trained_attempts=2, scratch_epochs=2, scratch_attempts=1
-    )
-    with pytest.raises(ValueError, match="a budget of 1 epochs is too small for 2 techniques that train"):
-        plan(open_session(tiny_suite(budget=thin)), chains_of([name]))
 
 
 def test_masks_of_parts_are_obeyed_in_training(open_session, heard, tmp_path):
@@ -422,21 +345,6 @@ def test_a_fixed_knob_is_not_searched(open_session, heard):
     assert [(a.knobs[0]["sparsity"], a.knobs[0]["rounds"]) for a in made] == [(0.5, 1)]
     weights = 431_080  # of the full net; half of this narrow one's are zero
     assert made[0].proxies["nonzero_parameters"] < made[0].proxies["parameters"] < weights
-
-
-def test_the_plan_names_every_step(open_session):
-    suite = tiny_suite(seeds=(0, 1))
-    lines = plan(open_session(suite), chains_of(suite.techniques))
-    assert sum("baseline" in line for line in lines) == 3
-    assert lines[0] == "train the baseline, seed 0: 2 epochs"
-    assert lines[-1].startswith("measure and test")
-
-
-def test_the_plan_takes_what_comes_with_the_package(tmp_path):
-    suite = load_suite("mnist")
-    given = plan(Session.open(suite, tmp_path), chains_of([]))
-    assert given[:3] == [f"take the baseline that comes with the package, seed {seed}" for seed in (0, 1, 2)]
-    assert plan(Session.open(suite, tmp_path, fresh=True), [])[0] == "train the baseline, seed 0: 8 epochs"
 
 
 def test_a_technique_that_fails_now_keeps_the_rows_that_it_had(open_session, heard, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from suite_text import whole_text
 
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.suite_files import SuiteError, load_suite, narrowed, parse_suite
+from joulemark.benchmarking.suite_files import SuiteError, load_suite, parse_suite
 from joulemark.techniques.technique import TechniqueError
 
 QUICK = whole_text("quick")
@@ -63,29 +63,6 @@ def test_a_bad_suite_is_refused_with_the_place(old, new, words):
     with pytest.raises(SuiteError) as caught:
         parse_suite(QUICK.replace(old, new), where="quick.toml")
     assert words in str(caught.value)
-
-
-def test_a_suite_that_is_no_text_is_refused_by_name(tmp_path):
-    path = tmp_path / "odd.toml"
-    path.write_bytes(b'name = "\xff"')
-    with pytest.raises(SuiteError, match=r"odd\.toml is no text in UTF-8"):
-        load_suite(str(path))
-
-
-def test_an_unknown_suite_offers_the_nearest():
-    with pytest.raises(SuiteError, match="did you mean 'quick'"):
-        load_suite("quik")
-    with pytest.raises(SuiteError, match="no suite file"):
-        load_suite("nothing.toml")
-
-
-def test_a_limit_of_images_makes_another_task():
-    suite = load_suite("quick")
-    small = narrowed(suite, techniques=("int8",), seeds=3, limit_images=100)
-    assert small.task.key != suite.task.key
-    assert small.seeds == (0, 1, 2)
-    assert small.techniques == ("int8",)
-    assert narrowed(suite, techniques=(), seeds=None, limit_images=None) == suite
 
 
 def test_a_knob_that_is_set_twice_is_one_sentence():

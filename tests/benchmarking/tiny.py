@@ -1,6 +1,8 @@
-"""A tiny suite on made-up images: the road from suite to board in seconds."""
+"""A tiny suite on made-up images, and techniques of a line: the road from suite to board in seconds."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -43,3 +45,15 @@ def tiny_splits() -> dict[str, Split]:
         noise = rng.normal(scale=2.0, size=(images, 1, 28, 28)).astype(np.float32)
         splits[name] = Split(templates[labels] + noise, labels.astype(np.int64))
     return splits
+
+
+def technique_file(folder: Path, name: str, body: str, **words) -> Path:
+    """A file with a technique of that name; ``words`` are said of it, as ``trains=False``."""
+    path = folder / f"{name}.py"
+    said = "".join(f", {word}={value!r}" for word, value in words.items())
+    path.write_text(
+        "import time\nimport torch\nimport joulemark\n\n"
+        f'@joulemark.technique("{name}", paper="none", family="test"{said})\n'
+        f'def run(net, bench, *, strength: float = 1.0):\n    """Do it."""\n{body}\n'
+    )
+    return path

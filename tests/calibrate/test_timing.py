@@ -1,19 +1,15 @@
-"""How a layer is timed, by a clock that work moves; and that both devices run the layers they are asked for."""
+"""How a layer is timed, by a clock that work moves."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
 
-from joulemark.calibrate.onnx_device import OnnxDevice, _graph
-from joulemark.calibrate.sampling import CONTROL, layer
+from joulemark.calibrate.sampling import CONTROL
 from joulemark.calibrate.timing import LEAST_CALLS, MachineBench
-from joulemark.calibrate.torch_device import TorchDevice, _called, _inputs
-from joulemark.energy.features import TYPES, Layer
+from joulemark.energy.features import Layer
 from joulemark.meters.meters import Meters
 from joulemark.meters.replay import SHORTEST_UPDATES
 
@@ -117,80 +113,3 @@ def test_weights_have_as_many_copies_as_make_64_mb_at_most_eight(weights, copies
     one = Layer(type="fc", batch=1, input=(weights[0],), output=(weights[1],))
     MachineBench(device, CONTROL, Meters(()), time).layer(one)
     assert device.copies == [1, copies]
-
-
-def small(kind: str) -> Layer:
-    """The smallest of the first few layers of a type."""
-    found = [one for index in range(200) if (one := layer(0, index)).type == kind]
-    return min(found, key=lambda one: (one.moved + one.weights, one.macs))
-
-
-@pytest.mark.parametrize("kind", TYPES)
-def test_torch_runs_what_the_layer_says(kind):
-    one = small(kind)
-    with torch.inference_mode():
-        output = _called(one, "cpu")(*_inputs(one, "cpu"))
-    assert tuple(output.shape) == (one.batch, *one.output)
-
-
-@pytest.mark.parametrize("kind", TYPES)
-def test_onnx_runtime_runs_what_the_layer_says(kind):
-    one = small(kind)
-    runnable = OnnxDevice(1).layer(one, 2)
-    runnable.prepare()
-    runnable.call()  # into an output of the layer's shape: another one would be refused
-    assert runnable.turn == 1
-
-
-def test_both_give_the_same_pooling_average_and_power():
-    import onnxruntime
-
-    for kind in ("pool", "mean", "pow", "pad", "avg_pool3d", "softmax", "add", "cat"):
-        one = small(kind)
-        inputs = _inputs(one, "cpu")
-        with torch.inference_mode():
-            ours = _called(one, "cpu")(*inputs).numpy()
-        session = onnxruntime.InferenceSession(_graph(one, 0), providers=["CPUExecutionProvider"])
-        feed = {slot.name: value.numpy() for slot, value in zip(session.get_inputs(), inputs, strict=True)}
-        theirs = session.run(None, feed)[0]
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=kind)
-
-
-def test_a_pooling_never_meets_the_same_values_twice_in_a_row():
-    pool = TorchDevice(1).layer(small("pool"), 1)
-    seen = []
-    with torch.inference_mode():
-        for _ in range(3):
-            pool.prepare()
-            seen.append(pool.inputs[0].clone())
-    assert not torch.equal(seen[0], seen[1])
-    assert not torch.equal(seen[1], seen[2])
-    assert min(float(values.min()) for values in seen) >= 0.0
-
-
-def test_an_average_in_places_runs_on_both():
-    one = Layer(type="mean", batch=2, input=(8, 6, 6), output=(8, 3, 3))
-    with torch.inference_mode():
-        assert _called(one, "cpu")(*_inputs(one, "cpu")).shape == (2, 8, 3, 3)
-    OnnxDevice(1).layer(one, 1).call()
-
-
-def test_a_type_that_nobody_knows_cannot_be_run_alone():
-    one = Layer(type="cell", batch=1, input=(1,), output=(1,))
-    for device in (TorchDevice(1), OnnxDevice(1)):
-        with pytest.raises(ValueError, match="'cell' cannot be run alone"):
-            device.layer(one, 1)
-
-
-def test_a_gpu_that_is_not_there_is_one_sentence():
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(ValueError, match="torch sees no CUDA GPU"):
-        TorchDevice(1, "cuda")
-
-
-def test_a_net_runs_through_its_backend():
-    with torch.inference_mode():
-        runnable = TorchDevice(1).net("lenet", 2)
-        runnable.prepare()
-        runnable.call()

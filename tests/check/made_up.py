@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from statistics import median
 
+import msgspec
 import numpy as np
 
 from joulemark.judging.packed import pack
@@ -240,6 +241,17 @@ def study() -> Study:
         trials=tuple(trial(name, knobs, s).key for name, knobs in (("baseline", ()), ("halve", GENTLE)) for s in SEEDS),
         free=tuple(free(control=control).key for control in (True, False)),
     )  # fmt: skip
+
+
+def changed(record, path: str, value):
+    """A copy of a record with the field at a dotted path changed; numbers index tuples."""
+    head, _, rest = path.partition(".")
+    if isinstance(record, tuple):
+        place = int(head)
+        return (*record[:place], changed(record[place], rest, value) if rest else value, *record[place + 1 :])
+    if isinstance(record, dict):
+        return {**record, head: changed(record[head], rest, value) if rest else value}
+    return msgspec.structs.replace(record, **{head: changed(getattr(record, head), rest, value) if rest else value})
 
 
 def fill(root: Path) -> Store:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from made_up import GENTLE, baseline_trial, trial
 
 from joulemark.check.claims import Backing, stored_trials, unbacked, unbacked_in
-from joulemark.check.prose import script_strings, shown_strings, visible_words
 from joulemark.record import Kind, Quantity, Ratio
 
 ROOT = Path(__file__).parents[2]
@@ -214,36 +213,6 @@ def test_the_line_and_the_sentence_are_told():
 def test_text_without_the_words_never_claims_and_a_paragraph_with_them_always_does(before, after):
     assert claims(before + after) == []
     assert claims(f"{before.replace('`', '').replace('<', '')}\n\nIt saves energy\n\n{after}") != [] or '"' in before
-
-
-def test_a_page_is_read_as_a_person_sees_it():
-    page = """<html><head><title>Fast</title><style>.a { content: "saves energy" }</style></head><body>
-    <p>It <b>saves</b> energy</p><p>CO<sub>2</sub></p><img alt="5 kWh"><code>saves energy</code>
-    <script>let x = "saves energy"</script>
-    <script type="application/json">{"title": "energy savings", "n": [1, {"t": "none"}]}</script></body></html>"""
-    assert claims(visible_words(page)) == ["saved energy", "carbon", "watt-hours", "saved energy"]
-
-
-def test_strings_of_a_program_are_read_without_docstrings():
-    source = '"""saves energy"""\ndef f(x):\n    """saves energy"""\n    return f"{x} kWh"\n'
-    assert claims(shown_strings(source)) == ["watt-hours"]
-    assert claims(shown_strings('x = f"It saves {a} " + "energy"')) == ["saved energy"]
-    assert claims(shown_strings("x = f'{[\"saves energy\"]} or {1}'")) == ["saved energy"]
-    technique = '@technique("mine")\ndef mine():\n    """It saves energy."""'
-    assert claims(shown_strings(technique)) == ["saved energy"]  # `joulemark explain` shows it
-
-
-def test_strings_of_a_script_are_read_without_comments():
-    source = """// saves energy
-    /* 5 kWh */ let a = "It saves " + 'nothing', b = `it saves ${x} energy`, c = 'less CO2'"""
-    assert claims(script_strings(source)) == ["saved energy", "carbon"]
-
-
-def test_text_of_a_page_is_no_markdown():
-    assert claims(visible_words("<p>```</p><p>It saves energy.</p>")) == ["saved energy"]
-    assert claims(visible_words("<p>&lt;!-- It saves energy. --&gt;</p>")) == ["saved energy"]
-    assert claims(visible_words("<p>A <code>x` y</code> here</p><p>saves energy, ` too</p>")) == ["saved energy"]
-    assert claims(visible_words("<p>The words <q>saves energy</q> are a mention.</p><q><p>saves energy")) != []
 
 
 @pytest.mark.parametrize("name", ["a.html", "a.HTM", "a.xhtml"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_up import GENTLE, GREEDY, attempt, baseline_trial, fill, free, made, net_hash, score, study, trial
 
 from joulemark.check.results import as_json, as_lines, check_results
-from joulemark.record import Failure, Quantity, content_key
+from joulemark.record import Quantity
 from joulemark.store import Store
 
 
@@ -156,13 +156,7 @@ GENTLE_TRIAL, GENTLE_ATTEMPT = trial("halve", GENTLE, 0), attempt("halve", GENTL
         (GENTLE_ATTEMPT, {"notes": {"a": 1}}, "notes differs from its making"),
         (made("halve", GENTLE, 0), {"start": "f" * 16}, "no baseline of seed 0 here"),
         (study(), {"baselines": study().baselines[:1]}, "seed 1 has no baseline"),
-        (study(), {"attempts": {"double": study().attempts["halve"]}}, "is of halve, named as double"),
-        (study(), {"trials": (*study().trials, "f" * 16)}, "trial ffffffffffffffff is not there"),
-        (study(), {"free": ("f" * 16,)}, "free setting ffffffffffffffff is not there"),
-        (study(), {"trials": study().trials[:-1]}, "is chosen by the rules and was not tested"),
-        (study(), {"attempts": {}}, "which the study does not name"),
         (study(), {"trials": (*study().trials, study().trials[0])}, "names a trial twice"),
-        (study(), {"limits_points": (30.0,)}, "was tested, though the rules do not choose it"),
     ],
 )
 def test_a_record_made_up_with_a_fresh_seal_is_caught_by_what_it_disagrees_with(folder, record, changes, sentence):
@@ -179,13 +173,6 @@ def test_a_tested_loser_is_caught(folder):
     assert "1 records stand in no study" in check_results(root).notes[0].problem
     replace(store, study(), trials=(*study().trials, loser.key))
     assert any("halve, seed 0) was tested, though the rules do not choose it" in one for one in problems(root))
-
-
-def test_a_setting_that_was_tested_twice_is_caught(folder):
-    root, store = folder
-    replace(store, GENTLE_TRIAL, key="f" * 16)
-    replace(store, study(), trials=(*study().trials, "f" * 16))
-    assert [f"attempt {GENTLE_ATTEMPT.key} was tested 2 times" in one for one in problems(root)] == [True]
 
 
 def test_records_under_other_names_and_other_schemas_are_named(folder):
@@ -255,23 +242,6 @@ def test_a_score_of_other_images_is_named_and_all_else_is_judged(folder, record,
         assert any(one.startswith("studies/toy-suite.json the choice of halve cannot be made again") for one in found)
 
 
-def test_a_choice_that_cannot_be_made_leaves_those_of_other_techniques(folder):
-    root, store = folder
-    whole = study()
-    for seed in (0, 1):
-        other = attempt("third", ({"share": 0.4},), seed)
-        store.put(made("third", {"share": 0.4}, seed))
-        store.put(other)
-        whole = msgspec.structs.replace(
-            whole, attempts={**whole.attempts, "third": (*whole.attempts.get("third", ()), other.key)}
-        )
-    store.put(whole)
-    replace(store, GENTLE_ATTEMPT, score=score("validation", 22, 800))
-    found = problems(root)
-    assert any("the choice of halve cannot be made again" in one for one in found)
-    assert any("(third, seed 1) is chosen by the rules and was not tested" in one for one in found)
-
-
 @pytest.mark.parametrize(
     ("changes", "path", "count"),
     [
@@ -289,58 +259,12 @@ def test_what_a_study_leaves_out_is_named(folder, changes, path, count):
     assert all(one.startswith(f"{path}/") for one in found)
 
 
-def test_a_setting_is_named_with_every_seed_and_a_study_with_its_limits(folder):
-    root, store = folder
-    replace(store, study(), attempts={"halve": study().attempts["halve"][:3]})
-    assert any("is named without seed 1" in one for one in problems(root))
-    replace(store, study(), limits_points=())
-    assert any("does not say its limits" in one for one in problems(root))
-    replace(store, study(), models=("toy-model", "other"))
-    assert any("is judged by toy-model, the study by other, toy-model" in one for one in problems(root))
-
-
 def test_records_without_a_study_are_broken_and_a_net_alone_is_not(folder):
     root, store = folder
     place(store, "studies/toy-suite.json").unlink()
     assert any(one.startswith("studies there is no study") for one in problems(root))
     for kind in ("attempts", "trials", "free"):
         shutil.rmtree(place(store, kind))
-    assert problems(root) == []
-
-
-def older(record):
-    return msgspec.structs.replace(record.provenance, commit="0123456789ab")
-
-
-def test_what_is_left_from_other_code_judged_anew_or_failed_is_a_note(folder):
-    root, store = folder
-    replace(store, study(), attempts={"halve": study().attempts["halve"][:2]})
-    losers = [attempt("halve", GREEDY, seed) for seed in (0, 1)]
-    for loser in losers:  # made by another commit
-        replace(store, loser, provenance=older(loser))
-    assert problems(root) == []
-    for loser in losers:  # made by other code
-        store.put(loser)
-        replace(store, made("halve", GREEDY, loser.seed), code={"joulemark.x": "2" * 16})
-    assert problems(root) == []
-    fill(root)  # judged a second time: the study names the first
-    replace(store, losers[0], key="f" * 16)
-    replace(store, free(control=False), key="e" * 16)
-    assert problems(root) == []
-    assert "2 records stand in no study" in check_results(root).notes[0].problem
-
-
-def test_the_seeds_of_a_setting_that_failed_are_no_secret(folder):
-    root, store = folder
-    replace(store, study(), attempts={"halve": study().attempts["halve"][:2]})
-    assert len(problems(root)) == 2
-    loser = attempt("halve", GREEDY, 0)
-    store.put(
-        Failure(
-            key=content_key("failure", loser.task_key, "halve"), task=loser.task, task_key=loser.task_key,
-            technique="halve", knobs=GREEDY, seed=1, reason="it hung", started="2026-01-02T03:04:05Z",
-        )
-    )  # fmt: skip
     assert problems(root) == []
 
 

@@ -9,33 +9,32 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import GENTLE, TRUTH, TRUTHS, attempt, free, made, old_score, quantity, score, study, trial, windows
+from made_up import (
+    GENTLE,
+    TRUTH,
+    TRUTHS,
+    attempt,
+    changed,
+    free,
+    made,
+    old_score,
+    quantity,
+    score,
+    study,
+    trial,
+)
 
 from joulemark.check import values
 from joulemark.judging.packed import pack, pack_bits
-from joulemark.judging.stability import warnings
-from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Kind, Ratio
 
 ATTEMPT, TRIAL = attempt("halve", GENTLE, 0), trial("halve", GENTLE, 0)
-UNPACED = msgspec.structs.replace(TRIAL, paced=())
 FREE, CONTROL = free(control=False), free(control=True)
 OLD = msgspec.structs.replace(ATTEMPT, score=old_score("validation", 22))
 
 
 def faults(record) -> list[str]:
     return values.faults(record, TRUTHS)
-
-
-def changed(record, path: str, value):
-    """A copy of a record with the field at a dotted path changed; numbers index tuples."""
-    head, _, rest = path.partition(".")
-    if isinstance(record, tuple):
-        place = int(head)
-        return (*record[:place], changed(record[place], rest, value) if rest else value, *record[place + 1 :])
-    if isinstance(record, dict):
-        return {**record, head: changed(record[head], rest, value) if rest else value}
-    return msgspec.structs.replace(record, **{head: changed(getattr(record, head), rest, value) if rest else value})
 
 
 @pytest.mark.parametrize(
@@ -111,6 +110,9 @@ def test_sound_records_have_no_faults(record):
         (TRIAL, "models.0.layers.0.macs", 900.0, "models: toy-model counts 900 MACs"),
         (TRIAL, "models.0.layers.0.joules", {"MAC": 1.0}, "models[0]: says"),
         (TRIAL, "models.0.layers.0.joules", {"MAC": -1e-9}, "a layer has negative joules or MACs"),
+        (TRIAL, "models.0.joules.value", 5e-6, "models[0]: says 5e-06 J, its layers add up"),
+        (TRIAL, "models.0.joules.value", 2.4999e-6, "models[0]: says 2.4999e-06 J, its layers add up"),
+        (TRIAL, "conditions.seconds", 0.0, "conditions: cannot be"),
         (made("halve", GENTLE, 0), "start", None, "halve starts from nothing"),
         (made("halve", GENTLE, 0), "knobs", GENTLE * 2, "knobs: there are 2 sets of them for 1 techniques"),
         (ATTEMPT, "technique", "halve+halve", "knobs: there are 1 sets of them for 2 techniques"),
@@ -140,106 +142,6 @@ def test_a_score_is_sound_exactly_if_its_share_is_that_of_its_bits(bits, data):
     flip = data.draw(st.integers(0, len(bits) - 1))
     correct[flip] = not correct[flip]
     assert faults(msgspec.structs.replace(sound, correct=pack_bits(correct)))
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(*[st.floats(1e-6, 1.0)] * 3), min_size=3, max_size=5), st.floats(1.001, 3))
-def test_a_ratio_of_few_blocks_stands_or_falls_with_each(blocks, factor):
-    timing = msgspec.structs.replace(
-        TRIAL.timings[0],
-        blocks=tuple(blocks),
-        ratio=paired_ratio(blocks),
-        seconds=windows([middle for _, middle, _ in blocks]),
-        baseline_seconds=windows([one for first, _, last in blocks for one in (first, last)]),
-        turned=(),
-    )
-    timing = msgspec.structs.replace(timing, reference_ratio=timing.ratio, reference_seconds=timing.baseline_seconds)
-    trial = msgspec.structs.replace(TRIAL, order=(), order_seed=None, timings=(timing,))
-    trial = msgspec.structs.replace(trial, warnings=tuple(warnings(trial)))  # random blocks drift
-    assert faults(trial) == []
-    first, middle, last = blocks[0]
-    edited = msgspec.structs.replace(timing, blocks=((first * factor, middle, last), *blocks[1:]))
-    assert any("its raw blocks give" in one for one in faults(changed(TRIAL, "timings", (edited,))))
-
-
-def test_the_headline_ratio_is_recomputed_against_its_reference():
-    timing = TRIAL.timings[0]
-    reference = tuple((first / 2, last / 2) for first, _, last in timing.blocks)
-    rows = [(a, middle, b) for (a, b), (_, middle, _) in zip(reference, timing.blocks, strict=True)]
-    headline = paired_ratio(rows)
-    sound = msgspec.structs.replace(
-        timing, reference="onnxruntime", reference_blocks=reference, reference_ratio=headline,
-        reference_seconds=windows([one for both in reference for one in both]),
-        screening={"eager": 1e-3, "onnxruntime": 5e-4},
-    )  # fmt: skip
-    assert faults(changed(UNPACED, "timings", (sound,))) == []
-    assert headline.value == pytest.approx(timing.ratio.value / 2)
-    wrong = msgspec.structs.replace(sound, reference_ratio=timing.ratio)
-    assert any("reference_ratio: says" in one for one in faults(changed(UNPACED, "timings", (wrong,))))
-    short = msgspec.structs.replace(sound, reference_blocks=reference[:3])
-    assert any("other numbers of blocks" in one for one in faults(changed(UNPACED, "timings", (short,))))
-
-
-@pytest.mark.parametrize(
-    ("record", "path", "value", "sentence"),
-    [
-        (TRIAL, "models.0.joules.value", 5e-6, "models[0]: says 5e-06 J, its layers add up"),
-        (TRIAL, "models.0.joules.value", 2.4999e-6, "models[0]: says 2.4999e-06 J, its layers add up"),
-        (TRIAL, "timings.0.reference", "onnxruntime", "reference is onnxruntime, its screening was won by eager"),
-        (TRIAL, "timings.0.screening.eager", 3e-3, "reference is eager, its screening was won by onnxruntime"),
-        (TRIAL, "timings.0.baseline_seconds.value", 1.004e-3, "baseline_seconds: says 0.001004"),
-        (TRIAL, "timings.0.reference_seconds.value", 1.004e-3, "reference_seconds: says 0.001004"),
-        (TRIAL, "timings.0.reference_seconds", None, "reference_seconds: is unknown, though there are 8 windows"),
-        (TRIAL, "timings.0.baseline_seconds.high", 1.029e-3, "baseline_seconds: says"),
-        (TRIAL, "timings.0.seconds.low", None, "seconds: says"),
-        (TRIAL, "timings.0.seconds.count", 40, "seconds: is said to be of 40 windows, and is of 4"),
-        (TRIAL, "timings.0.turned", tuple(not one for one in TRIAL.timings[0].turned), "turned: the blocks of eager"),
-        (TRIAL, "order", TRIAL.order[:-1], "order: is not what seed 0 makes of its timings"),
-        (TRIAL, "order_seed", 1, "turned: the blocks of eager batch 1"),
-        (TRIAL, "order_seed", -1, "cannot be judged"),
-        (TRIAL, "order_seed", None, "has an order of blocks and no seed of it"),
-        (TRIAL, "paced.0.busy_ratio", 3.0, "paced[0]: busy_ratio: says 3, the busy seconds of the two give 2.5"),
-        (TRIAL, "paced.0.candidate.missed", 61, "candidate: missed 61 of 60 inputs"),
-        (TRIAL, "paced.0.candidate.inputs", 400, "candidate: counts 400 inputs"),
-        (TRIAL, "paced.0.candidate.latency_95_seconds", 1e-3, "its median latency, 0.002 s, does not lie"),
-        (TRIAL, "paced.0.baseline.busy_seconds_per_hour", 3700.0, "baseline: its busy or CPU-seconds"),
-        (TRIAL, "paced.0.baseline.busy_seconds_per_hour", 0.0, "busy seconds that are not positive"),
-        (TRIAL, "paced.0.reference", "onnxruntime", "is paced against onnxruntime, which is not the fastest"),
-        (TRIAL, "conditions.seconds", 0.0, "conditions: cannot be"),
-        (FREE, "loss_points", 0.0, "loses 0.0 points"),
-        (FREE, "loss_bound", 0.1, "(at most 0.1)"),
-        (FREE, "score", None, "has a score or a loss without both scores behind it"),
-        (FREE, "score", score("validation", 25), "agreement: 5 images are right in one score alone"),
-        (FREE, "agreement.same_class", 1.0, "agreement: says 1 ("),
-        (FREE, "agreement.same_class", 1.5, "agreement: same_class: 1.5 is no share"),
-        (FREE, "agreement.images", 500, "agreement: is of 500 images"),
-        (FREE, "agreement.low", 0.9999, "agreement: says"),
-        (FREE, "seconds.value", 4e-4, "seconds: says 0.0004"),
-        (FREE, "cpu_seconds.value", 4e-4, "cpu_seconds: says 0.0004"),
-        (FREE, "flags", ("load",), "flags: says load, its conditions give nothing"),
-        (FREE, "conditions.busy_cpu_seconds", 19.0, "flags: says nothing, its conditions give load"),
-        (FREE, "joules_ratio", Ratio(value=2.0, low=1.9, high=2.1, count=4), "joules_ratio: has too few blocks"),
-        (FREE, "blocks", (), "ratio: has too few blocks behind it"),
-        (FREE, "turned", tuple(not one for one in FREE.turned), "turned: the blocks that ran inside out are not"),
-        (FREE, "order", tuple(sorted(FREE.order)), "order: is not what seed 9 makes of any group"),
-        (FREE, "batch_size", 64, "order: eager:bf16,channels_last, 2 threads, batch 64 has 4 blocks"),
-        (FREE, "control", True, "is called the control, which runs at batch 1 without options"),
-    ],
-)  # fmt: skip
-def test_what_blocks_and_bits_give_again_is_named_where_it_differs(record, path, value, sentence):
-    found = faults(changed(record, path, value))
-    assert any(sentence in one for one in found), found
-
-
-def test_a_free_setting_that_could_not_run_has_nothing_to_derive():
-    blank = msgspec.structs.replace(
-        FREE, reason="no kernel", ratio=None, cpu_ratio=None, blocks=(), cpu_blocks=(), turned=(), agreement=None,
-        score=None, baseline_score=None, loss_points=None, loss_bound=None,
-        seconds=msgspec.structs.replace(FREE.joules, unit="s/input"),
-        cpu_seconds=msgspec.structs.replace(FREE.joules, unit="s/input"),
-    )  # fmt: skip
-    assert faults(blank) == []  # it failed after its windows: its group's order stays
-    assert faults(msgspec.structs.replace(blank, order=(), order_seed=None, conditions=None)) == []
 
 
 @pytest.mark.parametrize(

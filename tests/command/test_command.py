@@ -13,19 +13,16 @@ import subprocess
 import sys
 import time
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quantities import joules
 
 from joulemark.command import command
-from joulemark.command.command import CannotRun, measure_command, median_interval, median_of, net_of
+from joulemark.command.command import CannotRun, measure_command, median_interval, median_of
 from joulemark.command.command_report import report_lines
 from joulemark.meters import meters as meters_module
-from joulemark.meters.idle import Block, idle_of, with_idle
 from joulemark.meters.source import Unavailable, timed
-from joulemark.meters.trace import Header, Line, SourceFacts, encode
-from joulemark.record import Kind, Quantity
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(0.15)"]
 
@@ -106,19 +103,6 @@ def test_streams_belong_to_the_command_and_the_report_goes_to_standard_error(tmp
     assert report["command"] == ["sh", "-c", "cat; echo loud >&2"]
     for quantity in report["median"].values():
         assert quantity["value"] is not None or quantity["reason"]
-
-
-def test_the_commands_own_options_are_not_ours():
-    done = joulemark("--json", "echo", "--repeat", "--json", "-o")
-    assert done.stdout == "--repeat --json -o\n"
-    assert json.loads(done.stderr)["repeat"] == 1
-
-
-def test_a_report_that_cannot_be_written_is_said_and_the_exit_code_kept(tmp_path):
-    done = joulemark("-o", str(tmp_path / "no" / "where"), "true")
-    assert done.returncode == 2
-    assert "cannot write" in done.stderr
-    assert joulemark("-o", str(tmp_path / "no" / "where"), "sh", "-c", "exit 5").returncode == 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -343,34 +327,6 @@ def test_a_long_command_is_sampled_by_scope_and_its_raw_readings_are_replayed(tm
     assert again["recomputed"]["value"] == run.scopes["toy package-1"].value
 
 
-def test_replay_says_what_is_no_trace_and_fails_where_a_reading_was_edited(tmp_path):
-    def replayed(name):
-        words = [sys.executable, "-m", "joulemark.cli", "replay", str(tmp_path / name)]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60)
-
-    none = replayed("none.jsonl")
-    assert (none.returncode, none.stderr) == (
-        2,
-        f"joulemark: cannot read {tmp_path}/none.jsonl: No such file or directory\n",
-    )
-    source = SourceFacts(
-        name="x", scope="x", kind="counter", unit=1.0, max_watts=100.0, update_seconds=0.1, citation="x"
-    )
-    lines = [Line(s=0, b=0, a=0, r=0), Line(w="open", k=1, t=0, name="run 1"), Line(s=0, b=10**9, a=10**9, r=50),
-             Line(w="close", k=1, t=10**9, name="run 1"), Line(w="result", k=1, q=(joules(49.0),))]  # fmt: skip
-    (tmp_path / "edited.jsonl").write_bytes(encode([Header(sources=(source,)), *lines]))
-    edited = replayed("edited.jsonl")
-    assert edited.returncode == 1
-    assert "NO" in edited.stdout
-
-
-def test_of_unknown_joules_the_report_tells_the_bounds(no_counter):
-    measured = measure_command(["true"])
-    unknown = msgspec.structs.replace(joules(None), low=12.0, high=34.0)
-    lines = report_lines(msgspec.structs.replace(measured, median={**measured.median, "joules": unknown}))
-    assert "  joules (gross)  unknown: the counter was reset (at least 12 J, at most 34 J)" in lines
-
-
 def test_a_trace_that_cannot_be_written_is_said(no_counter, tmp_path):
     with pytest.raises(ValueError, match=r"cannot write .*where: No such file"):
         measure_command(["true"], trace=tmp_path / "no" / "where")
@@ -386,74 +342,12 @@ def test_without_a_counter_joules_are_unknown_with_the_reason_and_nobody_waits(n
     assert not any(word in "\n".join(report_lines(measured)) for word in ("kWh", "saves", "CO2"))
 
 
-def joules(value: float | None, **more) -> Quantity:
-    reason = None if value is not None else "the counter was reset"
-    return Quantity(
-        value=value, unit="J", kind=Kind.MEASURED, method="energy counter", scope="x", source="x", reason=reason, **more
-    )
-
-
-def seconds(value: float) -> Quantity:
-    return Quantity(value=value, unit="s", kind=Kind.MEASURED, method="clock", scope="x", source="x")
-
-
-def test_the_report_tells_both_uncertainties_and_medians_keep_that_of_the_scale(no_counter):
-    measured = measure_command(["true"])
-
-    def line(quantity):
-        lines = report_lines(msgspec.structs.replace(measured, median={**measured.median, "joules": quantity}))
-        return next(line for line in lines if "joules (gross)" in line)
-
-    one = joules(200.0, random=4.0, systematic=10.0)
-    assert line(one).endswith("200 J (standard uncertainty 4, of its scale 10)")
-    assert line(joules(200.0)).endswith("200 J")
+def test_a_median_keeps_the_uncertainty_of_the_scale_and_of_windows_that_are_too_short():
     many = median_of([joules(float(value), random=4.0, systematic=0.05 * value) for value in range(100, 700, 100)])
     assert many.systematic == pytest.approx(0.05 * 350)
-    assert line(many).endswith("350 J (95 % interval 100 to 600, of its scale 18)")
     assert median_of([joules(1.0, systematic=0.1), joules(2.0)]).systematic is None
     short = median_of([joules(30.0, random=4.0, flags=("too_short",)) for _ in range(6)])  # truth: 31, updates of 10
     assert (short.value, short.low, short.random) == (30.0, None, 4.0)
-
-
-def test_net_joules_by_hand():
-    idle = {"seconds": seconds(2.0), "joules": joules(20.0, random=0.3, systematic=1.0)}
-    net = net_of(joules(100.0, random=0.4, systematic=5.0), seconds(4.0), idle)  # 100 - 10 W * 4 s
-    assert net.value == pytest.approx(60.0)
-    assert net.random == pytest.approx(math.hypot(0.4, 0.6))
-    assert net.systematic == pytest.approx(3.0)  # 5 % of it
-    assert net_of(joules(None), seconds(4.0), idle).reason == "the counter was reset"
-    assert net_of(joules(1.0), seconds(4.0), {**idle, "joules": joules(None)}).reason == "the counter was reset"
-    assert "--idle" in net_of(joules(1.0), seconds(1.0), {}).reason
-
-
-def test_net_joules_below_nothing_stay_below_it_with_their_interval():
-    idle = {"seconds": seconds(2.0), "joules": joules(20.0, random=0.3)}
-    net = net_of(joules(39.0, random=0.4), seconds(4.0), idle)
-    half = 2.262 * math.hypot(0.4, 0.6)  # Student's t of ten blocks
-    assert (net.value, net.low, net.high) == (-1.0, pytest.approx(-1 - half), pytest.approx(-1 + half))
-
-
-def test_the_spread_of_idle_blocks_is_the_uncertainty_of_their_sum():
-    values = [10.0, 12.0, 11.0, 9.0]
-    idle = idle_of([Block(seconds(1.0), joules(v, random=0.01, systematic=0.05 * v)) for v in values])
-    assert (idle["seconds"].value, idle["joules"].value) == (4.0, 42.0)
-    assert idle["joules"].random == pytest.approx(statistics.stdev(values) * math.sqrt(4))
-    assert idle["joules"].systematic == pytest.approx(2.1)
-    lost = idle_of([Block(seconds(1.0), one, too_short=True) for one in (joules(1.0), joules(None))])
-    assert (lost["joules"].value, lost["joules"].reason) == (None, "the counter was reset")
-    assert lost["joules"].flags == ("too_short",)
-
-
-def test_idle_power_is_wrong_by_the_same_in_every_run_so_the_median_does_not_narrow_it():
-    idle = {"seconds": seconds(2.0), "joules": joules(20.0, random=0.5)}
-    runs = [net_of(joules(50.0 + extra, random=0.0), seconds(4.0), idle) for extra in range(6)]
-    net = with_idle(median_of(runs), seconds(4.0), idle)
-    assert net.value == 12.5
-    half = 2.262 * 0.5 * 2
-    assert (net.low, net.high) == (
-        pytest.approx(12.5 - math.hypot(2.5, half)),
-        pytest.approx(12.5 + math.hypot(2.5, half)),
-    )
 
 
 def test_a_median_over_runs_is_unknown_if_one_run_is():

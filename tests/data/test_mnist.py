@@ -1,17 +1,14 @@
-"""MNIST and Fashion-MNIST: the same four files, each in its own folder; the real ones where they are."""
+"""MNIST: four files in a folder of its own, by the names it has; the real ones where they are."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from joulemark.data import fashion, idx, mnist
+from joulemark.data import idx, mnist
 from joulemark.data.splits import digest
 
-DIGESTS = {
-    "mnist": "39dc92d1eaa0d9e3eb67dd377ef90cfbc4570618e7f671f46041078a2bdf30d5",
-    "fashion": "8fa002860203894a37b95e7b4b04ec16462c86229d6bc814cbbc4892cfc54055",
-}
+DIGEST = "39dc92d1eaa0d9e3eb67dd377ef90cfbc4570618e7f671f46041078a2bdf30d5"
 
 
 def write(folder, write_idx, value: int) -> None:
@@ -20,19 +17,11 @@ def write(folder, write_idx, value: int) -> None:
         write_idx(folder / f"{name}.gz", np.full(shape, value, np.uint8))
 
 
-def test_two_sets_of_the_same_names_are_kept_apart(given, write_idx):
+def test_a_folder_of_its_name_may_be_given_itself(given, write_idx, monkeypatch):
     write(given / "MNIST/raw", write_idx, 1)
-    write(given / "FashionMNIST/raw", write_idx, 2)
     assert mnist.read().train[0].max() == 1
-    assert fashion.read().train[0].max() == 2
-
-
-def test_a_folder_named_after_one_set_is_not_taken_for_the_other(given, write_idx, monkeypatch):
-    write(given / "MNIST/raw", write_idx, 1)
     monkeypatch.setenv("JOULEMARK_DATA", str(given / "MNIST/raw"))
     assert mnist.read().train[0].max() == 1
-    with pytest.raises(FileNotFoundError, match=r"no fashion data: .*MNIST/raw/fashion \(below JOULEMARK_DATA\)"):
-        fashion.read()
 
 
 def test_without_files_or_network_it_says_what_to_do(given):
@@ -42,7 +31,7 @@ def test_without_files_or_network_it_says_what_to_do(given):
 
 
 def test_addresses_are_https():
-    for remote in (*mnist.REMOTES, *fashion.REMOTES):
+    for remote in mnist.REMOTES:
         assert remote.address.startswith("https://")
         assert remote.address.endswith(f"/{remote.name}")
 
@@ -57,22 +46,11 @@ def test_real_mnist(real_data):
     assert np.bincount(found.test[1]).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert found.train[0].mean() / 255 == pytest.approx(0.1307, abs=5e-5)
     assert found.train[0].std() / 255 == pytest.approx(0.3081, abs=5e-5)
-    assert digest(found) == DIGESTS["mnist"]
+    assert digest(found) == DIGEST
 
 
-def test_real_fashion(real_data):
-    found = fashion.read()
-    assert found.test is not None
-    assert np.bincount(found.train[1]).tolist() == [6000] * 10
-    assert np.bincount(found.test[1]).tolist() == [1000] * 10
-    assert found.train[0].mean() / 255 == pytest.approx(0.2860, abs=5e-5)
-    assert found.train[0].std() / 255 == pytest.approx(0.3530, abs=5e-5)
-    assert digest(found) == DIGESTS["fashion"]
-
-
-@pytest.mark.parametrize("module", [mnist, fashion])
-def test_no_real_image_occurs_twice(real_data, module):
-    found = module.read()
+def test_no_real_image_occurs_twice(real_data):
+    found = mnist.read()
     assert len({image.tobytes() for images, _ in (found.train, found.test) for image in images}) == 70000
 
 

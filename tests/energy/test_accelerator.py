@@ -278,45 +278,12 @@ def test_operators_that_are_not_described_lower_the_coverage_and_are_named():
     assert "'relu'" not in notes
 
 
-def test_a_workload_without_any_layer_is_unknown_and_not_zero():
-    report = Accelerator().estimate(Workload(inputs=1, batch_size=1, operations=()))
-    assert report.joules.value is None
-    assert report.joules.reason
-    assert report.coverage == 0.0
-
-
 def test_a_layer_whose_width_changes_is_scaled_by_its_macs_and_said_so():
     whole = conv("c", 8, 10, 16, 3, rows=4)
     halved = msgspec.structs.replace(whole, macs=whole.macs // 2)
     joules, noted = (Accelerator().estimate(Workload(inputs=4, batch_size=2, operations=(o,))) for o in (whole, halved))
     assert noted.joules.value == pytest.approx(joules.joules.value / 2)
     assert any("0.5 times the MACs" in line for line in noted.assumptions)
-
-
-def test_layer_shapes():
-    shapes = {"input_shape": (6, 128), "output_shape": (12, 63), "weight_shape": (12, 3, 5)}
-    along = {"stride": (2,), "padding": (1,), "dilation": (1,), "groups": 2}
-    signal = Operation(layer="c", operator="conv", **shapes, **along, rows=1, calls=1, macs=1)
-    assert layer_shape(signal) == Shape(
-        groups=2, channels=3, filters=6, height=1, width=130, kernel_width=5, stride_width=2
-    )
-    depthwise = layer_shape(conv("d", 32, 14, 32, 3, padding=1, groups=32))
-    assert (depthwise.groups, depthwise.channels, depthwise.filters, depthwise.height) == (32, 1, 1, 16)
-    assert layer_shape(linear("fc", 7, 5)) == Shape(channels=7, filters=5, height=1, width=1)
-    tokens = msgspec.structs.replace(linear("fc", 7, 5), input_shape=(9, 7), output_shape=(9, 5))
-    assert layer_shape(tokens) == Shape(channels=7, filters=5, height=1, width=9)
-    assert layer_shape(msgspec.structs.replace(signal, operator="conv_transpose")) is None
-
-
-def test_shapes_that_contradict_each_other_are_an_error():
-    broken = msgspec.structs.replace(conv("c", 3, 8, 4, 3), output_shape=(4, 7, 7))
-    with pytest.raises(ValueError, match=r"'c': shapes give an output of \(4, 6, 6\)"):
-        layer_shape(broken)
-
-
-def test_a_workload_without_inputs_is_an_error():
-    with pytest.raises(ValueError, match="at least 1"):
-        Accelerator().estimate(Workload(inputs=0, batch_size=1, operations=()))
 
 
 def test_another_description_makes_another_model():

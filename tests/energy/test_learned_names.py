@@ -24,13 +24,6 @@ def test_a_backends_profile_is_found_where_calibrate_writes_it():
     assert (model.name, model.profile) == ("learned:onnxruntime", own_profile(path))
 
 
-def test_calibrate_writes_there(tmp_path):
-    from joulemark.cli.calibrating import calibrate
-
-    with pytest.raises(ValueError, match=rf"calibration/{this_machine().hardware_class}-eager\.json"):
-        calibrate(backend="eager", threads=1, rows=300, seed=0, minutes=1.0, judge=False, refit=True, output=None)
-
-
 def test_a_path_names_a_profile_too():
     write_profile(usual_path("x", "y").with_name("mine.json"), planted_times())
     assert energy_model("calibration/mine.json").name == "calibration/mine.json"

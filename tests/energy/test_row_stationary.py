@@ -151,15 +151,6 @@ def test_no_integer_mapping_is_better(shape, rows, sizes, costs):
     assert accesses(shape, rows, chosen).energy(array) == pytest.approx(float(best), rel=1e-12)
 
 
-@given(shape=shapes)
-def test_outputs_are_the_places_where_the_spread_taps_fit(shape):
-    rows = range(0, shape.height - shape.dilation_height * (shape.kernel_height - 1), shape.stride_height)
-    columns = range(0, shape.width - shape.dilation_width * (shape.kernel_width - 1), shape.stride_width)
-    assert (shape.out_height, shape.out_width) == (len(rows), len(columns))
-    taps = shape.kernel_height * shape.kernel_width * shape.channels
-    assert shape.macs == shape.groups * shape.filters * len(rows) * len(columns) * taps
-
-
 @settings(max_examples=60, deadline=None)
 @given(shape=shapes, rows=st.integers(1, 9), array=arrays)
 def test_the_mapping_fits_and_moves_what_must_move(shape, rows, array):

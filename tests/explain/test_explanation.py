@@ -1,7 +1,6 @@
 """Explanations: facts against what is known of the thing, the drawing against the facts."""
 
 import io
-import json
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from rich.console import Console
-from stored import fill
 from synthetic import FAST, SETTINGS, make_results
-from typer.testing import CliRunner
 
 from joulemark import testing
-from joulemark.benchmarking.suite_files import load_suite
-from joulemark.cli.main import app
 from joulemark.explain import explanation
 from joulemark.explain.explanation import explain, paragraphs, reached
 from joulemark.explain.explanation_text import as_text
@@ -147,17 +142,6 @@ def test_other_results_count_where_the_first_know_nothing_and_say_where_they_lie
     both = explain(name, results=[own], otherwise=lambda: pytest.fail("not asked for"))
     assert {row.folder for row in both.reached} == {"runs"}
     assert "points lost (records in runs)" in drawn(both)
-
-
-def test_committed_results_are_shown_where_there_are_no_runs(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    task = load_suite("quick").task
-    fill(tmp_path / "results", task=f"{task.name}-{task.key[:8]}")
-    monkeypatch.setattr(explanation, "executions", lambda technique: ())
-    said = CliRunner().invoke(app, ["explain", FAST.technique, "--json"])
-    assert {row["folder"] for row in json.loads(said.stdout)["reached"]} == {"results"}
-    elsewhere = CliRunner().invoke(app, ["explain", FAST.technique, "--json", "--results", "mine"])
-    assert json.loads(elsewhere.stdout)["reached"] == []  # what was asked for is not replaced
 
 
 def test_fixed_knobs_and_compositions_count_as_its_own():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -10,16 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 import joulemark.meters.meters as meters_module
-from joulemark.meters.cross_check import cross_checked
-from joulemark.meters.idle import Block, idle_of, net_of
 from joulemark.meters.meters import measure, open_meters
 from joulemark.meters.replay import replay
-from joulemark.meters.trace import SourceFacts, read_trace
-from joulemark.record import Kind, Quantity
+from joulemark.meters.trace import read_trace
+from joulemark.record import Kind
 
 JETSON = """
 from pathlib import Path
@@ -231,64 +227,3 @@ def test_counters_alone_may_be_read_less_often_and_powers_never_are(
         return read_trace(tmp_path / name)[0].period_seconds
 
     assert (period("counter", checked=False), period("both")) == (0.7, 0.05)
-
-
-FACTS = {"scope": "board", "path": "wall/board", "max_watts": 500.0, "update_seconds": 0.1, "citation": "made up"}
-COUNTER = SourceFacts(name="counter", kind="counter", unit=1e-3, **FACTS)  # type: ignore[arg-type]
-AVERAGE = SourceFacts(name="average", kind="power", unit=1e-3, averaging_seconds=1.0, **FACTS)  # type: ignore[arg-type]
-
-
-def joules(value: float | None, random: float = 0.0, flags: tuple[str, ...] = ()) -> Quantity:
-    return Quantity(value=value, unit="J", kind=Kind.MEASURED, method="x", scope="board", source="x", random=random,
-                    flags=flags, reason=None if value is not None else "lost")  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("facts", "counted", "integrated", "flagged"),
-    [
-        (AVERAGE, joules(1000), joules(1060), True),
-        (AVERAGE, joules(1000), joules(940), True),
-        (AVERAGE, joules(1000), joules(1040), False),  # within 5 %
-        (AVERAGE, joules(1000, random=30), joules(1060, random=30), False),  # cannot be told: 2 x 42
-        (AVERAGE, joules(1000), joules(None), False),
-        (AVERAGE, joules(None), joules(1000), False),
-        (AVERAGE, joules(1000), joules(1500, flags=("too_short",)), False),
-        (msgspec.structs.replace(AVERAGE, averaging_seconds=None), joules(1000), joules(1500), False),  # instant power
-        (msgspec.structs.replace(AVERAGE, path="wall/other"), joules(1000), joules(1500), False),
-    ],
-)
-def test_who_contradicts(facts: SourceFacts, counted: Quantity, integrated: Quantity, flagged: bool) -> None:
-    one, other = cross_checked([COUNTER, facts], [counted, integrated])
-    assert ("disagrees" in one.flags) == flagged
-    assert other == integrated
-
-
-def blocks(*watts: float) -> list[Block]:
-    second = Quantity(value=2.0, unit="s", kind=Kind.MEASURED, method="clock", scope="x", source="x")
-    return [Block(second, joules(2.0 * one)) for one in watts]
-
-
-def test_idle_before_and_after_are_one_power_and_a_drift_widens_it_and_is_flagged() -> None:
-    steady = idle_of(blocks(9, 10, 11), blocks(11, 10, 9))
-    assert (steady["seconds"].value, steady["joules"].value, steady["joules"].flags) == (12.0, 120.0, ())
-    assert steady["joules"].random == pytest.approx(math.sqrt(0.8) / math.sqrt(6) * 12)  # s of 9 10 11 11 10 9
-    drifted = idle_of(blocks(9, 10, 11), blocks(19, 20, 21))
-    assert drifted["joules"].flags == ("idle_drift",)
-    assert drifted["joules"].random > 5 * steady["joules"].random
-    assert "idle_drift" in net_of(joules(100.0), steady["seconds"], drifted).flags
-    assert idle_of(blocks(10, 10.1, 9.9), blocks(10.3, 10.4, 10.2))["joules"].flags == ()  # 3 %
-
-
-def test_of_short_idle_windows_the_uncertainties_add_in_squares() -> None:
-    second = blocks(1)[0].seconds
-    one = idle_of([Block(second, joules(20.0, random=3.0))], [Block(second, joules(24.0, random=4.0))])["joules"]
-    assert (one.value, one.random, one.count) == (44.0, 5.0, None)
-
-
-def test_two_windows_of_ten_blocks_have_the_narrower_quantile() -> None:
-    second = blocks(1)[0].seconds
-    for after, quantile in (([], 2.262), (blocks(*[9, 11] * 5), 2.093)):
-        idle = idle_of(blocks(*[9, 11] * 5), after)
-        net = net_of(joules(100.0), second, idle)
-        assert net.random is not None
-        assert net.high == pytest.approx(net.value + quantile * net.random)

@@ -3,83 +3,18 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
-from typing import Any
 
 import pytest
+from fake_nvml import FakeNvml, NVMLError, two_boards
 
 from joulemark.meters.counter import CounterTrack, Plain
 from joulemark.meters.gpu_card import MAX_WATTS
 from joulemark.meters.nvml import NvmlBoard, find_nvml
-from joulemark.meters.source import ReadError
-
-
-class NVMLError(Exception):
-    pass
-
-
-class FakeNvml(ModuleType):
-    """Driver with boards by UUID; a board's millijoules may be an error, which is then raised."""
-
-    NVMLError = NVMLError
-
-    def __init__(self, boards: dict[str, dict[str, Any]]) -> None:
-        super().__init__("pynvml")
-        self.boards = boards
-        self.users = 0
-        self.driver = True
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        if not self.driver:
-            raise NVMLError("NVML Shared Library Not Found")
-        self.users += 1
-
-    def nvmlShutdown(self) -> None:  # noqa: N802
-        self.users -= 1
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        assert self.users > 0
-        return len(self.boards)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
-        return list(self.boards)[index]
-
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
-        assert self.users > 0
-        if uuid not in self.boards:
-            raise NVMLError("Not Found")
-        return uuid
-
-    def nvmlDeviceGetUUID(self, handle: str) -> str:  # noqa: N802
-        return handle
-
-    def nvmlDeviceGetName(self, handle: str) -> str:  # noqa: N802
-        return str(self.boards[handle]["name"])
-
-    def nvmlDeviceGetMigMode(self, handle: str) -> list[int]:  # noqa: N802
-        raise NVMLError("Not Supported")
-
-    def nvmlDeviceGetPowerManagementLimitConstraints(self, handle: str) -> list[int]:  # noqa: N802
-        if "limits" not in self.boards[handle]:
-            raise NVMLError("Not Supported")
-        return list(self.boards[handle]["limits"])
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802
-        assert self.users > 0
-        value = self.boards[handle]["millijoules"]
-        if isinstance(value, Exception):
-            raise value
-        return int(value)
 
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    fake = FakeNvml(
-        {
-            "GPU-aa": {"name": "NVIDIA H100", "limits": [200_000, 700_000], "millijoules": 1_000_000},
-            "GPU-bb": {"name": "NVIDIA L4", "millijoules": 5_000},
-        }
-    )
+    fake = two_boards()
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     return fake
 
@@ -104,33 +39,6 @@ def test_millijoules_become_joules(nvml: FakeNvml) -> None:
     track.update(source.read())
     nvml.boards["GPU-aa"]["millijoules"] += 2_500
     assert track.update(source.read()) == Plain(2.5)
-    source.close()
-
-
-def test_a_board_stays_bound_to_its_uuid_when_the_order_changes(nvml: FakeNvml) -> None:
-    (first, second), _ = find_nvml()
-    nvml.boards = dict(reversed(nvml.boards.items()))
-    assert (first.read().raw, second.read().raw) == (1_000_000, 5_000)
-    first.close()
-    second.close()
-
-
-def test_the_library_is_given_back(nvml: FakeNvml) -> None:
-    sources, _ = find_nvml()
-    assert nvml.users == 2
-    for source in sources:
-        source.close()
-        source.close()
-    assert nvml.users == 0
-    with pytest.raises(ReadError, match="closed"):
-        sources[0].read()
-
-
-def test_a_lost_board_is_a_read_error(nvml: FakeNvml) -> None:
-    source = NvmlBoard(nvml, "GPU-aa")
-    nvml.boards["GPU-aa"]["millijoules"] = NVMLError("GPU is lost")
-    with pytest.raises(ReadError, match="NVIDIA H100: GPU is lost"):
-        source.read()
     source.close()
 
 

@@ -14,7 +14,7 @@ from powercap import LAYOUTS, Powercap
 import joulemark.meters.probe as probe_module
 from joulemark.explain import listing
 from joulemark.meters.probe import GROUP, device_checks, probe, probe_checks
-from joulemark.meters.rapl import PERMISSION_FIX, find_rapl
+from joulemark.meters.rapl import find_rapl
 from joulemark.meters.source import Unavailable
 from joulemark.record import Check, Reading
 
@@ -173,14 +173,6 @@ def test_a_counter_of_another_package_that_would_break_the_measured_program_is_r
     sources, missing = probe()
     assert [source.path for source in sources if source.path in ("", "wall/board-x")] == []
     assert words in missing[-1].reason
-
-
-def test_a_long_fix_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    looking = pytest.importorskip("joulemark.cli.looking")
-    told = looking._fixes_once([{"meter": name, "fix": PERMISSION_FIX} for name in ("rapl a", "rapl b")])
-    assert [row["fix"] for row in told] == [PERMISSION_FIX, "as for rapl a"]
-    short = [{"meter": name, "fix": "install it"} for name in ("rapl a", "rapl b")]
-    assert looking._fixes_once(short) == short
 
 
 def test_boards_are_quiet_if_nobody_else_holds_them_and_nothing_holds_their_clocks(

@@ -15,16 +15,11 @@ from typing import Any
 
 import pytest
 
-import joulemark.meters.polling as polling_module
-from joulemark.meters.polling import poll
 from joulemark.meters.replay import replay
 from joulemark.meters.sampler import Sampler, poll_seconds, self_measure
-from joulemark.meters.source import ReadError
-from joulemark.meters.trace import Line, decode_line, read_trace
+from joulemark.meters.trace import read_trace
 from joulemark.meters.window import Window
-from joulemark.record import Reading
 
-SECOND = 1_000_000_000
 WATTS, TURN_JOULES = 100, 100
 
 MODULE = f"""
@@ -265,52 +260,3 @@ class Fake:
 )
 def test_the_period_is_half_an_update_or_a_quarter_of_a_turn(source: Fake, seconds: float) -> None:
     assert poll_seconds([source]) == pytest.approx(seconds)
-
-
-class Scripted:
-    name = scope = citation = "scripted"
-    max_watts, update_seconds, gain_uncertainty = 1.0, 0.1, None
-
-    def __init__(self, clock: list[int], *durations: float | Exception) -> None:
-        self.clock, self.durations = clock, list(durations)
-
-    def read(self) -> Reading:
-        before = self.clock[0]
-        took = self.durations.pop(0)
-        if isinstance(took, Exception):
-            raise took
-        self.clock[0] += round(took * SECOND)
-        return Reading(before_ns=before, after_ns=self.clock[0], raw=42)
-
-
-def polled(
-    monkeypatch: pytest.MonkeyPatch, *durations: float | Exception, asleep: list[int] | None = None
-) -> list[Line]:
-    clock = [0]
-    monkeypatch.setattr(time, "perf_counter_ns", lambda: clock[0])
-    monkeypatch.setattr(polling_module, "suspended_ns", lambda: asleep.pop(0) if asleep else 0)
-    source, lines = Scripted(clock, *durations), []
-
-    def wait(seconds: float) -> bool:
-        clock[0] += round(seconds * SECOND)
-        return not source.durations
-
-    poll([(0, source)], lambda text: lines.extend(map(decode_line, text.splitlines())), SECOND // 10, wait)
-    return lines
-
-
-def test_slots_that_passed_are_skipped_with_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = polled(monkeypatch, 0.01, 0.35, 0.01)
-    assert [line.n for line in lines] == [0, 1, 5]
-    assert [line.b for line in lines] == [0, SECOND // 10, SECOND // 2]
-
-
-def test_a_failed_read_is_kept_in_words_and_the_next_one_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = polled(monkeypatch, 0.0, ReadError("EIO"), 0.0)
-    assert [(line.n, line.e, line.r) for line in lines] == [(0, None, 42), (1, "EIO", None), (2, None, 42)]
-
-
-def test_sleep_is_written_with_the_times_between_which_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = polled(monkeypatch, 0.0, 0.0, 0.0, asleep=[50, 60, 5 * SECOND, 5 * SECOND])
-    (slept,) = [line for line in lines if line.z is not None]
-    assert slept == Line(z=5 * SECOND - 50, b=0, a=SECOND // 10)

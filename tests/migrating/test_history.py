@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from joulemark.judging.syntax import OURS
-from joulemark.judging.trace import DECLARE, trace
 from joulemark.migrating.history import History
 from joulemark.migrating.moves import MOVED
 
@@ -85,12 +83,3 @@ def test_what_was_read_is_gone_at_the_end(repository):
         (folder,) = history._trees.values()
         assert folder.is_dir()
     assert not folder.exists()
-
-
-def test_every_moved_module_stands_where_the_table_says():
-    """Of every chain of moves only the end is there."""
-    ends = {new for new in MOVED.values() if new not in MOVED}
-    assert set(trace(ends)) >= ends - DECLARE
-    for old in MOVED:
-        stem = OURS.joinpath(*old.split("."))
-        assert old in MOVED.values() or not stem.with_name(f"{stem.name}.py").exists(), old

@@ -10,7 +10,6 @@ from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Ratio
 from joulemark.report.board import build_board, other_views
 from joulemark.report.facts import provenance
-from joulemark.report.standing import places
 
 
 def view_of(results, name, limit=2.0):
@@ -223,14 +222,6 @@ def test_a_ratio_of_some_seeds_alone_is_flagged():
     results = msgspec.structs.replace(results, trials=trials)
     assert "1 of 2 seeds measured" in row_of(view_of(results, "joules"), FAST.technique).flags
     assert row_of(view_of(results, "seconds"), FAST.technique).flags == ()
-
-
-def test_tied_rows_are_those_that_the_wider_of_their_controls_cannot_tell_apart():
-    shaky = Ratio(value=1.0, low=1 / 1.2, high=1.2, count=12)
-    one, other = (Ratio(value=v, low=v, high=v, count=12) for v in (1.1, 1.0))
-    assert places([[one], [other]], [None, None]) == [(1, 1), (2, 2)]
-    assert places([[one], [other]], [None, shaky]) == [(1, 2), (1, 2)]
-    assert places([[one], [other], [other]], [None, None, shaky]) == [(1, 2), (2, 3), (1, 3)]
 
 
 def test_the_baseline_is_flagged_where_its_control_is_off_and_nowhere_else():

@@ -10,7 +10,6 @@ from synthetic import FAST, SETTINGS, Setting, make_results, with_joules, with_m
 from joulemark.judging.rules import BASELINE
 from joulemark.record import Ratio
 from joulemark.report.comparison import accuracy_gap, compare
-from joulemark.report.standing import margin_of
 
 RIVAL = Setting("rival", 1.0, 1.6, (2.5, 2.5), 2.0, 14, tested=True)
 PAIR = (*SETTINGS, RIVAL)
@@ -196,12 +195,6 @@ def test_ratios_with_different_denominators_are_not_compared():
         "run the suite again."
     )
     assert compare(msgspec.structs.replace(results, trials=mixed), "rival", BASELINE).verdict == "cheaper"
-
-
-def test_the_margin_is_the_farther_end_of_the_control():
-    assert margin_of(None) == 1.0
-    assert margin_of(Ratio(value=1.0, low=0.95, high=1.01, count=5)) == pytest.approx(1 / 0.95)
-    assert margin_of(Ratio(value=1.02, low=1.01, high=1.03, count=5)) == 1.03
 
 
 def test_the_metric_is_named_and_bounded_by_its_own_method():

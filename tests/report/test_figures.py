@@ -4,7 +4,7 @@ from synthetic import BASELINE_SECONDS, FAST, SETTINGS, make_results
 
 from joulemark.judging.losses import right_rows
 from joulemark.judging.statistics import loss_interval
-from joulemark.report import figures, layers, marks, style
+from joulemark.report import figures, marks
 from joulemark.report.board import build_board
 from joulemark.report.costs import timing_at
 
@@ -76,22 +76,6 @@ def test_promised_against_measured(results):
     assert (figure.data[0].x[0], figure.data[0].y[0]) == (2.4, pytest.approx(2.0))
 
 
-def test_layers_sum_to_the_whole(results):
-    row = next(row for row in view_of(results, "row-stationary").ranked if row.technique == FAST.technique)
-    figure = layers.per_layer(results, row, "row-stationary")
-    whole = dict.fromkeys((0.45, 1.0), 0.0)
-    for trace in figure.data:
-        whole[trace.marker.opacity] += sum(trace.x)
-    assert whole == {0.45: pytest.approx(1e-5), 1.0: pytest.approx(5e-6)}
-    conv2 = [(trace.base[1], trace.x[1]) for trace in figure.data if trace.marker.opacity == 1.0]
-    assert [base for base, _ in conv2] == pytest.approx([0.0, 1.25e-6, 2.0e-6])  # stacked: DRAM, buffer, MAC
-
-
-def test_small_layers_are_folded_not_lost():
-    folded = layers.fold_small({"a": {"MAC": 1.0}, "b": {"MAC": 0.2}, "c": {"MAC": 0.1}}, ["a"])
-    assert folded == {"a": {"MAC": 1.0}, layers.OTHERS: {"MAC": pytest.approx(0.3)}}
-
-
 def test_names_are_escaped_in_figures():
     settings = tuple(s for s in SETTINGS if s.technique != FAST.technique)
     evil = "<a href='http://example.org'>x</a>"
@@ -99,18 +83,6 @@ def test_names_are_escaped_in_figures():
     figure = figures.tradeoff(results, view_of(results, "seconds"))
     for trace in figure.data:
         assert all("<" not in text for text in trace.text)
-
-
-def test_colour_and_symbol_pairs_are_unique():
-    names = [f"t{i:02d}" for i in range(50)]
-    assert len({(style.colour_of(names, n), style.symbol_of(names, n)) for n in names}) == 50
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.9, 4.5), (1.5e-4, 5e-4), (1e-9, 1.0), (1.01, 1.02)])
-def test_log_ticks_lie_inside_and_are_few(low, high):
-    ticks = style.log_ticks(low, high)
-    assert len(ticks) <= 6
-    assert all(low <= tick <= high for tick in ticks)
 
 
 def test_whiskers_share_one_scale(results):

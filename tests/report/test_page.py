@@ -9,11 +9,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from synthetic import FAST, SETTINGS, make_results, with_control, with_joules, with_metric
+from synthetic import FAST, SETTINGS, make_results, with_joules, with_metric
 
-from joulemark.record import Conditions, Ratio
-from joulemark.report import facts
-from joulemark.report.board import build_board
 from joulemark.report.page import render_page, script_hash
 
 EVIL = "<script>alert(1)</script>"
@@ -165,61 +162,12 @@ def test_the_page_is_the_same_each_time():
     assert render_page(make_results()) == render_page(make_results())
 
 
-def view_of(results, name="seconds"):
-    return build_board(results, next(board for board in results.boards if board.name == name), 2.0)
-
-
-def test_the_control_says_when_it_fails():
-    told = facts.control(view_of(make_results()))
-    assert told == (
-        "A/A control, the baseline against itself at batch 1: "
-        "ONNX Runtime 1.000 (1.000 to 1.000), eager PyTorch 1.000 (1.000 to 1.000)."
-    )
-    biased = replace(SETTINGS[0], speed=1.1)  # the "same" net is measured 10 % faster
-    assert "distrust small differences" in facts.control(view_of(make_results((biased, *SETTINGS[1:]))))
-    assert facts.control(view_of(make_results(), "row-stationary")) == ""
-
-
-def test_a_control_that_fails_elsewhere_than_in_the_headline_is_told():
-    results = with_control(make_results(), "eager", 64, Ratio(value=1.05, low=1.01, high=1.09, count=12))
-    told = facts.unsteady(results)
-    assert len(told) == 4  # too wide and off, of two seeds
-    assert all("on eager at batch 64" in sentence for sentence in told)
-    assert facts.unsteady(make_results()) == []
-
-
 def test_labels_say_the_level_and_the_rule_that_were_used():
     text = re.sub(r"<script.*?</script>", "", render_page(make_results()), flags=re.DOTALL)
     assert "(98.3 %)" in text  # three settings share the 5 %
     assert "Bonferroni" in text
     assert "where intervals overlap" not in text
     assert "A/A control, the baseline against itself at batch 64" in text
-
-
-def test_idle_is_denied_only_where_nothing_paced_was_measured():
-    results = make_results()
-    assert any(line.endswith("and the idle time between them.") for line in facts.not_measured(results))
-    paced = [msgspec.structs.replace(trial, paced=(None,)) for trial in results.trials]
-    text = " ".join(facts.not_measured(msgspec.structs.replace(results, trials=paced)))
-    assert "the idle time between them (but under Paced, which has it)." in text
-
-
-def test_what_cannot_be_seen_is_said():
-    blind = Conditions(
-        seconds=1.0, cores=2, own_cpu_seconds=1.0, busy_cpu_seconds=1.0, stolen_seconds=0.0, throttles=None
-    )
-    results = make_results()
-    for conditions, expected in [
-        (blind, ["whether a core was slowed down because of heat cannot be seen here"]),
-        (msgspec.structs.replace(blind, throttles=0), []),
-        (None, ["what else ran during 6 of 6 trials was not recorded"]),
-    ]:
-        trials = [msgspec.structs.replace(trial, conditions=conditions) for trial in results.trials]
-        some = msgspec.structs.replace(results, trials=trials)
-        assert facts.unseen(some) == expected
-        assert [value.lower() for name, value in facts.provenance(some) if name == "Not seen"] == [
-            text.lower() for text in expected
-        ]
 
 
 def test_the_page_names_the_metric():

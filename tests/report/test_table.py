@@ -11,7 +11,6 @@ from synthetic import make_results
 from test_free_board import trial
 from test_verdicts import views_of
 
-from joulemark.cli import app
 from joulemark.report.board_text import board_table, other_sizes
 from joulemark.report.free_board import build_free, free_table
 from joulemark.report.table import RowsOrBlocks
@@ -76,22 +75,6 @@ def test_other_batch_sizes_keep_their_ratios(width):
     tables = other_sizes(results, 2.0)
     assert tables
     assert all("2.00 to 2.00" in words(drawn(table, width)) for table in tables)
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_lists_break_no_word(width, monkeypatch):
-    out = io.StringIO()
-    monkeypatch.setattr(app, "console", lambda: Console(width=width, file=out))
-    row = {"technique": "conditional-deep-learning", "family": "conditional computation", "knob": None,
-           "what it does": "Attach early linear exits that pay for themselves, in operations."}  # fmt: skip
-    app.print_table([row, {**row, "technique": "[bold]int8", "knob": "threshold"}])
-    assert max(map(len, out.getvalue().splitlines())) <= width
-    said = out.getvalue().split()
-    assert "[bold]int8" in said
-    assert said.count("conditional-deep-learning") == 1
-    for word in ("computation", "themselves,", "operations."):
-        assert said.count(word) == 2
-    app.print_table([])
 
 
 def test_short_columns_get_all_they_want_before_long_ones_share():

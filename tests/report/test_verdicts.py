@@ -1,13 +1,9 @@
-import io
-import json
 import re
 
 import pytest
-from rich.console import Console
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules, with_metric
 
 from joulemark.report.board import build_board
-from joulemark.report.board_text import as_dict, board_table, other_sizes
 from joulemark.report.verdicts import headline, row_verdict
 from joulemark.report.words import count, duration, with_prefix
 
@@ -74,33 +70,6 @@ def test_undecided_row():
     view = views_of(make_results((*SETTINGS, noisy)))[1]
     row = next(row for row in view.rows if row.technique == "noisy")
     assert row_verdict(view, row) == "cannot be told apart from the baseline"
-
-
-def test_terminal_shows_the_same_rows():
-    view = views_of(make_results())[1]
-    console = Console(width=160, record=True, file=io.StringIO())
-
-    console.print(board_table(view))
-    text = console.export_text()
-    for row in (*view.rows, *view.ineligible):
-        assert row.technique in text
-    assert "simulated: no kernel" in text
-    assert "A/A control, the baseline against itself at batch 1: ONNX Runtime 1.000 (1.000 to 1.000)" in text
-
-
-def test_seconds_are_a_proxy_and_make_nothing_cheaper():
-    results = with_joules(make_results())
-    heads = {view.board.name: [column.header for column in board_table(view).columns] for view in views_of(results)}
-    assert "x faster" in heads["seconds"] and "x cheaper" not in heads["seconds"]
-    assert "x cheaper" in heads["joules"] and "x cheaper" in heads["row-stationary"]
-    assert [column.header for column in other_sizes(results, 2.0)[-1].columns][1] == "x faster"
-
-
-def test_plain_dicts_are_json():
-    plain = json.loads(json.dumps(as_dict(views_of(make_results())[1])))
-    assert plain["rows"][0]["ratio"]["value"] == pytest.approx(2.0)
-    assert plain["rows"][0]["verdict"] == "2.00x faster"
-    assert plain["ineligible"][0]["reason"]
 
 
 def test_words():

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from synthetic import SETTINGS, make_results
 
-from joulemark.report.board import build_board
-from joulemark.report.board_text import cells
 from joulemark.report.words import knobs, with_knobs
 
 
@@ -29,12 +26,3 @@ from joulemark.report.words import knobs, with_knobs
 def test_knobs_are_written_with_the_names_of_a_chain(technique, settings, text):
     assert knobs(technique, settings) == text
     assert with_knobs(technique, settings) == (f"{technique}\n{text}" if text else technique)
-
-
-def test_a_row_without_knobs_has_no_empty_line():
-    results = make_results(SETTINGS)
-    view = build_board(results, results.boards[1], 2.0)
-    names = {row.technique: cells(view, row)[1] for row in (*view.rows, *view.ineligible)}
-    assert names["baseline"] == "baseline"
-    assert names["conditional-deep-learning"] == "conditional-deep-learning\nstrength 0.5"
-    assert names["squeezenet"] == "squeezenet\nwidth 0.5"

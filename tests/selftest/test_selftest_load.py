@@ -1,4 +1,4 @@
-"""Work on a GPU, with a stand-in for torch: every step is done once, and the queue neither runs dry nor over."""
+"""Pictures to work on, and work on a GPU, with a stand-in for torch: every step once, the queue never dry nor over."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from joulemark.selftest.load import CHUNK, IN_FLIGHT, TorchLoad
+from joulemark.selftest.load import CHUNK, CONSTANT, IN_FLIGHT, PINK, ZEROS, TorchLoad, pictures
 
 
 class Torch:
@@ -81,3 +81,11 @@ def test_no_cuda_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(RuntimeError, match="no CUDA device"):
         TorchLoad("GPU-aa")
+
+
+def test_pictures_are_what_their_names_say() -> None:
+    assert not pictures(ZEROS).any() and (pictures(CONSTANT) == 1).all()
+    pink = pictures(PINK)
+    assert pink.std() == pytest.approx(1.0, rel=0.01)
+    neighbours = (pink[..., 1:] * pink[..., :-1]).mean()
+    assert neighbours > 0.5  # photographs are smooth; white noise has 0

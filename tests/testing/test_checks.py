@@ -34,13 +34,6 @@ def test_early_exits_are_really_taken_in_the_checks(tmp_path):
     assert 10 < int(early.sum()) < 100
 
 
-def test_the_workbench_of_the_checks_has_no_test_data(tmp_path):
-    bench = testing.workbench(tmp_path)
-    assert set(bench.splits) == {"train", "policy", "validation"}
-    with pytest.raises(ValueError, match="no split 'test'"):
-        next(bench.batches("test"))
-
-
 def test_surroundings_are_left_as_they_were():
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     check_technique(load_technique("small-dense"), knobs={"width": 0.3})

@@ -481,15 +481,6 @@ def test_a_teacher_in_a_loss_is_not_trained():
     assert same(loss.teacher, small(seed=9))
 
 
-def test_a_state_that_no_file_holds_is_said_in_one_sentence():
-    class Odd(Decay):
-        def state_dict(self) -> dict:
-            return {"steps": object()}
-
-    with pytest.raises(TypeError, match=r"^the state of Odd cannot be kept: hold JSON values and tensors"):
-        train(small(), after_step=Odd(), checkpoint=Kept())
-
-
 def test_a_masked_layer_trains_by_its_dense_form():
     class Gated(MaskedLayer):
         """A linear layer whose outputs are switched off where a gate, trained with it, says so."""

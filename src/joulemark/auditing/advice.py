@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from joulemark.auditing.trying import Tried
@@ -56,8 +57,7 @@ def _best(found: Sequence[Tried], opening: str) -> str:
     best = max(found, key=lambda one: one.ratio.value if one.ratio else 0.0)
     text = f"{opening} {best.title}: {_ratio(best.ratio)} times as fast"
     if best.cpu_ratio is not None:
-        more = best.cpu_ratio.high < 1.0
-        text += f", for {times(1 / best.cpu_ratio.value)} times the CPU-seconds" + ("" if more else " per input")
+        text += f", for {times(1 / best.cpu_ratio.value)} times the CPU-seconds per input"
     return f"{text}."
 
 
@@ -90,7 +90,9 @@ def _reduced(found: Sequence[Tried], name: str, control: Ratio | None, images: s
 
 
 def _heaviest(layers: Sequence[LayerEnergy]) -> str:
-    sums = {f"{one.layer} ({one.operator})": sum(one.joules.values()) for one in layers}
+    sums: dict[str, float] = defaultdict(float)
+    for one in layers:  # an operator that ran in several shapes is there several times
+        sums[f"{one.layer} ({one.operator})"] += sum(one.joules.values())
     total = sum(sums.values())
     if not total:
         return ""

@@ -134,10 +134,9 @@ def _node(layer: Layer, names: list[str], rng: np.random.Generator) -> tuple[onn
         weights = {"w": _random(rng, (layer.output[0], channels)), "b": _random(rng, layer.output)}
         return helper.make_node("Gemm", [*names, *weights], ["y"], transB=1), weights
     if kind == "pool":
-        ceil = int(layer.output[1] > (layer.input[1] + 2 * layer.padding[0] - layer.kernel[0]) // layer.stride[0] + 1)
         return helper.make_node(
             "MaxPool", names, ["y"], kernel_shape=layer.kernel, strides=layer.stride,
-            pads=[*layer.padding, *layer.padding], ceil_mode=ceil,
+            pads=[*layer.padding, *layer.padding], ceil_mode=int(layer.rounded_up),
         ), {}  # fmt: skip
     if kind == "batch_norm":
         weights = {name: np.abs(_random(rng, (channels,))) for name in ("scale", "bias", "mean", "var")}

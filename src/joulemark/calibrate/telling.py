@@ -165,6 +165,8 @@ def _sums(profile: DeviceProfile, sums: list[Additivity]) -> list[str]:
 def _drift(profile: DeviceProfile) -> str:
     control = [row.control_seconds for row in profile.rows]
     middle = statistics.median(control)
+    if len(control) < 2:
+        return f"{1e3 * middle:.3g} ms, once"
     low, high = (statistics.quantiles(control, n=20)[place] for place in (0, 18))
     return f"median {1e3 * middle:.3g} ms, 5th to 95th percentile {low / middle - 1:+.1%} to {high / middle - 1:+.1%}"
 

@@ -160,18 +160,12 @@ def _module(layer: Layer) -> nn.Module | None:
     if layer.type == "fc":
         return nn.Linear(channels, layer.output[0])
     if layer.type == "pool":
-        return nn.MaxPool2d(ceil_mode=_rounded_up(layer), **window)
+        return nn.MaxPool2d(ceil_mode=layer.rounded_up, **window)
     if layer.type == "batch_norm":
         return nn.BatchNorm2d(channels) if len(layer.input) == 3 else nn.BatchNorm1d(channels)
     if layer.type == "softmax":
         return nn.Softmax(1)
     return nn.ReLU() if layer.type == "relu" else None
-
-
-def _rounded_up(layer: Layer) -> bool:
-    """Whether the output is larger than whole windows give."""
-    down = (layer.input[1] + 2 * layer.padding[0] - layer.kernel[0]) // layer.stride[0] + 1
-    return layer.output[1] > down
 
 
 def _padding(layer: Layer) -> list[int]:

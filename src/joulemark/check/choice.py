@@ -105,7 +105,9 @@ def _hidden_free(records: Records, studies: Mapping[str, Study], builds: set[Any
     for path, free in every.items():
         unnamed = free.key not in named and _setting(free) not in shown
         if unnamed and free.net in nets and _build(free.provenance) in builds:
-            yield path, _unnamed(f"{free.backend} {', '.join(free.options)}".strip())
+            threads = f"{free.threads} {'thread' if free.threads == 1 else 'threads'}"
+            name = " ".join((free.backend, *free.options))
+            yield path, _unnamed(f"{name}, {threads}, batch {free.batch_size}")
 
 
 def second_controls(records: Records) -> Iterator[tuple[str, str]]:

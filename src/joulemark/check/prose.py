@@ -95,6 +95,7 @@ def shown_strings(source: str) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
+        and isinstance(node.body[0].value, ast.Constant)
         and not any(_name(one) == "technique" for one in getattr(node, "decorator_list", ()))
     }
     return "\n\n".join(_strings_of(tree, told))
@@ -128,9 +129,9 @@ def _strings_of(node: ast.AST, told: set[int]) -> Iterator[str]:
     whole = _joined(node)
     if whole is not None:
         yield whole
-        inner = [part.value for part in ast.walk(node) if isinstance(part, ast.FormattedValue)]
+        inner = list(_filled_in(node))
     else:
-        inner = list(ast.iter_child_nodes(node))  # type: ignore[arg-type]
+        inner = list(ast.iter_child_nodes(node))
     for part in inner:
         yield from _strings_of(part, told)
 
@@ -145,6 +146,18 @@ def _joined(node: ast.AST) -> str | None:
         left, right = _joined(node.left), _joined(node.right)
         return None if left is None and right is None else (left or "7") + (right or "7")
     return None
+
+
+def _filled_in(node: ast.AST) -> Iterator[ast.AST]:
+    """What stands in a string, or in a sum of strings, that is none itself."""
+    if isinstance(node, ast.JoinedStr):
+        yield from (part.value for part in node.values if isinstance(part, ast.FormattedValue))
+    elif isinstance(node, ast.BinOp):
+        for side in (node.left, node.right):
+            if _joined(side) is None:
+                yield side
+            else:
+                yield from _filled_in(side)
 
 
 class _Page(HTMLParser):

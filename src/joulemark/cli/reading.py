@@ -1,4 +1,4 @@
-"""Verbs that read results: board, compare, report, explain, check."""
+"""Verbs that read results: board, compare, report, explain, check, migrate."""
 
 from __future__ import annotations
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from joulemark.cli.app import Json, Refused, app, print_json, print_lines, print_table
+
+if TYPE_CHECKING:
+    from joulemark.meters.replay import Replayed
 
 
 @app.command()
@@ -22,7 +25,8 @@ def replay(
         found = replayed(trace)
     except OSError as error:
         raise Refused(f"cannot read {trace}: {error.strerror}") from error
-    differing = [one for one in found if one.stored is not None and not one.same]
+    stored = [one for one in found if one.stored is not None]
+    differing = [one for one in stored if not one.same]
     if json:
         print_json(found)
     elif not found:
@@ -32,14 +36,18 @@ def replay(
             [
                 {"window": one.window, "sensor": one.sensor, "scope": one.scope, "seconds": f"{one.seconds:.4g}",
                  "stored J": _told(one.stored.value) if one.stored else "none",
-                 "recomputed J": _told(one.recomputed.value), "same": "yes" if one.same else "NO",
+                 "recomputed J": _told(one.recomputed.value), "same": _same(one),
                  "": one.recomputed.reason or ", ".join(one.recomputed.flags)}
                 for one in found
             ]
         )  # fmt: skip
-        print_lines([f"{len(found) - len(differing)} of {len(found)} do not differ from what was stored."])
+        print_lines([f"{len(stored) - len(differing)} of {len(stored)} stored results are the same again."])
     if differing:
         raise typer.Exit(1)
+
+
+def _same(one: Replayed) -> str:
+    return "" if one.stored is None else "yes" if one.same else "NO"
 
 
 def _told(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Verbs that make results: run, free."""
+"""Verbs that make results: run, free, publish."""
 
 from __future__ import annotations
 

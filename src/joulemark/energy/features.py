@@ -80,6 +80,12 @@ class Layer(Record, frozen=True, kw_only=True):
         return prod(self.input) * prod(self.output) if self.type == "fc" else 0
 
     @property
+    def rounded_up(self) -> bool:
+        """Whether the output of a pooling is larger than whole windows give, along any axis."""
+        axes = zip(self.input[1:], self.output[1:], self.kernel, self.stride, self.padding, strict=True)
+        return any(out > (size + 2 * padding - kernel) // stride + 1 for size, out, kernel, stride, padding in axes)
+
+    @property
     def moved(self) -> int:
         """Elements of the larger of input and output, whole batch."""
         return self.batch * max(prod(self.input), prod(self.output))

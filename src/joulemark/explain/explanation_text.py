@@ -96,7 +96,7 @@ def _section(title: str, parts: Iterable[RenderableType]) -> Iterator[Renderable
     inside = list(parts)
     if inside:
         yield Text(f"\n{title}", style="bold")
-        yield Padding(Group(*inside), (0, 0, 0, 2), expand=False)
+        yield Padding(Group(*inside), (0, 0, 0, 2))
 
 
 def _facts(facts: Mapping[str, Sequence[str]]) -> Table:
@@ -109,7 +109,8 @@ def _facts(facts: Mapping[str, Sequence[str]]) -> Table:
 def _knob(knob: Knob) -> tuple[str, ...]:
     may = f"{knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high is not None else ""
     may = ", ".join(knob.choices) or may or ("true, false" if isinstance(knob.default, bool) else "")
-    return knob.name, str(knob.default), may, "searched by the benchmark" if knob.searched else ""
+    default = str(knob.default).lower() if isinstance(knob.default, bool) else str(knob.default)
+    return knob.name, default, may, "searched by the benchmark" if knob.searched else ""
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -145,6 +145,7 @@ def _tasks() -> dict[str, Any]:
 def lines(migrated: Migrated) -> Iterator[str]:
     """What was done, for a person."""
     yield from (f"left as it is: {one}" for one in migrated.failed)
-    yield f"{migrated.records} records: {migrated.written} brought over, {len(migrated.failed)} left as they are."
+    every = f"{migrated.records} {'record' if migrated.records == 1 else 'records'}"
+    yield f"{every}: {migrated.written} brought over, {len(migrated.failed)} left as they are."
     if migrated.unknown:
         yield f"The code of {migrated.unknown} is not known: add --history REPOSITORY with the commits they name."

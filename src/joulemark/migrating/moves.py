@@ -10,6 +10,7 @@ MOVED: dict[str, str] = {
     "joulemark.atomic": "joulemark.machine.atomic_files",
     "joulemark.audit.advice": "joulemark.auditing.advice",
     "joulemark.audit.audit": "joulemark.auditing.audit",
+    "joulemark.audit.graph": "joulemark.subjects.graph",
     "joulemark.audit.images": "joulemark.auditing.images",
     "joulemark.audit.integers": "joulemark.auditing.integers",
     "joulemark.audit.page": "joulemark.auditing.audit_page",
@@ -80,6 +81,7 @@ MOVED: dict[str, str] = {
     "joulemark.quantity": "joulemark.judging.quantities",
     "joulemark.report.free": "joulemark.report.free_board",
     "joulemark.report.terminal": "joulemark.report.board_text",
+    "joulemark.report.tested": "joulemark.report.line",
     "joulemark.rules": "joulemark.judging.rules",
     "joulemark.selftest.bench": "joulemark.selftest.rig",
     "joulemark.stability": "joulemark.judging.stability",
@@ -101,5 +103,6 @@ MOVED: dict[str, str] = {
     "joulemark.techniques.structured_sparsity": "joulemark.techniques.pruning.structured_sparsity",
     "joulemark.techniques.two_four": "joulemark.techniques.pruning.two_four",
     "joulemark.techniques.zero_groups": "joulemark.techniques.pruning.zero_groups",
+    "joulemark.testing.generated": "joulemark.testing.example",
     "joulemark.workload": "joulemark.workloads.recording",
 }

@@ -116,14 +116,17 @@ def split(layers: Sequence[Layer], *, everything: bool = False) -> tuple[list[La
 
 def _summed(operator: str, alike: Sequence[Layer]) -> Layer:
     joules: dict[str, dict[str, float]] = {}
+    seconds: dict[str, float] = {}
     for one in alike:
+        for model, value in one.seconds.items():
+            seconds[model] = seconds.get(model, 0.0) + value
         for model, parts in one.joules.items():
             kept = joules.setdefault(model, {})
             for part, value in parts.items():
                 kept[part] = kept.get(part, 0.0) + value
     return Layer(
         layer=f"({len(alike)} x {operator})", operator=operator, input="", output="", weights=None, rows=0.0, macs=0.0,
-        bytes=sum(one.bytes for one in alike), joules=joules,
+        bytes=sum(one.bytes for one in alike), joules=joules, seconds=seconds,
     )  # fmt: skip
 
 
@@ -223,10 +226,11 @@ def beside(models: Sequence[Modelled]) -> list[str]:
 def short(value: float) -> str:
     """A count in a few characters.
 
-    >>> short(1_600_000), short(950), short(0)
-    ('1.6 M', '950', '')
+    >>> short(1_600_000), short(950), short(0), short(999_999)
+    ('1.6 M', '950', '', '1 M')
     """
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {letter}"
-    return f"{value:.0f}" if value else ""
+    rounded = float(f"{value:.3g}")  # which may be the next power
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if rounded >= size:
+            return f"{rounded / size:.4g} {letter}"
+    return f"{rounded:.0f}" if value else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.text import Text
 
 from joulemark.profiling.profile import Profile
@@ -67,7 +68,7 @@ def as_renderables(comparison: Comparison) -> Iterator[Any]:
     """The table and the contradictions."""
     first, second = comparison.nets
     caption = f"Ratio: {second.net} over {first.net}. Modelled, not measured; proxies are not energy."
-    table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False, caption=escape(caption), caption_justify="left")
     table.add_column("figure", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     for net in comparison.nets:

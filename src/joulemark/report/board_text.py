@@ -79,10 +79,18 @@ def paced_table(results: Results) -> RowsOrBlocks | None:
     table = RowsOrBlocks(
         title="paced: single inputs at a fixed rate, idle included",
         title_justify="left",
-        caption="busy: seconds of an hour in which the net runs; J/h: gross, of all that the counters cover",
+        caption="busy: time of an hour in which the net runs; energy: gross, of all that the counters cover",
         caption_justify="left",
     )
-    for name in ("inputs/s", "technique", "latency, 95 %", "missed", "busy s/h\n(baseline)", "CPU s/h", "J/h"):
+    for name in (
+        "inputs/s",
+        "technique",
+        "latency, 95 %",
+        "missed",
+        "busy, an hour\n(baseline)",
+        "CPU, an hour",
+        "energy, an hour",
+    ):
         table.add_column(name, no_wrap=name != "technique", overflow="fold")
     for row in rows:
         name = with_knobs(row.technique, row.knobs)
@@ -91,9 +99,9 @@ def paced_table(results: Results) -> RowsOrBlocks | None:
             escape(name if row.execution == "real" else f"{name}\nsimulated"),
             f"{with_prefix(row.latency_seconds, 's')}, {with_prefix(row.latency_95_seconds, 's')}",
             f"{row.missed} of {row.inputs}",
-            f"{row.busy_seconds_per_hour:.3g} ({row.baseline_busy_seconds_per_hour:.3g})",
-            f"{row.cpu_seconds_per_hour:.3g}",
-            "unknown" if row.joules_per_hour is None else f"{row.joules_per_hour:.4g}",
+            f"{with_prefix(row.busy_seconds_per_hour, 's')} ({with_prefix(row.baseline_busy_seconds_per_hour, 's')})",
+            with_prefix(row.cpu_seconds_per_hour, "s"),
+            with_prefix(row.joules_per_hour, "J"),
         )
     return table
 

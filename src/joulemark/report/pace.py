@@ -70,7 +70,7 @@ def _row(group: Sequence[tuple[Trial, Paced]]) -> PacedRow:
         joules_per_hour=_mean([paced.candidate.joules_per_hour.value for paced in known]),
         baseline_joules_per_hour=_mean([paced.baseline.joules_per_hour.value for paced in known]),
         idle_joules_per_hour=_mean([paced.idle_joules_per_hour.value for paced in known]),
-        reason=next((paced.candidate.joules_per_hour.reason for paced in known), None),
+        reason=next((why for paced in known if (why := paced.candidate.joules_per_hour.reason) is not None), None),
     )
 
 

@@ -77,6 +77,7 @@ def with_prefix(value: float | None, unit: str, *, short: bool = False) -> str:
         return "unknown"
     if value == 0:
         return f"0 {unit}"
+    value = float(f"{value:.3g}") if abs(value) < 1e12 else value  # which may be the next power
     power = min(max(math.floor(math.log10(abs(value)) / 3), -4), 3)
     scaled = value / 1000.0**power
     digits = max(0, 2 - math.floor(math.log10(abs(scaled)))) if abs(scaled) < 100 else 0

@@ -1,4 +1,4 @@
-"""The penalty against autograd and its closed form; nets with zero groups against the smaller nets made of them."""
+"""The penalty and its proximal step against autograd, their closed forms and hand-counted filters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import torch
 from torch import nn
 
 from joulemark import testing
-from joulemark.nets.dependencies import channel_groups
 from joulemark.nets.edits.edit import replay
 from joulemark.nets.folding import fold
-from joulemark.nets.layers.lowered import LoweredConv2d
 from joulemark.nets.net import Net
-from joulemark.techniques.pruning.magnitude import prune
 from joulemark.techniques.pruning.structured_sparsity import (
     Folded,
     Lasso,
@@ -20,7 +17,7 @@ from joulemark.techniques.pruning.structured_sparsity import (
     lengths,
     structured_sparsity,
 )
-from joulemark.techniques.pruning.zero_groups import GROUPS, freeze, remove, residual_blocks, rounded, shapes
+from joulemark.techniques.pruning.zero_groups import GROUPS
 from joulemark.techniques.technique import TechniqueError
 from joulemark.training import Step, sgd
 
@@ -102,111 +99,14 @@ def test_small_weights_become_zero_after_a_step_with_the_subgradient():
     assert weight[1].all()
 
 
-def with_zeros(net: Net, groups: str) -> Net:
-    """About half of all groups set to zero."""
-    random = torch.Generator().manual_seed(0)
-    state = {name: tensor.clone() for name, tensor in net.state.items()}
-    for tensor in state.values():
-        if tensor.dim() == 4:
-            for kind in groups.split("+"):
-                if kind == "channels" and tensor.shape[1] <= 3:
-                    continue
-                shape = [1 if axis in GROUPS[kind] else size for axis, size in enumerate(tensor.shape)]
-                tensor *= torch.rand(shape, generator=random) < 0.6
-        elif tensor.is_floating_point():  # batch norms with an offset, which a zero filter lets through
-            tensor += 0.3
-    return net.replace(state=state)
-
-
-@pytest.mark.parametrize("groups", ["filters", "filters+channels", "shapes"])
-@pytest.mark.parametrize(
-    ("builder", "shape"), [("lenet", (1, 28, 28)), ("alexnet", CIFAR), ("resnet20", CIFAR), ("squeezenet", (3, 64, 64))]
-)
-def test_the_smaller_net_computes_what_the_frozen_one_does(builder, shape, groups):
-    net = with_zeros(Net.new(builder, shape, seed=0, width=0.5), groups)
-    frozen = freeze(net, groups)
-    small = remove(frozen, groups)
-    rows = torch.rand(3, *shape)
-    expected = frozen.module()(rows).detach()
-    assert torch.allclose(small.module()(rows), expected, atol=1e-4 * float(expected.abs().max()))
-    assert small.masks == {}
-    assert small.parameters() < net.parameters()
-    if groups == "filters+channels" and builder != "resnet20":
-        for group, before in zip(channel_groups(small), channel_groups(net), strict=True):
-            linear = f"{group.name}.weight" in net.state and net.state[f"{group.name}.weight"].dim() == 2
-            assert group.channels < before.channels or linear
-    assert torch.equal(Net.from_bytes(small.to_bytes()).module()(rows), small.module()(rows))
-
-
-@pytest.mark.parametrize("groups", ["filters", "shapes", "depth"])
-def test_zeros_of_a_technique_before_stay_frozen_in_the_smaller_net(groups):
-    net = prune(with_zeros(Net.new("resnet20", CIFAR, seed=0, width=0.5), "filters"), 0.7)
-    if groups == "depth":
-        net = net.replace(state={n: t * (not n.startswith("layer2.1.conv")) for n, t in net.state.items()})
-    small = remove(freeze(net, groups), groups, masks=net.masks)
-    assert small.edits and set(small.masks) <= set(net.masks)
-    module = small.module()
-    assert all(torch.equal(module.get_parameter(name) != 0, mask) for name, mask in small.masks.items())
-    left = {f"{p}.weight" for p, m in module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear | LoweredConv2d)}
-    assert set(small.masks) == left
-
-
-def test_shapes_leave_convolutions_alone_that_cannot_be_lowered():
+def test_only_convolutions_that_can_be_lowered_are_penalised_by_their_shapes():
     net = Net.new("lenet1989", (1, 28, 28), seed=0)
     module = net.module(formats=False)
     weights = {id(layer.weight): layer.groups for layer in module.modules() if isinstance(layer, nn.Conv2d)}
     assert {weights[id(members[0].weight)] for members, _ in _penalty(net, "shapes")(module)} == {1}
-    dead = with_zeros(net, "shapes")
-    small = remove(freeze(dead, "shapes"), "shapes")
-    rows = torch.rand(2, 1, 28, 28)
-    assert torch.allclose(small.module()(rows), freeze(dead, "shapes").module()(rows), atol=1e-5)
-    circular = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"))
-    with pytest.raises(ValueError, match="no convolution that can be lowered"):
-        replay(circular, ({"edit": "lower_columns", "layer": "0", "columns": [0]},))
 
 
-def test_what_is_left_of_each_convolution_by_hand():
-    net = Net.new("lenet", (1, 28, 28), seed=0)
-    state = {name: tensor.clone() for name, tensor in net.state.items()}
-    state["stage1.conv.weight"][5:] = 0.0
-    state["stage2.conv.weight"][19:] = 0.0
-    dead = net.replace(state=state)
-    small = remove(freeze(dead, "filters"), "filters")
-    assert shapes(net, small) == {
-        "stage1.conv": {"before": [20, 1, 5, 5], "after": [5, 1, 5, 5], "macs_share": 0.25},
-        "stage2.conv": {"before": [50, 20, 5, 5], "after": [19, 5, 5, 5], "macs_share": 0.095},
-    }
-
-
-def test_frozen_zeros_stay_zero_in_training_and_nothing_else_is_frozen():
-    from joulemark.training import fit
-
-    frozen = freeze(with_zeros(lenet(), "filters"), "filters")
-    module = frozen.module(formats=False)
-    dead = ~module.stage2.conv.weight.detach().flatten(1).any(1)
-    fit(module, torch.rand(32, 1, 28, 28), torch.arange(32) % 10, epochs=2, batch_size=8, seed=0, optimiser=sgd(0.1),
-        masks=frozen.masks)  # fmt: skip
-    weight, bias = module.stage2.conv.weight.detach(), module.stage2.conv.bias.detach()
-    assert dead.any() and not weight[dead].any() and not bias[dead].any()
-    assert weight[~dead].all() and bias[~dead].all()
-
-
-def test_dead_blocks_are_bypassed():
-    net = Net.new("resnet", CIFAR, seed=0, depth=14)
-    blocks = residual_blocks(net.module())
-    assert blocks == [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1)]
-    state = {
-        name: torch.zeros_like(t) if t.dim() == 4 and name.startswith(("layer1.1.", "layer3.0.")) else t + 0.1
-        for name, t in net.state.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    dead = net.replace(state={**net.state, **state})
-    frozen = freeze(dead, "depth")
-    small = remove(frozen, "depth")
-    assert [edit["block"] for edit in small.edits] == ["layer1.1", "layer3.0"]
-    rows = torch.rand(2, *CIFAR)
-    assert torch.allclose(small.module()(rows), frozen.module()(rows), atol=1e-4)
-    assert len(residual_blocks(small.module())) == 4
+def test_a_net_without_residual_blocks_has_no_depth_to_lose():
     with pytest.raises(TechniqueError, match="needs residual blocks, and this net has none"):
         _penalty(lenet(), "depth")
 
@@ -297,28 +197,6 @@ def test_only_what_can_be_cut_is_penalised():
         (f"{b}.conv2", GROUPS["channels"]) for b in blocks
     }
     assert found == expected
-
-
-@pytest.mark.parametrize(("alive", "round_to", "count"), [(5, 1, 5), (5, 4, 8), (8, 4, 8), (9, 8, 10), (0, 1, 1)])
-def test_kept_channels_are_rounded_up_and_never_more_than_there_are(alive, round_to, count):
-    mask = torch.arange(10) >= 10 - alive
-    kept = rounded(mask, round_to)
-    assert len(kept) == count
-    assert set(mask.nonzero()[:, 0].tolist()) <= set(kept)
-
-
-@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": 2, "bias": False}])
-def test_a_lowered_convolution_is_the_convolution_without_those_columns(options):
-    convolution = nn.Conv2d(3, 4, 3, **options)
-    columns = [0, 2, 3, 11, 26]
-    with torch.no_grad():
-        keep = torch.zeros(27)
-        keep[columns] = 1
-        convolution.weight *= keep.reshape(3, 3, 3)
-    x = torch.rand(2, 3, 9, 8)
-    lowered = LoweredConv2d(convolution, columns)
-    assert lowered.weight.shape == (4, 5)
-    assert torch.allclose(lowered(x), convolution(x), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,21 @@
 """Profiles against counts by hand: batches, bits, rows that leave, several models, what is left out."""
 
-import io
-
 import msgspec
 import pytest
 import torch
-from rich.console import Console
+from made_profile import quantity
 from small_graphs import SHAPE, build
 
 from joulemark.backends.onnx import export
 from joulemark.energy.accelerator import Accelerator
-from joulemark.energy.model import energy_model
+from joulemark.energy.model import Published, energy_model
 from joulemark.energy.proxies import proxies
 from joulemark.nets.net import Net
-from joulemark.profiling.opening import open_net
-from joulemark.profiling.profile import Profile, executed, in_batches, profile_net, with_bits
-from joulemark.profiling.profile_text import BAR, as_renderables, bar, split
-from joulemark.profiling.side_by_side import compare
-from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity
+from joulemark.profiling.opening import Opened, open_net
+from joulemark.profiling.profile import Profile, by_operation, executed, in_batches, profile_net, with_bits
+from joulemark.record import EnergyReport, LayerEnergy
 from joulemark.workloads.recording import record
+from joulemark.workloads.workload import Operation, Workload
 
 MODELS = tuple(energy_model(name) for name in ("row-stationary", "datasheet", "microcontroller"))
 HAND = 8 * 36 * 27 + 8 * 36 * 9 + 72 * 5  # MACs of small_graphs.build
@@ -48,8 +45,6 @@ def test_a_layer_that_runs_in_two_shapes_keeps_its_own_joules():
 
     work = record(Twice(), torch.randn(1, 1, 8, 8))
     report = MODELS[0].estimate(work)
-    from joulemark.profiling.profile import by_operation
-
     parts = by_operation(report, work)
     assert [one for one in parts if one is not None] == list(report.layers)
     assert report.layers[0].joules != report.layers[1].joules
@@ -146,65 +141,129 @@ def test_the_published_figure_stands_beside_its_net_only():
     assert profile_net(open_net("lenet"), [sheet]).models[0].published == ()
 
 
-def test_side_by_side_names_what_disagrees():
-    first, second = (profile_net(open_net(name), MODELS) for name in ("lenet", "convnet"))
-    both = compare(first, second)
-    lines = {line.figure: line for line in both.lines}
-    assert lines["parameters"].ratio == pytest.approx(89_706 / 431_080)
-    assert lines["MACs per input"].ratio == pytest.approx(12_298_240 / 2_293_000)
-    assert lines["datasheet"].kind == "modelled"
-    (told,) = both.contradictions
-    assert "less by parameters" in told
-    assert "more by MACs per input" in told
-    assert compare(first, first).contradictions == ()
-
-
-def test_operators_without_macs_are_summed_and_nothing_is_lost():
-    layers = profile_net(open_net("lenet"), MODELS).layers
-    listed, rest = split(layers)
-    for model in ("row-stationary", "microcontroller"):
-        total = sum(sum(one.joules.get(model, {}).values()) for one in layers)
-        assert sum(sum(one.joules.get(model, {}).values()) for one in (*listed, *rest)) == pytest.approx(total)
-    assert {one.layer for one in rest} == {"(2 x max_pool)", "(1 x relu)"}
-    assert split(layers, everything=True) == (list(layers), [])
-
-
-def test_a_stacked_bar_is_as_long_as_its_sum():
-    parts = {"a": 1.0, "b": 1.0, "c": 1.0}
-    assert len(bar(parts, ("a", "b", "c"), 3.0)) == BAR
-    assert len(bar(parts, ("a", "b", "c"), 6.0)) == BAR // 2
-    assert bar({}, ("a",), 1.0) == bar(parts, ("a",), 0.0) == ""
-
-
-def test_a_model_of_times_alone_is_drawn_in_seconds():
-    class Clockwork:
-        name, sources = "clockwork", ("invented for this test",)
-
-        def estimate(self, workload):
-            layers = tuple(
-                LayerEnergy(layer=one.layer, operator=one.operator, joules={}, macs=one.macs, seconds=2e-6)
-                for one in workload.operations
-            )
-            unknown = Quantity(value=None, unit="J/input", kind=Kind.MODELLED, method="m", scope="s", source="t",
-                               reason="no power")  # fmt: skip
-            seconds = msgspec.structs.replace(unknown, value=2e-6 * len(layers), unit="s/input", reason=None)
-            return EnergyReport(model=self.name, joules=unknown, layers=layers, coverage=1.0, assumptions=(),
-                                sources=self.sources, seconds=seconds)  # fmt: skip
-
-    profile = profile_net(open_net("lenet"), [Clockwork()])
-    assert all(layer.seconds == {"clockwork": 2e-6} and not layer.joules for layer in profile.layers)
-    assert profile.warnings == ()
-    screen = Console(width=160, record=True, file=io.StringIO())
-    for one in as_renderables(profile):
-        screen.print(one)
-    shown = screen.export_text()
-    assert "modelled s" in shown and "2.00 µs" in shown
-    assert "per input; no power" in shown
-
-
 def test_a_layer_that_fits_no_mapping_is_a_warning_that_names_the_constraint():
     eyeriss = Accelerator().description
     tiny = Accelerator(msgspec.structs.replace(eyeriss, name="tiny", register_words=8))
     warnings = profile_net(open_net("lenet"), [tiny]).warnings
     assert any(one.startswith("tiny does not describe conv, ") for one in warnings)
     assert any("needs 11 words of registers in an element (p q R + q R + p) and there are 8" in one for one in warnings)
+
+
+CONV = Operation(layer="c", operator="conv", input_shape=(1, 4, 4), output_shape=(2, 4, 4), weight_shape=(2, 1, 3, 3),
+                 rows=1, calls=1, macs=288)  # fmt: skip
+RELU = Operation(layer="", operator="relu", input_shape=(2, 4, 4), output_shape=(2, 4, 4), rows=1, calls=1, macs=0)
+ODD = Operation(layer="o", operator="odd", input_shape=(), output_shape=(2,), rows=1, calls=1, macs=96)
+
+
+def opened(*operations, **changes):
+    """A net that says it executed these operations once a row, and never runs."""
+    unknown = changes.pop("unknown", {})
+
+    def runs(images, size):
+        rows = len(images)
+        done = [msgspec.structs.replace(o, rows=o.rows * rows, macs=o.macs * rows) for o in operations]
+        return Workload(inputs=rows, batch_size=size, operations=tuple(done), unknown=unknown)
+
+    known = {"name": "hand", "kind": "hand", "shape": (1, 4, 4), "parameters": 18, "nonzeros": 9, "dynamic": False,
+             "batch": None}  # fmt: skip
+    return Opened(**{**known, **changes}, runs=runs)
+
+
+class Picojoule:
+    """A picojoule a MAC, in a convolution alone."""
+
+    name, sources = "pico", ("invented for this test",)
+    published = (Published(net="hand", input_shape=(1, 4, 4), joules=144e-12, source="a table", remark="a chip"),)
+
+    def estimate(self, workload):
+        each = workload.inputs
+        layers = [
+            LayerEnergy(layer=one.layer, operator=one.operator, joules={"MAC": one.macs * 1e-12 / each}, macs=one.macs)
+            for one in workload.operations
+            if one.operator == "conv"
+        ]
+        joules = sum(one.joules["MAC"] for one in layers)
+        covered = sum(one.macs for one in workload.operations if one.operator == "conv")
+        return EnergyReport(
+            model=self.name, layers=tuple(layers), assumptions=("no leakage",), sources=self.sources,
+            coverage=covered / sum(one.macs for one in workload.operations),
+            joules=quantity(joules or None),
+        )  # fmt: skip
+
+
+def test_a_profile_by_hand():
+    found = profile_net(opened(CONV, RELU, ODD), [Picojoule()], inputs=4)
+    first, second, third = found.layers
+    assert (first.layer, first.input, first.output, first.weights) == ("c", "1x4x4", "2x4x4", "2x1x3x3")
+    assert (first.macs, first.rows, first.joules) == (288.0, 1.0, {"pico": {"MAC": pytest.approx(288e-12)}})
+    assert first.bytes == 4 * (16 + 32) + 4 * 18 / 4  # weights once for four inputs
+    assert (second.layer, second.weights, second.joules) == ("(the net itself)", None, {})
+    assert (third.input, third.output) == ("1", "2")  # a number
+    (model,) = found.models
+    assert model.missing == {"odd": pytest.approx(0.25)}
+    assert (model.coverage, model.components) == (pytest.approx(0.75), {"MAC": pytest.approx(288e-12)})
+    assert found.warnings == ("pico does not describe odd, 25.0% of the MACs",)
+    assert (found.proxies["parameters"], found.proxies["nonzero_parameters"]) == (18.0, 9.0)
+
+
+@pytest.mark.parametrize(("changes", "known"), [({}, True), ({"kind": "other"}, False), ({"shape": (1, 5, 5)}, False)])
+def test_a_published_figure_is_of_one_net_on_one_shape(changes, known):
+    (model,) = profile_net(opened(CONV, **changes), [Picojoule()]).models
+    assert [one.ratio for one in model.published] == ([pytest.approx(2.0)] if known else [])
+
+
+def test_nothing_published_stands_beside_joules_that_are_not_known():
+    (model,) = profile_net(opened(ODD), [Picojoule()]).models
+    assert model.joules.value is None
+    assert model.published == ()
+
+
+def test_operators_without_a_rule_are_a_warning_of_the_net_and_not_of_a_model():
+    found = profile_net(opened(CONV, unknown={"aten.fft": 0.125}), [])
+    assert found.unknown == {"aten.fft": 0.125}
+    assert found.warnings == (
+        "no rule for aten.fft, 12.5% of all output elements: the multiplications in it, if any, are in no figure",
+    )
+    assert found.models == ()
+
+
+def test_assumed_bits_are_noted_as_assumed():
+    found = profile_net(opened(CONV), [], bits=(8, 4))
+    assert found.notes[-1] == "Bits are assumed: 8 for weights, 4 for activations; nobody quantised the net."
+    assert found.layers[0].bytes == (16 + 32) * 4 / 8 + 18
+    assert profile_net(opened(CONV), []).bits is None
+
+
+def test_activations_that_were_narrow_already_keep_their_peak():
+    narrow = Workload(inputs=1, batch_size=1, operations=(msgspec.structs.replace(CONV, activation_bits=8),),
+                      peak_activation_bytes=48.0)  # fmt: skip
+    assert with_bits(narrow, (8, 8)).peak_activation_bytes == 48.0
+    assert with_bits(msgspec.structs.replace(narrow, peak_activation_bytes=None), (8, 8)).peak_activation_bytes is None
+
+
+def test_a_dynamic_net_is_run_on_many_inputs_and_one_with_a_fixed_batch_on_whole_ones():
+    for net, given, ran in [
+        (opened(CONV), {}, (1, 1)),
+        (opened(CONV, dynamic=True), {}, (64, 1)),
+        (opened(CONV, dynamic=True), {"batch_size": 48}, (96, 48)),
+        (opened(CONV, batch=4), {}, (4, 4)),
+        (opened(CONV, batch=4), {"inputs": 5}, (8, 4)),
+        (opened(CONV), {"inputs": 6, "batch_size": 4}, (8, 4)),
+        (opened(CONV), {"inputs": 3, "batch_size": 4}, (3, 4)),
+    ]:
+        found = profile_net(net, [], **given)
+        assert (found.inputs, found.batch_size) == ran
+        assert found.layers[0].macs == 288.0
+
+
+def test_a_report_that_leaves_operations_out_keeps_the_order_of_the_rest():
+    def energy(layer, joules):
+        return LayerEnergy(layer=layer, operator="conv", joules={"MAC": joules}, macs=1.0)
+
+    twice = (CONV, RELU, CONV, msgspec.structs.replace(CONV, layer="d"))
+    report = msgspec.structs.replace(
+        Picojoule().estimate(Workload(inputs=1, batch_size=1, operations=twice)),
+        layers=(energy("d", 3.0), energy("c", 1.0), energy("c", 2.0)),
+    )
+    found = by_operation(report, Workload(inputs=1, batch_size=1, operations=twice))
+    assert [one and one.joules["MAC"] for one in found] == [1.0, None, 2.0, 3.0]

@@ -12,30 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from traces import SECOND, facts, trace_of, watts
 
-from joulemark.meters.replay import joules_of, polled_share, replay
-from joulemark.meters.trace import Header, Line, SourceFacts, Trace, encode
+from joulemark.meters.replay import joules_of, joules_of_all, polled_share, replay, ticks_of, unknown_joules
+from joulemark.meters.trace import Header, Line, Trace, encode
 
-SECOND = 1_000_000_000
 MS = 1_000_000
-
-
-def facts(**more: Any) -> SourceFacts:
-    given = {"name": "fake", "scope": "board", "kind": "counter", "unit": 1.0, "max_watts": 1000.0,
-             "update_seconds": 0.1, "gain_uncertainty": 0.05, "citation": "a paper"}  # fmt: skip
-    return SourceFacts(**{**given, **more})
-
-
-def trace_of(
-    source: SourceFacts, readings: list[tuple[float, int]], *lines: Line, period: float | None = None
-) -> Trace:
-    trace = Trace(Header(sources=(source,), period_seconds=period))
-    for slot, (seconds, raw) in enumerate(readings):
-        at = round(seconds * SECOND)
-        trace.add(Line(s=0, n=slot, b=at, a=at, r=raw))
-    for line in lines:
-        trace.add(line)
-    return trace
 
 
 def between(trace: Trace, start: float, stop: float) -> Any:
@@ -115,11 +97,69 @@ def test_a_sampler_that_was_starved_or_killed_is_told_by_the_numbers_of_its_slot
     assert (found.value, found.flags) == (1000.0, ("starved",))  # the edges give the energy all the same
 
 
+@pytest.mark.parametrize(("period", "stop"), [(None, 10), (0.1, 0.49)])
+def test_without_a_sampler_or_under_five_slots_nobody_was_starved(period: float | None, stop: float) -> None:
+    trace = trace_of(facts(), [(0, 0)], period=period)
+    assert polled_share(trace, 0, 0, round(stop * SECOND)) is None
+
+
+def test_a_read_that_was_tried_in_its_slot_is_no_hole_and_an_edge_is_no_slot_more() -> None:
+    trace = trace_of(facts(), [(0.1 * i, i) for i in range(8)], period=0.1)
+    for at in (8, 9):
+        trace.add(Line(s=0, n=at, b=at * 100 * MS, e="EIO"))
+    assert polled_share(trace, 0, 0, SECOND) == 1.0
+    assert polled_share(trace, 0, 0, 2 * SECOND) == 0.5
+
+
+def test_an_edge_within_an_update_of_a_reading_is_set_on_it() -> None:
+    trace = trace_of(facts(), [(0, 0), (0.5, 80), (1, 100)])
+    assert between(trace, 0.06, 0.95).value == pytest.approx(100.0)
+    assert between(trace, 0.25, 1).value == pytest.approx(40 + 20)  # further away it is cut by its share
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds", "flags"),
+    [({}, 2.0, ()), ({}, 1.9, ("too_short",)), ({"gain_uncertainty": None}, 2.0, ("gain_unknown",)),
+     ({"flags": ("energy_filtered",)}, 2.0, ("energy_filtered",))],
+)  # fmt: skip
+def test_flags_are_those_of_the_window_and_of_the_source(
+    more: dict[str, Any], seconds: float, flags: tuple[str, ...]
+) -> None:
+    found = between(trace_of(facts(**more), [(0, 0), (seconds, 100)]), 0, seconds)
+    assert (found.value, found.flags) == (100.0, flags)
+    assert found.systematic == (5.0 if "gain_uncertainty" not in more else None)
+
+
+def test_a_window_without_length_has_no_joules_and_no_coverage() -> None:
+    found = between(trace_of(facts(), [(1, 50), (2, 90)]), 1, 1)
+    assert (found.value, found.coverage, found.flags) == (0.0, None, ("too_short",))
+
+
+def test_ticks_are_the_readings_at_which_the_counter_had_moved() -> None:
+    trace = trace_of(facts(), [(0, 500), (1, 500), (2, 510), (3, 510), (4, 530), (5, 531)])
+    assert ticks_of(trace, 0, 0, 4 * SECOND) == [(2 * SECOND, 10.0), (4 * SECOND, 30.0)]
+    reset = trace_of(facts(), [(0, 500), (1, 510), (2, 0), (3, 20)])
+    assert ticks_of(reset, 0, 0, 3 * SECOND) == [(SECOND, 10.0), (3 * SECOND, 30.0)]  # the lost second has none
+
+
+def test_every_source_is_answered_in_the_order_of_the_header_and_a_power_judges_its_counter() -> None:
+    trace = Trace(Header(sources=(facts(path="wall/a"), watts(path="wall/a", averaging_seconds=0.1))))
+    for at in range(101):
+        for source, raw in enumerate((10 * at, 60_000)):
+            trace.add(Line(s=source, n=at, b=at * 100 * MS, a=at * 100 * MS, r=raw))
+    counter, power = joules_of_all(trace, 0, 10 * SECOND)
+    assert (counter.value, power.value) == (1000.0, pytest.approx(600.0))
+    assert (counter.flags, power.flags) == (("disagrees",), ())
+
+
+def test_unknown_joules_have_the_reason_and_nothing_else() -> None:
+    found = unknown_joules(facts(gain_uncertainty=None, path="wall/a"), "no reading")
+    assert (found.value, found.low, found.high, found.random, found.systematic) == (None, None, None, None, None)
+    assert (found.reason, found.flags, found.lost_seconds, found.coverage) == ("no reading", (), None, None)
+    assert (found.unit, found.scope, found.paths) == ("J", "board", ("wall/a",))
+
+
 # Power sensors
-
-
-def watts(**more: Any) -> SourceFacts:
-    return facts(**{"kind": "power", "unit": 1e-3, **more})
 
 
 def test_constant_power_is_its_product_with_the_time_and_equal_readings_all_count() -> None:
@@ -294,3 +334,48 @@ def test_replay_gives_the_same_numbers_to_the_last_digit_and_notices_an_edited_r
     stored(tmp_path / "edited.jsonl", raw=399)
     (one,) = replay(tmp_path / "edited.jsonl")
     assert (one.same, one.stored.value, one.recomputed.value) == (False, 400.0, 399.0)
+
+
+def written(path: Path, *lines: Line) -> Path:
+    path.write_bytes(encode([Header(sources=(facts(),)), *lines]))
+    return path
+
+
+def test_a_window_that_has_no_result_is_computed_and_is_not_the_same(tmp_path: Path) -> None:
+    lines = [Line(s=0, b=0, a=0, r=0), Line(w="open", k=7, t=0), Line(s=0, b=SECOND, a=SECOND, r=90),
+             Line(w="close", k=7, t=SECOND)]  # fmt: skip
+    (one,) = replay(written(tmp_path / "t.jsonl", *lines))
+    assert (one.window, one.stored, one.recomputed.value, one.same) == ("", None, 90.0, False)
+
+
+@pytest.mark.parametrize(
+    "lines", [(), (Line(w="open", k=1, t=0),), (Line(w="close", k=1, t=5),), (Line(w="open", k=1, t=0), Line(w="end"))]
+)
+def test_what_was_never_opened_and_closed_is_no_window(tmp_path: Path, lines: tuple[Line, ...]) -> None:
+    assert replay(written(tmp_path / "t.jsonl", *lines)) == []
+
+
+def test_two_windows_may_overlap(tmp_path: Path) -> None:
+    readings = [Line(s=0, b=at * SECOND, a=at * SECOND, r=at * 10) for at in range(4)]
+    edges = [
+        Line(w=word, k=k, t=at * SECOND, name=f"window {k}")
+        for at, (word, k) in enumerate([("open", 1), ("open", 2), ("close", 1), ("close", 2)])
+    ]
+    found = replay(
+        written(tmp_path / "t.jsonl", *(line for pair in zip(readings, edges, strict=True) for line in pair))
+    )
+    assert [(one.window, one.seconds, one.recomputed.value) for one in found] == [
+        ("window 1", 2.0, 20.0),
+        ("window 2", 2.0, 20.0),
+    ]
+
+
+def test_a_line_of_no_source_is_refused_with_its_number(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.jsonl", Line(w="open", k=1, t=0), Line(s=3, b=0, a=0, r=0))
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 3: it names no source"):
+        replay(path)
+
+
+def test_a_window_is_closed_once(tmp_path: Path) -> None:
+    lines = [Line(w="open", k=1, t=0), Line(w="close", k=1, t=5), Line(w="close", k=1, t=9)]
+    assert len(replay(written(tmp_path / "t.jsonl", *lines))) == 1

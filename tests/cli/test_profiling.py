@@ -1,28 +1,18 @@
 """profile and agree as a person or a script meets them."""
 
+from __future__ import annotations
+
 import json
-import sys
 
 import pytest
+from rich.console import Console
 from small_graphs import relu
 
 from joulemark import vocabulary
-from joulemark.cli.main import main
-
-
-@pytest.fixture
-def joulemark(monkeypatch, capsys, tmp_path):
-    """A function that runs the command here and returns its exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["joulemark", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        heard = capsys.readouterr()
-        return stop.value.code, heard.out, heard.err
-
-    return run
+from joulemark.cli import profiling
+from joulemark.cli.app import Refused
+from joulemark.energy.model import energy_model_names
+from joulemark.nets.net import Net
 
 
 def test_several_models_in_a_table_and_as_json(joulemark):
@@ -36,9 +26,28 @@ def test_several_models_in_a_table_and_as_json(joulemark):
     assert [one["model"] for one in found["models"]] == ["row-stationary", "datasheet:tesla-t4", "microcontroller"]
 
 
-def test_all_models(joulemark):
-    from joulemark.energy.model import energy_model_names
+def test_layers_add_up_and_are_said_to_be_modelled(joulemark, tmp_path):
+    report = json.loads(joulemark("profile", "lenet", "--json", "--inputs", "2")[1])
+    assert report["proxies"]["parameters"] == 431_080
+    assert sum(layer["macs"] for layer in report["layers"]) == 2_293_000
+    (model,) = report["models"]
+    parts = [sum(layer["joules"].get("row-stationary", {}).values()) for layer in report["layers"]]
+    assert sum(parts) == pytest.approx(model["joules"]["value"])
+    assert "Modelled, not measured" in joulemark("profile", "lenet", "--inputs", "2")[1]
+    (tmp_path / "saved.safetensors").write_bytes(Net.new("lenet", (1, 28, 28), seed=0, width=0.5).to_bytes())
+    saved = json.loads(joulemark("profile", "saved.safetensors", "--json", "--inputs", "2")[1])
+    assert saved["proxies"]["parameters"] < 431_080
 
+
+def test_fewer_bits_take_fewer_joules(joulemark):
+    joules = []
+    for words in ([], ["--bits", "8,8"], ["--bits", "8, 4"]):
+        (model,) = json.loads(joulemark("profile", "lenet", "--json", *words)[1])["models"]
+        joules.append(model["joules"]["value"])
+    assert joules[0] > joules[1] > joules[2] > 0
+
+
+def test_all_models(joulemark):
     code, out, _ = joulemark("profile", "lenet", "--model", "all", "--json")
     assert code == 0
     assert {one["model"] for one in json.loads(out)["models"]} <= set(energy_model_names())
@@ -81,6 +90,8 @@ def test_what_is_left_out_is_a_warning_or_with_strict_a_refusal(joulemark):
         (["--bits", "8"], "give the bits of weights and of activations"),
         (["--bits", "0,8"], "1 to 32, as 8,8"),
         (["--bits", "8,8,8"], "1 to 32, as 8,8"),
+        (["--bits", "8,33"], "1 to 32, as 8,8"),
+        (["--bits", "8,x"], "1 to 32, as 8,8"),
         (["--shape", "3,x"], "give whole numbers of at least 1"),
         (["--shape", "1,0,28"], "give whole numbers of at least 1"),
         (["--shape", "3,28,28"], "does not run on inputs of shape"),
@@ -90,11 +101,15 @@ def test_what_is_left_out_is_a_warning_or_with_strict_a_refusal(joulemark):
         (["--html", "no/such/folder/p.html"], "cannot write"),
     ],
 )
-def test_bad_input_is_one_sentence(joulemark, words, sentence):
-    code, out, err = joulemark("profile", "lenet", *words)
-    assert (code, out) == (2, "")
-    assert sentence in err
-    assert err.count("\n") == 1
+def test_bad_input_is_one_sentence(refused, words, sentence):
+    assert sentence in refused("profile", "lenet", *words)
+
+
+def test_what_is_no_net_is_one_sentence(refused, tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0garbage")
+    assert "not a saved net" in refused("profile", "bad.safetensors")
+    assert "no file nowhere.safetensors" in refused("profile", "nowhere.safetensors")
+    assert "did you mean 'lenet'" in refused("profile", "lenett")
 
 
 def test_an_open_onnx_file_asks_for_its_shape(joulemark, tmp_path):
@@ -142,13 +157,24 @@ def test_a_model_that_cannot_be_made_is_left_out_of_all(joulemark, monkeypatch):
 
 def test_eight_columns_fit_a_narrow_terminal(joulemark, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    from rich.console import Console
-
-    from joulemark.cli import profiling
-
     monkeypatch.setattr(profiling, "console", lambda: Console(width=40))
     code, out, _ = joulemark("profile", "lenet", "--model", "row-stationary,microcontroller")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 40
     for figure in ("431,080", "1.6 M", "classifier.hidden"):
         assert figure in out
+
+
+def test_named_models_keep_their_order_and_spaces_do_not_count():
+    assert [one.name for one in profiling.named_models(" systolic , row-stationary")] == ["systolic", "row-stationary"]
+
+
+def test_all_models_are_those_that_can_be_made(capsys):
+    made = [one.name for one in profiling.named_models("all")]
+    assert made == [name for name in energy_model_names() if name in made]
+    assert len(capsys.readouterr().err.splitlines()) == len(energy_model_names()) - len(made)
+
+
+def test_a_model_of_which_there_would_be_two_is_refused():
+    with pytest.raises(Refused, match=r"^--model systolic, systolic: name each model once$"):
+        profiling.named_models("systolic, systolic")

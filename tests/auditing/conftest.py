@@ -1,0 +1,6 @@
+"""The made-up audit of this room is found by its tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
