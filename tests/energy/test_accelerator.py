@@ -269,7 +269,7 @@ def test_operators_that_are_not_described_lower_the_coverage_and_are_named():
     report = Accelerator().estimate(workload)
     assert [layer.layer for layer in report.layers] == ["fc"]
     assert report.coverage == 1500 / (1500 + 500 + huge.macs)
-    assert report.joules.flags == ("incomplete coverage",)
+    assert report.joules.flags == ("incomplete coverage", "unknown operators")
     notes = " | ".join(report.assumptions)
     assert "matmul of 'attention', 500 MACs" in notes
     assert f"does not fit the accelerator in any mapping: 'huge', {huge.macs} MACs: even the smallest" in notes

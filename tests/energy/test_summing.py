@@ -61,7 +61,7 @@ def test_what_is_not_described_lowers_the_coverage_and_is_named():
     large, fits = linear("large", 200, 100, **NARROW), linear("fc", 30, 20, **NARROW)
     found = report(fits, PRODUCT, RELU, large, unknown={"sort": 0.25})
     assert found.coverage == 600 / (600 + 500 + 20_000)
-    assert found.joules.flags == ("incomplete coverage",)
+    assert found.joules.flags == ("incomplete coverage", "unknown operators")
     assert found.joules.value == pytest.approx(600e-9)
     assert found.assumptions[0] == "dense"
     assert list(found.assumptions[-3:]) == [

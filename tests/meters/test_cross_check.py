@@ -76,6 +76,11 @@ def test_two_powers_of_one_part_flag_it_once_and_the_other_counter_not_at_all() 
     assert [one.flags for one in found] == [(), (), ("disagrees",), ()]
 
 
+def test_powers_that_contradict_each_other_are_not_counters() -> None:
+    found = cross_checked([power(), power(averaging_seconds=0.5)], [joules(1000), joules(1500)])
+    assert [one.flags for one in found] == [(), ()]
+
+
 def test_without_a_source_there_is_nothing_and_each_needs_its_joules() -> None:
     assert cross_checked([], []) == []
     with pytest.raises(ValueError, match="shorter"):

@@ -250,3 +250,13 @@ def test_brackets_in_names_are_no_markup():
     said = drawn(as_renderables(one))
     assert "bold" in said and said.count("bold") == said.count(evil)
     assert rows_of(model_table(one))[0][0] == "\\[bold]x"
+
+
+def test_macs_that_are_not_all_known_say_how_many_there_are_at_least():
+    one = profile(
+        proxies={"macs_per_input": None, "weight_bytes": None}, unknown={"odd": 0.25}, known_share=0.75,
+        known_macs_per_input=12_384.0,
+    )  # fmt: skip
+    table = proxy_table(one)
+    assert list(table.columns[1].cells) == ["unknown, at least 12,384: 75% of outputs known", "unknown"]
+    assert b'"macs_per_input":null' in msgspec.json.encode(one)

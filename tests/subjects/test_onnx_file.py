@@ -8,7 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from small_graphs import relu, write
 
+from joulemark.backends.onnx import session
 from joulemark.subjects import onnx_file
+from joulemark.subjects.graph import record_graph
 from joulemark.subjects.onnx_file import QUANTISED, channels_last, open_onnx
 
 
@@ -140,3 +142,76 @@ def test_several_inputs_are_refused(tmp_path):
     path = write(tmp_path / "m.onnx", [node], inputs={"a": [1, 2], "b": [1, 2]}, outputs={"y": [1, 2]})
     with pytest.raises(ValueError, match=r"has 2 inputs \(a, b\): give a net of exactly one"):
         open_onnx(path, None)
+
+
+WEIGHT = np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]], np.float32)
+
+
+def sparse(name: str, *, flat: bool) -> onnx.SparseTensorProto:
+    """The weight in the two forms that ONNX allows: a place as one number, or as one an axis."""
+    places = np.flatnonzero(WEIGHT) if flat else np.argwhere(WEIGHT)
+    values = numpy_helper.from_array(WEIGHT[WEIGHT != 0], name)
+    return helper.make_sparse_tensor(values, numpy_helper.from_array(places.astype(np.int64), "places"), WEIGHT.shape)
+
+
+def product(*before, constants=(), sparse_constants=()) -> bytes:
+    """y = x w, with w from wherever it is given."""
+    nodes = [*before, helper.make_node("MatMul", ["x", "w"], ["y"])]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], list(constants),
+        sparse_initializer=list(sparse_constants),
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        product(constants=[numpy_helper.from_array(WEIGHT, "w")]),
+        product(sparse_constants=[sparse("w", flat=True)]),
+        product(sparse_constants=[sparse("w", flat=False)]),
+        product(helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(WEIGHT, "v"))),
+        product(helper.make_node("Constant", [], ["w"], sparse_value=sparse("v", flat=True))),
+        product(
+            helper.make_node("Constant", [], ["f"], value_floats=WEIGHT.ravel().tolist()),
+            helper.make_node("Constant", [], ["s"], value_ints=[2, 3]),
+            helper.make_node("Reshape", ["f", "s"], ["w"]),
+        ),
+    ],
+    ids=["dense", "sparse, one number", "sparse, one an axis", "constant", "sparse constant", "floats"],
+)
+def test_weights_count_the_same_wherever_a_file_keeps_them(tmp_path, data):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    file = open_onnx(str(path), None)
+    assert file.weights() == (6, 3)
+    x = np.ones((4, 2), np.float32)
+    assert np.array_equal(session(file.graph, 1).run(None, {"x": x})[0], x @ WEIGHT)
+    assert record_graph(file.graph, x).macs_per_input == 6
+
+
+def test_a_number_alone_in_a_constant_node_is_a_setting(tmp_path):
+    nodes = [
+        helper.make_node("Constant", [], ["low"], value=numpy_helper.from_array(np.array(0.5, np.float32), "v")),
+        helper.make_node("Clip", ["x", "low"], ["y"]),
+    ]
+    path = write(tmp_path / "m.onnx", nodes, inputs={"x": ["n", 2]}, outputs={"y": ["n", 2]})
+    assert open_onnx(path, None).weights() == (0, 0)
+
+
+def test_weights_in_the_branches_of_a_graph_are_counted(tmp_path):
+    def branch(name: str, array: np.ndarray) -> onnx.GraphProto:
+        return helper.make_graph(
+            [helper.make_node("Identity", [f"{name}_w"], [name])], name, [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(array, f"{name}_w")],
+        )  # fmt: skip
+
+    choice = helper.make_node(
+        "If", ["yes"], ["w"], then_branch=branch("a", WEIGHT), else_branch=branch("b", np.ones((2, 3), np.float32))
+    )
+    yes = helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True), "v"))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(product(yes, choice))
+    assert open_onnx(str(path), None).weights() == (12, 9)

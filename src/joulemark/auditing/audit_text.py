@@ -18,7 +18,8 @@ MOST_LAYERS = 12
 
 def as_renderables(audit: Audit) -> Iterator[Any]:
     """Tables and text, in the order in which they are read."""
-    yield Text(f"{audit.net}: {audit.workload.macs_per_input:,.0f} MACs per input; {audit.images} inputs of "
+    macs = f"{'at least ' if audit.workload.unknown else ''}{audit.workload.known_macs_per_input:,.0f} MACs"
+    yield Text(f"{audit.net}: {macs} per input; {audit.images} inputs of "
                f"{'x'.join(map(str, audit.input_shape))} ({audit.inputs})")  # fmt: skip
     for note in audit.notes:
         yield Text(note, style="bold" if audit.random else "dim")

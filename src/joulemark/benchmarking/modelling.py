@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 def modelled(session: Session, net: Net) -> tuple[tuple[EnergyReport, ...], dict[str, float]]:
     """Energy reports of the suite's models and the proxies of ``net``, for the first validation images.
 
-    Besides the executed MACs, ``macs`` counts those of one input that leaves nowhere early.
+    Besides the executed MACs, ``macs`` counts those of one input that leaves nowhere early. A proxy that is not known,
+    because the net has operators without a rule, is left out.
     """
     images = torch.from_numpy(session.splits["validation"].images[:WORKLOAD_IMAGES])
     module = net.module()
     workload = record(module, images, batch_size=session.suite.batch_sizes[0], formats=net.formats)
     whole = record(module, images[:1], whole=True)
-    known = proxies(workload, parameters=net.parameters(), nonzeros=net.nonzeros())
+    known = {**proxies(workload, parameters=net.parameters(), nonzeros=net.nonzeros()), "macs": whole.macs_per_input}
     reports = tuple(
         # Boards look for the name that the suite says: of a file's model its path, whatever the file calls it.
         msgspec.structs.replace(model.estimate(workload), model=name)
         for name, model in zip(session.suite.models, session.models, strict=True)
     )
-    return reports, {**known, "macs": whole.macs_per_input}
+    return reports, {name: value for name, value in known.items() if value is not None}

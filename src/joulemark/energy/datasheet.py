@@ -21,6 +21,7 @@ import msgspec
 
 from joulemark.energy.model import Published
 from joulemark.energy.sourced import Constant, told
+from joulemark.energy.summing import unknown_flags, unknown_notes
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Record
 from joulemark.vocabulary import unknown_name_message
 from joulemark.workloads.workload import Workload
@@ -118,20 +119,20 @@ class DataSheet:
             if one.macs
         )
         joules = Quantity(
-            value=self.device.joules_per_mac * workload.macs_per_input if layers else None,
+            value=self.device.joules_per_mac * workload.known_macs_per_input if layers else None,
             unit="J/input",
             kind=Kind.MODELLED,
             method=f"{self.name} model: 2 macs TDP / peak FLOPS",
             scope=f"{self.device.title} at its peak",
             source="; ".join(self.sources),
+            flags=unknown_flags(workload),
             reason=None if layers else "the workload multiplies nothing",
         )
-        notes = (f"unknown operator: {name}, {share:.2%} of outputs" for name, share in workload.unknown.items())
         return EnergyReport(
             model=self.name,
             joules=joules,
             layers=layers,
             coverage=1.0 if layers else 0.0,
-            assumptions=(*ASSUMPTIONS, *notes),
+            assumptions=(*ASSUMPTIONS, *unknown_notes(workload)),
             sources=self.sources,
         )

@@ -23,7 +23,7 @@ import msgspec
 from joulemark.energy.device import BACKENDS, DeviceProfile, Judged, own_profile, usual_path
 from joulemark.energy.features import Layer, layer_of, one_group
 from joulemark.energy.fitting import Fit
-from joulemark.energy.summing import check_inputs
+from joulemark.energy.summing import check_inputs, unknown_flags, unknown_notes
 from joulemark.machine.machine import this_machine
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity
 from joulemark.vocabulary import unknown_name_message
@@ -113,7 +113,7 @@ class Learned:
                 continue
             layers.append(found)
             covered += operation.macs
-        notes += [f"unknown operator: {name}, {share:.2%} of outputs" for name, share in workload.unknown.items()]
+        notes += unknown_notes(workload)
         return self._report(workload, tuple(layers), covered, notes)
 
     def _layer(self, operation: Operation, inputs: int) -> LayerEnergy | None:
@@ -145,6 +145,7 @@ class Learned:
         quantity = Quantity(
             value=seconds, unit="s/input", kind=Kind.MODELLED, method=f"learned model, batch {workload.batch_size}",
             scope=where, source="; ".join(SOURCES), reason=None if layers else "no layer has a fit",
+            flags=unknown_flags(workload),
         )  # fmt: skip
         coverage = covered / macs if macs else 0.0
         return EnergyReport(

@@ -24,7 +24,7 @@ import msgspec
 
 from joulemark.energy.proxies import proxies
 from joulemark.energy.sourced import Constant, told
-from joulemark.energy.summing import check_inputs
+from joulemark.energy.summing import check_inputs, unknown_flags, unknown_notes
 from joulemark.record import EnergyReport, Kind, LayerEnergy, Quantity, Record
 from joulemark.workloads.workload import Operation, Workload
 
@@ -136,11 +136,11 @@ class Microcontroller:
         """Cycles, accesses and memory per input. ``ValueError`` for a workload without inputs."""
         check_inputs(workload)
         cycles = sum(sum(self._cycles(one, workload, _best).values()) for one in workload.operations)
-        narrow = _narrowed(workload)
+        narrow = msgspec.structs.replace(_narrowed(workload), unknown={})  # what is known is costed, and flagged
         sizes = proxies(narrow, parameters=0, nonzeros=0)
-        flash = sizes["weight_bytes"]
-        ram = (sizes["peak_memory_bytes"] - flash) / workload.batch_size
-        macs = workload.macs_per_input
+        flash = sizes["weight_bytes"] or 0.0
+        ram = ((sizes["peak_memory_bytes"] or 0.0) - flash) / workload.batch_size
+        macs = workload.known_macs_per_input
         others = [one for one in workload.operations if not one.macs and one.operator != FOLDED]
         board = self.description.constants
         return Demand(
@@ -186,7 +186,11 @@ class Microcontroller:
             source="; ".join(self.sources),
             low=least if layers else None,
             high=most if layers else None,
-            flags=(*(("bounds",) if layers else ()), *(("does not fit",) if need.misfit else ())),
+            flags=(
+                *(("bounds",) if layers else ()),
+                *(("does not fit",) if need.misfit else ()),
+                *unknown_flags(workload),
+            ),
             reason=None if layers else "the workload has no operators",
         )
         return EnergyReport(
@@ -283,4 +287,4 @@ def _notes(workload: Workload, need: Demand, board: Description) -> list[str]:
         notes.append(
             "activations alive at once were not recorded: the largest input and output of one operator stand in"
         )
-    return notes + [f"unknown operator: {name}, {share:.2%} of outputs" for name, share in workload.unknown.items()]
+    return notes + unknown_notes(workload)

@@ -12,7 +12,7 @@ from math import prod
 from joulemark.workloads.workload import Operation, Workload
 
 
-def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, float]:
+def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, float | None]:
     """Proxies of a net's energy from what it executed; ``parameters`` and ``nonzeros`` count the net's own.
 
     ================================ ===============================================================================
@@ -27,7 +27,8 @@ def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, 
                                      the memory that must be powered
     ================================ ===============================================================================
 
-    Outputs are counted at the bits of the inputs, biases not at all. ``ValueError`` for a workload without inputs.
+    Outputs are counted at the bits of the inputs, biases not at all. All but the first two are ``None`` if the workload
+    has operators that no rule describes. ``ValueError`` for a workload without inputs.
 
     >>> layer = Operation(layer="fc", operator="linear", input_shape=(4,), output_shape=(2,), weight_shape=(2, 4),
     ...                   rows=8, calls=2, macs=64)
@@ -44,14 +45,16 @@ def proxies(workload: Workload, *, parameters: int, nonzeros: int) -> dict[str, 
     alive = workload.peak_activation_bytes
     if alive is None:
         alive = workload.batch_size * max(map(_activation_bytes, workload.operations), default=0.0)
-    moved = sum(map(moved_bytes, workload.operations))
+    executed: dict[str, float] = {
+        "macs_per_input": float(workload.known_macs_per_input),
+        "weight_bytes": sum(weights.values()),
+        "bytes_moved_per_input": sum(map(moved_bytes, workload.operations)) / workload.inputs,
+        "peak_memory_bytes": sum(weights.values()) + alive,
+    }
     return {
         "parameters": float(parameters),
         "nonzero_parameters": float(nonzeros),
-        "macs_per_input": float(workload.macs_per_input),
-        "weight_bytes": sum(weights.values()),
-        "bytes_moved_per_input": moved / workload.inputs,
-        "peak_memory_bytes": sum(weights.values()) + alive,
+        **(dict.fromkeys(executed) if workload.unknown else executed),
     }
 
 

@@ -52,6 +52,16 @@ def check_inputs(workload: Workload) -> None:
         raise ValueError(f"need inputs and a batch size of at least 1: {workload.inputs}, {workload.batch_size}")
 
 
+def unknown_flags(workload: Workload) -> tuple[str, ...]:
+    """The flag of joules that lack those of operators without a rule."""
+    return ("unknown operators",) if workload.unknown else ()
+
+
+def unknown_notes(workload: Workload) -> list[str]:
+    """One sentence for each operator without a rule."""
+    return [f"unknown operator: {name}, {share:.2%} of outputs" for name, share in workload.unknown.items()]
+
+
 def summed(
     workload: Workload,
     found: Described,
@@ -71,7 +81,6 @@ def summed(
     coverage = covered / macs if macs else 0.0
     widest = max((max(o.weight_bits, o.activation_bits) for o in workload.operations), default=0)
     wide = (f"wider data is run as the accelerator's native {word_bits}-bit fixed point",) if widest > word_bits else ()
-    unknown = [f"unknown operator: {name}, {share:.2%} of outputs" for name, share in workload.unknown.items()]
     joules = Quantity(
         value=sum(sum(layer.joules.values()) for layer in layers) if layers else None,
         unit="J/input",
@@ -79,7 +88,7 @@ def summed(
         method=f"{model} model, batch {workload.batch_size}",
         scope=f"{title}: MACs and data of convolutions and linear layers",
         source="; ".join(sources),
-        flags=("incomplete coverage",) if layers and coverage < 1 else (),
+        flags=(*(("incomplete coverage",) if layers and coverage < 1 else ()), *unknown_flags(workload)),
         reason=None if layers else "the workload has no layer that the model describes",
     )
     return EnergyReport(
@@ -87,6 +96,6 @@ def summed(
         joules=joules,
         layers=tuple(layers),
         coverage=coverage,
-        assumptions=(*assumptions, *wide, *notes, *unknown),
+        assumptions=(*assumptions, *wide, *notes, *unknown_notes(workload)),
         sources=tuple(sources),
     )

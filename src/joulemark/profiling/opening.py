@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from joulemark.nets.header import Format
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
+from joulemark.subjects.counted_weights import parameters_and_nonzeros
 from joulemark.subjects.user_code import build_module, input_shape, output_of
 from joulemark.vocabulary import unknown_name_message
 from joulemark.workloads.recording import record
@@ -121,16 +122,17 @@ def _module(
 ) -> Opened:
     if any(isinstance(weight, nn.parameter.UninitializedParameter) for weight in module.parameters()):
         output_of(module, name, torch.zeros(1, *shape))  # lazy layers get their shapes when they first run
-    weights = list((counted or module).parameters())
-    if any(weight.is_meta for weight in weights):
-        raise ValueError(f"{name} has weights without values (device meta): build it on the processor")
+    try:
+        parameters, nonzeros = parameters_and_nonzeros(counted or module)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from error
     forms: dict[str, Format] = dict(formats or {})
     return Opened(
         name=name,
         kind=kind,
         shape=shape,
-        parameters=sum(weight.numel() for weight in weights),
-        nonzeros=sum(int(weight.count_nonzero()) for weight in weights),
+        parameters=parameters,
+        nonzeros=nonzeros,
         dynamic=hasattr(module, "run") or any(isinstance(layer, MaskedLayer) for layer in module.modules()),
         batch=None,
         runs=lambda images, size: record(module, images, batch_size=size, formats=forms),

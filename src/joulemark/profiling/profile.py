@@ -72,11 +72,13 @@ class Profile(Record, frozen=True, kw_only=True):
     bits: tuple[int, int] | None  # of weights and activations, if assumed
     dynamic: bool  # rows take different ways: all figures are averages over the inputs
     layers: tuple[Layer, ...]
-    proxies: dict[str, float]
+    proxies: dict[str, float | None]  # None: not known, because of operators without a rule
     models: tuple[Modelled, ...]
     unknown: dict[str, float]  # operators without a rule: share of all output elements
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    known_share: float = 1.0  # of all output elements
+    known_macs_per_input: float | None = None  # of the operators with a rule: the net executes at least so many
 
 
 def profile_net(
@@ -115,6 +117,8 @@ def profile_net(
         proxies=proxies(workload, parameters=net.parameters, nonzeros=net.nonzeros),
         models=tuple(described),
         unknown=workload.unknown,
+        known_share=workload.known_share,
+        known_macs_per_input=workload.known_macs_per_input,
         warnings=tuple(_warnings(workload, described)),
         notes=tuple(notes),
     )

@@ -13,11 +13,11 @@ from joulemark.profiling.profile import Layer, Modelled, Profile
 from joulemark.profiling.profile_text import (
     PROXIES,
     beside,
-    figure,
     headline,
     joules_of,
     model_cells,
     part,
+    proxy,
     short,
     split,
 )
@@ -47,7 +47,7 @@ def _context(profile: Profile) -> dict[str, Any]:
         "profile": profile,
         "headline": headline(profile),
         "layers": layers,
-        "proxies": [(words, figure(profile.proxies[name], unit)) for name, (words, unit) in PROXIES.items()],
+        "proxies": [(words, proxy(profile, name)) for name, (words, _) in PROXIES.items()],
         "models": [_column(profile, layers, model) for model in profile.models],
         "beside": beside(profile.models),
     }

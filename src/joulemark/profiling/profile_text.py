@@ -202,15 +202,23 @@ def proxy_table(profile: Profile) -> RowsOrBlocks:
     table = RowsOrBlocks(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("proxy", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    for name, value in profile.proxies.items():
-        words, unit = PROXIES.get(name, (name, ""))
-        table.add_row(words, figure(value, unit))
+    for name in profile.proxies:
+        table.add_row(PROXIES.get(name, (name, ""))[0], proxy(profile, name))
     return table
 
 
-def figure(value: float, unit: str) -> str:
+def proxy(profile: Profile, name: str) -> str:
+    """A proxy's value; of MACs that are not all known, how many there are at least."""
+    value, unit = profile.proxies[name], PROXIES.get(name, (name, ""))[1]
+    least = profile.known_macs_per_input if name == "macs_per_input" and value is None else None
+    if least is None:
+        return figure(value, unit)
+    return f"unknown, at least {figure(least, unit)}: {part(profile.known_share, 1)} of outputs known"
+
+
+def figure(value: float | None, unit: str) -> str:
     """A proxy's value: counts in full, bytes with a prefix."""
-    return with_prefix(value, unit) if unit else f"{value:,.0f}"
+    return with_prefix(value, unit) if unit or value is None else f"{value:,.0f}"
 
 
 def beside(models: Sequence[Modelled]) -> list[str]:

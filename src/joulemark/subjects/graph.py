@@ -17,10 +17,20 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from joulemark.backends.backend import Images
-from joulemark.subjects.onnx_file import FAILURES
+from joulemark.subjects.onnx_file import FAILURES, constant_nodes, constants_of
+from joulemark.subjects.products import (
+    FORMS,
+    RECURRENT,
+    Operands,
+    bits,
+    einsum_macs,
+    given,
+    operands,
+    recurrent_macs,
+    turned,
+)
 from joulemark.workloads.pairs import convolution_pairs, product_pairs
 from joulemark.workloads.workload import Operation, Workload
 
@@ -28,16 +38,23 @@ Array = NDArray[Any]
 
 FREE = frozenset(
     """Constant ConstantOfShape Identity Reshape Flatten Squeeze Unsqueeze Transpose Shape Gather GatherND Slice Split
-    Concat Cast CastLike Expand Tile Dropout QuantizeLinear DequantizeLinear Range Size""".split()  # noqa: SIM905
+    Concat Cast CastLike Expand Tile Dropout QuantizeLinear DequantizeLinear DynamicQuantizeLinear Range Size
+    NonZero GatherElements ScatterND ScatterElements DepthToSpace SpaceToDepth EyeLike OneHot Trilu ReverseSequence
+    QLinearConcat SequenceAt SequenceConstruct SplitToSequence ConcatFromSequence""".split()  # noqa: SIM905
 )
 """Views and bookkeeping. Quantisation is fused into its neighbours wherever integers are real."""
 
 ELEMENTWISE = frozenset(
-    """Relu LeakyRelu PRelu Elu Selu Sigmoid HardSigmoid HardSwish Tanh Softplus Softmax LogSoftmax Clip Add Sub Mul Div
-    Pow Sqrt Exp Log Neg Abs Erf Gelu Max Min Sum Mean Where BatchNormalization InstanceNormalization LayerNormalization
-    GroupNormalization LRN MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool ReduceMean ReduceSum ReduceMax
-    ReduceMin ReduceL2 Pad Resize Upsample ArgMax TopK Equal Greater Less GreaterOrEqual LessOrEqual Not And Or Floor
-    Ceil Round Sign Reciprocal Mish Swish""".split()  # noqa: SIM905
+    """Relu LeakyRelu PRelu Elu Selu Sigmoid HardSigmoid HardSwish Tanh Softplus Softmax LogSoftmax Clip Add Sub Mul
+    Div Pow Sqrt Exp Log Neg Abs Erf Gelu Max Min Sum Mean Where BatchNormalization InstanceNormalization
+    LayerNormalization GroupNormalization LRN MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool ReduceMean
+    ReduceSum ReduceMax ReduceMin ReduceL2 Pad Resize Upsample ArgMax TopK Equal Greater Less GreaterOrEqual
+    LessOrEqual Not And Or Floor Ceil Round Sign Reciprocal Mish Swish Celu ThresholdedRelu Softsign Hardmax Shrink
+    Sin Cos Tan Atan Mod CumSum ArgMin ReduceProd ReduceL1 ReduceLogSumExp ReduceSumSquare GlobalLpPool
+    LpNormalization MeanVarianceNormalization IsNaN IsInf Xor QLinearAdd QLinearMul QLinearAveragePool
+    QLinearGlobalAveragePool QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QLinearReduceMean QLinearWhere BiasGelu
+    FastGelu QuickGelu SkipLayerNormalization SkipSimplifiedLayerNormalization SimplifiedLayerNormalization
+    RMSNormalization BitwiseAnd BitwiseOr BitwiseXor BitwiseNot""".split()  # noqa: SIM905
 )
 
 
@@ -62,8 +79,8 @@ def record_graph(graph: bytes, images: Images, *, batch_size: int = 1) -> Worklo
     share of all output elements. Raises ``ValueError`` if the graph does not run.
     """
     model = onnx.load_from_string(graph)
-    constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
-    wanted = [name for node in model.graph.node for name in node.output if name]
+    constants = {**constants_of(model.graph), **constant_nodes(model.graph)}
+    wanted = [name for node in model.graph.node for name in node.output if name and name not in constants]
     given = {one.name for one in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
     options = onnxruntime.SessionOptions()
@@ -81,9 +98,10 @@ def record_graph(graph: bytes, images: Images, *, batch_size: int = 1) -> Worklo
             values = {**constants, source: batch, **dict(zip(wanted, opened.run(wanted, {source: batch}), strict=True))}
             for node in model.graph.node:
                 if node.op_type not in FREE:
-                    produced += np.size(values[node.output[0]])
+                    made = np.size(values[_made(node)])
+                    produced += made
                     if not _book(node, values, model, tallies, len(batch)):
-                        unknown[node.op_type] += np.size(values[node.output[0]])
+                        unknown[node.op_type] += made
     except FAILURES as error:
         raise ValueError(f"the graph does not run on these inputs: {error}") from error
     return Workload(
@@ -94,40 +112,63 @@ def record_graph(graph: bytes, images: Images, *, batch_size: int = 1) -> Worklo
     )
 
 
+def _made(node: Any) -> str:
+    """Name of the first output that a node gives: a file may leave any of them out."""
+    return str(next(name for name in node.output if name))
+
+
 def _book(
     node: Any, values: Mapping[str, Array], model: Any, tallies: dict[tuple[str, str], _Tally], rows: int
 ) -> bool:
     """Add one run of a node to its tally; ``False`` if no rule describes it."""
-    known = [values[name] for name in node.input if name in values]
-    output = values[node.output[0]]
-    if not known:
-        return node.op_type in ELEMENTWISE
+    inputs = [values.get(name) for name in node.input]
+    known = [array for array in inputs if array is not None]
+    output = values[_made(node)]
     kind = node.op_type
-    shape: dict[str, Any] = {}
-    macs, joint, inside, operator = (
-        0,
-        0.0,
-        0.0,
-        "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).lstrip("_"),
-    )
-    if kind in ("Conv", "ConvTranspose"):
-        operator, shape, macs, joint, inside = _convolution(node, known, output)
-    elif kind in ("Gemm", "MatMul"):
-        operator, shape, macs, joint, inside = _product(node, known, output, values)
+    operator = kind.lower() if kind.isupper() else _snake(kind)
+    product = _Product()
+    if kind in FORMS:
+        both = operands(FORMS[kind], inputs)
+        if both is None:
+            return False
+        convolves = FORMS[kind].how != "product"
+        operator, product = (_convolution if convolves else _product)(node, both, output)
+        product.shape |= _bits(node, both, values, model)
+    elif kind in RECURRENT and len(known) >= 3 and inputs[2] is known[2]:
+        product.macs = recurrent_macs(known[0], known[1], known[2], inputs[4] if len(inputs) > 4 else None)
+        product.shape |= {"weight_bits": bits(known[1]), "activation_bits": bits(known[0])}
+    elif kind == "Einsum" and len(known) == len(node.input):
+        product.macs = einsum_macs(given(node)["equation"].decode(), known)
+        product.shape |= {"activation_bits": max(map(bits, known))}
     elif kind not in ELEMENTWISE:
         return False
-    if macs:
-        shape |= _bits(node, model)
-    first = {"input_shape": _row(known[0], rows), "output_shape": _row(output, rows), **shape}
-    tally = tallies.setdefault((node.name or node.output[0], operator), _Tally(first))
+    if not known:
+        return True
+    first = {"input_shape": _row(known[0], rows), "output_shape": _row(output, rows), **product.shape}
+    tally = tallies.setdefault((node.name or _made(node), operator), _Tally(first))
     tally.rows += rows
     tally.calls += 1
-    tally.macs += macs
+    tally.macs += product.macs
     tally.elements += known[0].size
     tally.nonzero += int(np.count_nonzero(known[0]))
-    tally.joint += joint
-    tally.inside += inside
+    tally.joint += product.joint
+    tally.inside += product.inside
     return True
+
+
+def _snake(name: str) -> str:
+    """The name of an operator as torch would write it: "MaxPool" is max_pool."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+@dataclasses.dataclass
+class _Product:
+    """What one run of a node multiplied."""
+
+    shape: dict[str, Any] = dataclasses.field(default_factory=dict)
+    macs: int = 0
+    joint: float = 0.0
+    inside: float = 0.0
 
 
 def _row(array: Array, rows: int) -> tuple[int, ...]:
@@ -135,21 +176,20 @@ def _row(array: Array, rows: int) -> tuple[int, ...]:
     return array.shape[1:] if array.ndim and array.shape[0] == rows else array.shape
 
 
-def _convolution(node: Any, known: list[Array], output: Array) -> tuple[str, dict[str, Any], int, float, float]:
-    x, weight = known[:2]
+def _convolution(node: Any, both: Operands, output: Array) -> tuple[str, _Product]:
+    x, weight = both.x, both.weight
     axes = weight.ndim - 2
-    given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-    stride = tuple(given.get("strides", (1,) * axes))
-    dilation = tuple(given.get("dilations", (1,) * axes))
-    groups = int(given.get("group", 1))
+    attributes = given(node)
+    stride = tuple(attributes.get("strides", (1,) * axes))
+    dilation = tuple(attributes.get("dilations", (1,) * axes))
+    groups = int(attributes.get("group", 1))
     shape = {
         "weight_shape": weight.shape, "stride": stride, "dilation": dilation, "groups": groups,
         "weight_density": float(np.count_nonzero(weight) / weight.size),
     }  # fmt: skip
-    if node.op_type == "ConvTranspose":
-        macs = x.size * prod(weight.shape[1:])
-        return "conv_transpose", shape, macs, 0.0, 0.0
-    before, after = _padding(given, x, weight, output, stride, dilation)
+    if FORMS[node.op_type].how == "conv_transpose":
+        return "conv_transpose", _Product(shape, x.size * prod(weight.shape[1:]))
+    before, after = _padding(attributes, x, weight, output, stride, dilation)
     # A record has one padding an axis: what the far side has more is booked as a larger input.
     more = tuple(far - near for near, far in zip(before, after, strict=True))
     shape |= {
@@ -160,7 +200,7 @@ def _convolution(node: Any, known: list[Array], output: Array) -> tuple[str, dic
         _support(x), _support(weight), output.shape[2:],
         stride=stride, before=before, dilation=dilation, groups=groups,
     )  # fmt: skip
-    return "conv", shape, output.size * prod(weight.shape[1:]), joint, inside
+    return "conv", _Product(shape, output.size * prod(weight.shape[1:]), joint, inside)
 
 
 def _padding(
@@ -182,20 +222,15 @@ def _padding(
     return (small, large) if auto == "SAME_UPPER" else (large, small)
 
 
-def _product(
-    node: Any, known: list[Array], output: Array, values: Mapping[str, Array]
-) -> tuple[str, dict[str, Any], int, float, float]:
-    x, weight = known[:2]
-    if node.op_type == "Gemm":
-        given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-        x = x.T if given.get("transA") else x
-        weight = weight.T if given.get("transB") else weight
+def _product(node: Any, both: Operands, output: Array) -> tuple[str, _Product]:
+    x, weight = turned(both.x, both.weight, given(node))
     macs = output.size * x.shape[-1]
     joint = product_pairs(_support(np.atleast_2d(x)), _support(weight[:, None] if weight.ndim == 1 else weight))
     if weight.ndim != 2:
-        return "matmul", {}, macs, joint, float(macs)
+        return "matmul", _Product({}, macs, joint, float(macs))
     density = float(np.count_nonzero(weight) / weight.size)
-    return "linear", {"weight_shape": weight.shape[::-1], "weight_density": density}, macs, joint, float(macs)
+    shape = {"weight_shape": weight.shape[::-1], "weight_density": density}
+    return "linear", _Product(shape, macs, joint, float(macs))
 
 
 def _support(array: Array) -> torch.Tensor:
@@ -203,11 +238,14 @@ def _support(array: Array) -> torch.Tensor:
     return torch.from_numpy(array != 0)
 
 
-def _bits(node: Any, model: Any) -> dict[str, int]:
-    """8 where both operands come out of integers (quantise-dequantise pairs), else the 32 of a float."""
-    makers = {name: one.op_type for one in model.graph.node for name in one.output}
-    integer = all(makers.get(name) == "DequantizeLinear" for name in node.input[:2])
-    return {"weight_bits": 8, "activation_bits": 8} if integer else {}
+def _bits(node: Any, both: Operands, values: Mapping[str, Array], model: Any) -> dict[str, int]:
+    """Those of the integers where both operands come out of some (quantise-dequantise pairs), else of the operands."""
+    makers = {name: one for one in model.graph.node for name in one.output}
+    pairs = [makers.get(name) for name in node.input[:2]]
+    if all(one is not None and one.op_type == "DequantizeLinear" for one in pairs):
+        activation, weight = (bits(values[one.input[0]]) for one in pairs if one is not None)
+        return {"weight_bits": weight, "activation_bits": activation}
+    return {"weight_bits": both.weight_bits, "activation_bits": both.x_bits}
 
 
 def _operation(key: tuple[str, str], tally: _Tally) -> Operation:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnxruntime
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
@@ -51,10 +54,56 @@ class OnnxFile(NamedTuple):
 
     def weights(self) -> tuple[int, int]:
         """Numbers among the graph's constants, floating-point or of eight bits, and how many of them are not zero."""
-        constants = onnx.load_from_string(self.graph).graph.initializer
-        arrays = [array for one in constants if (array := numpy_helper.to_array(one)).dtype.kind == "f" or
-                  array.dtype.itemsize == 1]  # fmt: skip
-        return sum(array.size for array in arrays), sum(int(np.count_nonzero(array)) for array in arrays)
+        graph = onnx.load_from_string(self.graph).graph
+        weights = [array for array in constants_of(graph).values() if _is_weight(array)]
+        weights += [array for array in constant_nodes(graph).values() if _is_weight(array) and array.ndim]
+        return sum(array.size for array in weights), sum(int(np.count_nonzero(array)) for array in weights)
+
+
+def constants_of(graph: Any) -> dict[str, NDArray[Any]]:
+    """The initialisers of a graph and of the graphs inside of it, dense or sparse, by their names."""
+    dense = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    sparse = {one.values.name: _dense(one) for one in graph.sparse_initializer}
+    inner = [constants_of(one) for node in graph.node for one in _inner(node)]
+    return {name: array for found in (*inner, dense, sparse) for name, array in found.items()}
+
+
+def constant_nodes(graph: Any) -> dict[str, NDArray[Any]]:
+    """Tensors of Constant nodes, those in inner graphs included. A number alone is a setting, not a weight."""
+    found: dict[str, NDArray[Any]] = {}
+    for node in graph.node:
+        for one in _inner(node):
+            found |= constant_nodes(one)
+        if node.op_type == "Constant":
+            for one in node.attribute:
+                if one.name == "value":
+                    found[node.output[0]] = numpy_helper.to_array(one.t)
+                elif one.name == "sparse_value":
+                    found[node.output[0]] = _dense(one.sparse_tensor)
+                elif one.name == "value_floats":
+                    found[node.output[0]] = np.array(one.floats, np.float32)
+    return found
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    """The graphs in a node: branches of an If, the body of a Loop."""
+    for one in node.attribute:
+        yield from ([one.g] if one.HasField("g") else one.graphs)
+
+
+def _dense(sparse: Any) -> NDArray[Any]:
+    """A sparse tensor in full; its places are given in one number, or in one an axis."""
+    values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    full = np.zeros(tuple(sparse.dims), values.dtype)
+    if places.ndim == 1:
+        full.reshape(-1)[places] = values
+    else:
+        full[tuple(places.T)] = values
+    return full
+
+
+def _is_weight(array: NDArray[Any]) -> bool:
+    return array.dtype.kind == "f" or array.dtype.itemsize == 1 or array.dtype.name == "bfloat16"
 
 
 def channels_last(images: Images) -> Images:
@@ -72,6 +121,8 @@ def open_onnx(name: str, shape: tuple[int, ...] | None) -> OnnxFile:
         raise ValueError(f"there is no file {name}")
     try:
         model = onnx.load(path)
+        if model.functions:  # operators that the file itself defines: what they are made of
+            model = onnx.inliner.inline_local_functions(model)
         graph = model.SerializeToString() if model.ByteSize() < LARGEST_BYTES else b""
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
         raise ValueError(f"{name} is not an ONNX file that can be read: {error}") from error

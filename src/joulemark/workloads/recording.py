@@ -31,17 +31,33 @@ aten = torch.ops.aten
 FREE = frozenset(
     # Views and bookkeeping: no arithmetic, no data moved that a runtime could not avoid.
     """view _unsafe_view reshape flatten t transpose permute unsqueeze squeeze expand slice select detach alias
-    as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full full_like
-    zeros zeros_like new_zeros new_full ones ones_like new_ones scalar_tensor contiguous dropout native_dropout
-    index_select index index_put_ stack arange""".split()  # noqa: SIM905
+    as_strided split chunk unbind clone copy_ _to_copy lift_fresh empty empty_like new_empty full full_like zeros
+    zeros_like new_zeros new_full ones ones_like new_ones scalar_tensor contiguous dropout native_dropout
+    index_select index index_put_ stack arange embedding gather scatter scatter_ masked_fill masked_fill_
+    masked_select flip roll repeat repeat_interleave pixel_shuffle pixel_unshuffle channel_shuffle
+    native_channel_shuffle im2col col2im unfold tril triu view_as narrow squeeze_ unsqueeze_ fill_ zero_ item
+    _local_scalar_dense is_nonzero eye rand randn rand_like randn_like bernoulli bernoulli_ fill nonzero
+    unsafe_split unsafe_chunk split_with_sizes view_as_real view_as_complex diagonal movedim swapaxes set_ resize_
+    clone_ transpose_ t_ as_strided_""".split()  # noqa: SIM905
 )
 ELEMENTWISE = frozenset(
     """add add_ sub mul mul_ div relu relu_ threshold sigmoid tanh hardtanh hardtanh_ hardswish hardswish_ silu gelu
     clamp clamp_ clamp_min leaky_relu native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm
-    native_layer_norm native_group_norm _softmax _log_softmax max_pool2d_with_indices max_pool1d max_pool2d avg_pool2d
-    avg_pool1d avg_pool3d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort where eq ne ge
-    gt le lt logical_and logical_not bitwise_and bitwise_not round sign abs neg exp log sqrt rsqrt pow
-    constant_pad_nd cat""".split()  # noqa: SIM905
+    native_layer_norm native_group_norm _softmax _log_softmax max_pool2d_with_indices max_pool1d max_pool2d
+    avg_pool2d avg_pool1d avg_pool3d _adaptive_avg_pool2d adaptive_avg_pool1d mean sum amax max argmax topk sort
+    where eq ne ge gt le lt logical_and logical_not bitwise_and bitwise_not round sign abs neg exp log sqrt rsqrt
+    pow constant_pad_nd cat sub_ div_ neg_ pow_ exp_ sqrt_ rsqrt_ clamp_max clamp_max_ clamp_min_ sigmoid_ tanh_
+    silu_ elu elu_ celu celu_ selu selu_ mish mish_ softplus hardsigmoid hardsigmoid_ leaky_relu_ _prelu_kernel
+    log_sigmoid_forward glu rrelu_with_noise softshrink hardshrink threshold_ gelu_ erf erfc log1p log2 log10 exp2
+    expm1 sin cos tan atan floor ceil trunc frac fmod remainder maximum minimum fmax fmin rsub reciprocal square
+    logical_or logical_xor bitwise_or bitwise_xor isnan isinf isfinite argmin min median std var var_mean std_mean
+    prod any all cumsum cumprod logsumexp linalg_vector_norm norm nan_to_num native_batch_norm_legit_no_training
+    _native_batch_norm_legit native_layer_norm_ addcmul addcdiv lerp max_pool3d_with_indices _adaptive_avg_pool3d
+    adaptive_max_pool2d adaptive_max_pool3d adaptive_max_pool1d fractional_max_pool2d reflection_pad1d
+    reflection_pad2d replication_pad1d replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d
+    upsample_nearest3d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d upsample_bicubic2d
+    _upsample_bilinear2d_aa _upsample_bicubic2d_aa upsample_trilinear3d grid_sampler_2d grid_sampler_3d bucketize
+    one_hot""".split()  # noqa: SIM905
 )
 POOLINGS = frozenset({"max_pool2d_with_indices", "max_pool2d", "avg_pool2d"})
 NAMES = {
@@ -57,6 +73,8 @@ class _Tally:
 
     shape: dict[str, Any]  # of one row, and what never changes with the rows
     weight_density: float = 1.0
+    weight_bits: int = 32
+    activation_bits: int = 32
     rows: int = 0
     calls: int = 0
     macs: int = 0
@@ -78,7 +96,8 @@ def record(
 
     A module with a ``run`` method (dynamic depth) is run by it and masked layers gather; with ``whole``, no row leaves
     and masked layers are computed dense. Layers have the bits of the format that they state; ``formats`` gives those of
-    others by path; all else is 32.
+    others by path; all else those of
+    their numbers (32, or 16 of half precision).
 
     >>> from joulemark.nets.net import Net
     >>> record(Net.new("lenet", (1, 28, 28), seed=0).module(), torch.zeros(1, 1, 28, 28)).macs_per_input
@@ -193,9 +212,10 @@ class _Recorder(TorchDispatchMode):
         shape = {"input_shape": tuple(source.shape[1:]), "output_shape": tuple(output.shape[1:]), **geometry}
         if weight is not None:
             shape["weight"] = self.weights.get(weight.untyped_storage().data_ptr())
-        key = (self.path[-1], operator, tuple(shape.items()))
+        bits = [32 if tensor is None else _bits(tensor) for tensor in (weight, source)]
+        key = (self.path[-1], operator, tuple(shape.items()), *bits)
         if key not in self.tallies:
-            self.tallies[key] = _Tally(shape, 1.0 if weight is None else _density(weight))
+            self.tallies[key] = _Tally(shape, 1.0 if weight is None else _density(weight), *bits)
         tally = self.tallies[key]
         tally.rows += output.shape[0] if output.dim() else 1
         tally.calls += 1
@@ -254,7 +274,42 @@ def _attention(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> No
     tally.macs += query.numel() * key.shape[-2] + output.numel() * value.shape[-2]
 
 
+def _vector(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> None:
+    """A matrix ``weight`` (out, in), or a vector (in,), times a vector ``x`` (in,)."""
+    tally = recorder.tally("matmul", x, output)
+    tally.macs += weight.numel()
+    tally.inside += weight.numel()
+    tally.joint += product_pairs(weight.reshape(-1, x.numel()), x[:, None])
+
+
+def _trilinear(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> None:
+    """Of ``nn.Bilinear``: (rows, 1, in1, 1), weights (1, out, in1, in2), (rows, 1, 1, in2) to (rows, out).
+
+    Counted as the two products that it is, x1 W and that times x2.
+    """
+    first, weight, _ = args[:3]
+    tally = recorder.tally("bilinear", first, output, weight, weight_shape=tuple(weight.shape[1:]))
+    tally.macs += output.numel() * weight.shape[-1] * (weight.shape[-2] + 1)
+
+
+def _recurrent(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> None:
+    """One layer of one direction of an LSTM: x (steps, rows, in), weights (gates, in) and (gates, hidden)."""
+    x, of_input, of_state = args[:3]
+    tally = recorder.tally(
+        "lstm", x, output, of_input, weight_shape=(of_input.shape[0], of_input.shape[1] + of_state.shape[1])
+    )
+    tally.macs += x.numel() // x.shape[-1] * (of_input.numel() + of_state.numel())
+
+
 PRODUCTS: dict[Any, CountRule] = {
+    aten._convolution.default: lambda recorder, args, output: _convolution(recorder, args[:9], output),
+    aten._convolution.deprecated: lambda recorder, args, output: _convolution(recorder, args[:9], output),
+    aten.mv.default: lambda recorder, args, output: _vector(recorder, args[1], args[0], output),
+    aten.addmv.default: lambda recorder, args, output: _vector(recorder, args[2], args[1], output),
+    aten.dot.default: lambda recorder, args, output: _vector(recorder, args[1], args[0], output),
+    aten.vdot.default: lambda recorder, args, output: _vector(recorder, args[1], args[0], output),
+    aten._trilinear.default: _trilinear,
+    aten.mkldnn_rnn_layer.default: _recurrent,
     aten.convolution.default: _convolution,
     aten.mm.default: lambda recorder, args, output: _product(recorder, args[0], args[1], output),
     aten.addmm.default: lambda recorder, args, output: _product(recorder, args[1], args[2], output),
@@ -271,6 +326,11 @@ def _window(args: tuple[Any, ...]) -> dict[str, Any]:
     return {"kernel": kernel, "stride": stride or kernel, "padding": padding or (0, 0)}
 
 
+def _bits(tensor: Tensor) -> int:
+    """Bits of one number of a tensor; of one that holds no fractions (places, truths), those of a float."""
+    return 8 * tensor.element_size() if tensor.is_floating_point() or tensor.is_complex() else 32
+
+
 def _density(tensor: Tensor) -> float:
     return int(tensor.count_nonzero()) / max(tensor.numel(), 1)
 
@@ -283,8 +343,8 @@ def _operation(layer: str, operator: str, tally: _Tally, formats: Mapping[str, F
         rows=tally.rows,
         calls=tally.calls,
         macs=tally.macs,
-        weight_bits=(form and form.weight_bits) or 32,
-        activation_bits=(form and form.activation_bits) or 32,
+        weight_bits=(form and form.weight_bits) or tally.weight_bits,
+        activation_bits=(form and form.activation_bits) or tally.activation_bits,
         weight_density=tally.weight_density,
         activation_density=tally.nonzero / max(tally.elements, 1),
         joint_density=tally.joint / tally.inside if tally.inside else 1.0,

@@ -40,8 +40,9 @@ class Operation(Record, frozen=True, kw_only=True):
 class Workload(Record, frozen=True, kw_only=True):
     """What a net really executed for ``inputs`` real inputs, sent in batches of ``batch_size``.
 
-    ``unknown`` maps operators that no rule describes to their share of all output elements. ``peak_activation_bytes``
-    is the most that activations took at once while one batch went through; None: not recorded.
+    ``unknown`` maps operators that no rule describes to their share of all output elements: whatever they multiply is
+    in no operation. ``peak_activation_bytes`` is the most that activations took at once while one batch went through;
+    None: not recorded.
     """
 
     inputs: int
@@ -51,6 +52,16 @@ class Workload(Record, frozen=True, kw_only=True):
     peak_activation_bytes: float | None = None
 
     @property
-    def macs_per_input(self) -> float:
-        """Executed MACs per input, averaged over the inputs."""
+    def macs_per_input(self) -> float | None:
+        """Executed MACs per input, averaged over the inputs; ``None`` if an operator is unknown, which may multiply."""
+        return None if self.unknown else self.known_macs_per_input
+
+    @property
+    def known_macs_per_input(self) -> float:
+        """MACs per input of the operators that rules describe: the net executes at least so many."""
         return sum(operation.macs for operation in self.operations) / self.inputs
+
+    @property
+    def known_share(self) -> float:
+        """Share of all output elements whose operators rules describe."""
+        return max(1.0 - sum(self.unknown.values()), 0.0)
