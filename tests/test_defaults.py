@@ -1,15 +1,19 @@
-"""Defaults are left out of what a key is the digest of: to change one would change what old keys mean."""
+"""What is left out of keys and traces, because it never changes: defaults of records, and what a name stands for."""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from joulemark.benchmarking.suite import Budget, Measuring, Suite
+from joulemark.judging.syntax import OURS
+from joulemark.migrating.moves import MOVED
 from joulemark.nets.header import Exit, Format, Header, Route
 from joulemark.task import Recipe, Splits, Task
+from joulemark.vocabulary import TABLES
 
 GOLDEN = Path(__file__).with_name("defaults.json")
 DECLARED = (Task, Splits, Recipe, Suite, Budget, Measuring, Format, Exit, Route, Header)
@@ -35,3 +39,42 @@ def test_no_default_was_changed(declared):
 @pytest.mark.parametrize("declared", [Task, Suite, Budget, Measuring], ids=lambda one: one.__name__)
 def test_what_is_a_digest_leaves_its_defaults_out(declared):
     assert declared.__struct_config__.omit_defaults
+
+
+RECORDS = Path(__file__).with_name("record_defaults.json")
+NAMES = Path(__file__).with_name("names.json")
+
+
+def record_defaults() -> dict[str, str]:
+    """Every field of a record of ours that has a default, and the default as it is written."""
+    found = {}
+    for path in sorted(OURS.glob("joulemark/**/*.py")):
+        module = ".".join(path.relative_to(OURS).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and any(
+                ast.unparse(one).endswith(("Record", "Struct")) for one in node.bases
+            ):
+                fields = (one for one in node.body if isinstance(one, ast.AnnAssign) and one.value is not None)
+                found |= {f"{module}.{node.name}.{one.target.id}": ast.unparse(one.value) for one in fields}
+    return found
+
+
+def today(names: dict[str, str]) -> dict[str, str]:
+    """The same by the names that modules and classes have today."""
+    return {f"{MOVED.get(name.rsplit('.', 2)[0], name.rsplit('.', 2)[0])}.{'.'.join(name.rsplit('.', 2)[1:])}": value
+            for name, value in names.items()}  # fmt: skip
+
+
+def test_no_default_of_a_record_was_changed():
+    """A line for a new field may be added to the golden file; a field may go with its line; no other may change."""
+    assert record_defaults() == today(msgspec.json.decode(RECORDS.read_bytes()))
+
+
+def test_a_name_stands_for_what_it_always_stood_for():
+    """New names may be added to the golden file. One of old must not be pointed at other code: records hold it."""
+    golden = msgspec.json.decode(NAMES.read_bytes())
+    for kind, names in golden.items():
+        for name, where in names.items():
+            module, colon, attribute = where.partition(":")
+            assert TABLES[kind][name] == f"{MOVED.get(module, module)}{colon}{attribute}", f"{kind} {name}"
+    assert {kind: sorted(names) for kind, names in TABLES.items()} == {kind: sorted(n) for kind, n in golden.items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from joulemark.benchmarking.tracing import FREE, JUDGING, MAKING, MEASURING
 from joulemark.judging import trace
 from joulemark.judging.syntax import OURS, tree_digest
 from joulemark.judging.trace import changed
@@ -79,8 +80,11 @@ def name_everything(folder: Path) -> None:
 
 
 def write_docstrings(folder: Path) -> None:
-    for module in ("training.loop", "nets.net", "nets.segments", "backends.onnx", "benchmarking.trial", "record"):
-        edit(folder, module, '"""', '"""Another first word. ')
+    """Of modules, classes and functions, and of constants and fields."""
+    for path in folder.glob("joulemark/**/*.py"):
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(re.sub(r'^( *)"""(?=[A-Z])', r'\1"""Another first word. ', line) for line in lines))
+    assert "Another first word. Scale of weights" in (folder / "joulemark/nets/layers/integer.py").read_text()
 
 
 def add_fields(folder: Path) -> None:
@@ -92,6 +96,8 @@ def add_fields(folder: Path) -> None:
     edit(folder, "task", "    metric: ", "    more: int = 0\n    metric: ")
     edit(folder, "task", "    builder: ", "    more: int = 0\n    builder: ")
     edit(folder, "benchmarking.suite", "    blocks: ", "    more: int = 0\n    blocks: ")
+    edit(folder, "workloads.workload", "    layer: str", "    more: int = 0\n    layer: str")
+    edit(folder, "benchmarking.ledger", "    seconds: float", "    more: int = 0\n    seconds: float")
 
 
 def add_a_technique(folder: Path) -> None:
@@ -100,7 +106,7 @@ def add_a_technique(folder: Path) -> None:
 
 
 def comment(folder: Path) -> None:
-    for path in folder.glob("joulemark/**/*.py"):
+    for path in [*folder.glob("joulemark/**/*.py"), *folder.glob("joulemark/energy/*.toml")]:
         path.write_text(f"{path.read_text()}\n\n# the end\n")
 
 
@@ -128,13 +134,41 @@ def test_a_moved_file_keeps_its_marks_when_the_migrator_has_run(copy, monkeypatc
 
 
 def mutated(text: str) -> str:
-    """A source with its first number raised by one; without numbers, with one statement more."""
+    """A source with a number in a function raised by one; without such a number, with one statement more."""
     tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for node in (inner for function in functions for inner in ast.walk(function)):
+        if isinstance(node, ast.Constant) and type(node.value) is int:
             node.value += 1
             return ast.unparse(tree)
     return f"{text}\nmutated = 1\n"
+
+
+def file_of(folder: Path, unit: str) -> Path:
+    path = folder / f"{unit.replace('.', '/')}.py"
+    return path if path.is_file() else folder / unit.replace(".", "/") / "__init__.py"
+
+
+TODAY = {
+    "making": (*MAKING, *(TABLES["technique"].values()), TABLES["builder"]["resnet20"], TABLES["data set"]["cifar10"]),
+    "judging": (*JUDGING, *TABLES["backend"].values(), *TABLES["metric"].values(), *TABLES["kind of layer"].values()),
+    "measuring": (*MEASURING, *TABLES["energy model"].values()),
+    "free": FREE,
+}
+"""Roots of what a run of now stores, and some that a suite can name."""
+
+
+def test_a_mutation_of_any_unit_that_a_run_of_now_traces_marks_what_it_stores_and_nothing_else(copy):
+    codes = {kind: trace.trace({one.partition(":")[0] for one in roots}) for kind, roots in TODAY.items()}
+    units = sorted({unit for code in codes.values() for unit in code if unit.startswith("joulemark")})
+    assert len(units) > 120
+    assert not any(marks(copy, codes).values())
+    for unit in units:
+        path = file_of(copy, unit)
+        text = path.read_text()
+        path.write_text(mutated(text))
+        assert marks(copy, codes) == {kind: (unit,) if unit in code else () for kind, code in codes.items()}, unit
+        path.write_text(text)
 
 
 def test_a_mutation_of_every_traced_unit_marks_its_rows_and_no_others(copy):
@@ -143,8 +177,7 @@ def test_a_mutation_of_every_traced_unit_marks_its_rows_and_no_others(copy):
     alike = [unit for unit in units if any(unit in code and unit not in before[path] for path, code in CODES.items())]
     assert len(alike) > 20
     for unit in alike:
-        path = copy / f"{unit.replace('.', '/')}.py"
-        path = path if path.is_file() else copy / unit.replace(".", "/") / "__init__.py"
+        path = file_of(copy, unit)
         text = path.read_text()
         path.write_text(mutated(text))
         expected = {
@@ -156,10 +189,19 @@ def test_a_mutation_of_every_traced_unit_marks_its_rows_and_no_others(copy):
 
 def test_tables_and_packages_count_too(copy):
     before = marks(copy)
-    table = copy / "joulemark" / "energy" / "horowitz.toml"
-    table = table if table.is_file() else next((copy / "joulemark" / "energy").glob("*.toml"))
-    unit = f"table {table.relative_to(copy).as_posix()}"
-    users = [path for path, code in CODES.items() if unit in code]
-    assert users
-    table.write_text(table.read_text() + "\n# changed\n")
-    assert {path for path, units in marks(copy).items() if units != before[path]} == set(users)
+    for table in (copy / "joulemark" / "energy").glob("*.toml"):
+        unit = f"table {table.relative_to(copy).as_posix()}"
+        users = {path for path, code in CODES.items() if unit in code and unit not in before[path]}
+        text = table.read_text()
+        table.write_text(f"changed = 1\n{text}")
+        assert {path for path, units in marks(copy).items() if units != before[path]} == users, unit
+        table.write_text(text)
+
+
+def test_a_table_counts_with_the_modules_that_name_it():
+    def tables(module: str) -> set[str]:
+        return {unit.rpartition("/")[2] for unit in trace.trace([module]) if unit.startswith("table ")}
+
+    assert tables("joulemark.energy.microcontroller") == {"efm32gg.toml"}
+    assert "efm32gg.toml" not in tables("joulemark.energy.accelerator") | tables("joulemark.energy.systolic")
+    assert "systolic.toml" in tables("joulemark.energy.systolic")

@@ -73,10 +73,50 @@ def test_what_does_something_else_has_another_digest(others):
     assert len({tree_digest(text.encode()) for text in others}) == len(others)
 
 
-def test_only_the_first_text_of_a_body_is_a_docstring():
+def test_texts_that_nothing_reads_are_docstrings_wherever_they_stand():
     assert tree_digest(b"'a'\nx = 1\n") == tree_digest(b"x = 1\n")
-    assert tree_digest(b"x = 1\n'a'\n") != tree_digest(b"x = 1\n")
+    assert tree_digest(b"x = 1\n'a'\n") == tree_digest(b"x = 1\n")
+    assert tree_digest(b"class A:\n    x = 1\n    'a'\n") == tree_digest(b"class A:\n    x = 1\n")
+    assert tree_digest(b"x = 'a'\n") != tree_digest(b"x = 'b'\n")
     assert tree_digest(b"f'a'\nx = 1\n") != tree_digest(b"x = 1\n")  # computed: no docstring
+
+
+def test_fields_of_records_with_a_default_do_not_count_and_others_do():
+    plain = tree_digest(b"class A(Record):\n    x: int\n")
+    assert tree_digest(b"class A(Record):\n    x: int\n    more: int = 0\n") == plain
+    assert tree_digest(b"class A(Record):\n    x: int\n    more: int\n") != plain
+    assert tree_digest(b"class A(Record):\n    x: int\n    more = 0\n") != plain
+    other = tree_digest(b"class A(Layer):\n    x: int\n")
+    assert tree_digest(b"class A(Layer):\n    x: int\n    more: int = 0\n") != other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b"from x import *\nfrom y import f\n", b"from y import f\nfrom x import *\n"),
+        (b"from x import *\nfrom y import *\n", b"from y import *\nfrom x import *\n"),
+        (b"import a.b\nfrom x import a\n", b"from x import a\nimport a.b\n"),
+        (b"from x import f\nfrom y import f\n", b"from y import f\nfrom x import f\n"),
+    ],
+)
+def test_imports_that_may_take_each_others_names_count_in_their_order(one, other):
+    assert tree_digest(one) != tree_digest(other)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [b"from flags import TYPE_CHECKING\n", b"from flags import ON as TYPE_CHECKING\n", b"TYPE_CHECKING = True\n"],
+)
+def test_a_type_checking_of_ones_own_may_run(source):
+    body = b"if TYPE_CHECKING:\n    x = %d\n"
+    assert tree_digest(source + body % 1) != tree_digest(source + body % 2)
+    real = b"from typing import TYPE_CHECKING\n"
+    assert tree_digest(real + body % 1) == tree_digest(real + body % 2)
+
+
+def test_a_relative_import_beyond_the_top_counts_as_it_stands():
+    source = b"from ... import x\n"
+    assert tree_digest(source, "a.b") == hashlib.sha256(source).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("text", [b"x = (", b"print 'a'", b"\xff\xfe", b"x = '\x00'"])

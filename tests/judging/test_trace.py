@@ -21,9 +21,8 @@ def forgotten():
     """Digests are read once a process; here files change in it."""
 
     def forget():
-        module._digest_of_file.cache_clear()
-        module._imports.cache_clear()
-        module._version.cache_clear()
+        for cached in (module._digest_of_file, module._imports, module._version, module._text, module._strings):
+            cached.cache_clear()
 
     forget()
     yield forget
@@ -52,9 +51,15 @@ def package(tmp_path, monkeypatch, forgotten):
 
 
 def test_a_trace_holds_what_is_imported_however_far(package):
-    assert set(trace(["papers.a"], folder=package.folder)) == {"papers.a", "papers.b"}
+    assert set(trace(["papers.a"], folder=package.folder)) == {"papers", "papers.a", "papers.b"}
     package(b="import papers.c as c\n")
-    assert set(trace(["papers.a"], folder=package.folder)) == {"papers.a", "papers.b", "papers.c"}
+    assert set(trace(["papers.a"], folder=package.folder)) == {"papers", "papers.a", "papers.b", "papers.c"}
+
+
+def test_the_package_around_a_module_runs_first_and_counts(package):
+    before = trace(["papers.a"], folder=package.folder)
+    package(__init__="import os\nos.umask(0)\n")
+    assert changed(before, folder=package.folder) == ("papers",)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +122,12 @@ def test_modules_may_import_each_other_relatively_too(package):
 def test_tables_beside_a_module_count_and_a_new_one_does_not(package):
     table = package.folder / "papers" / "costs.toml"
     table.write_text("mac = 1\n")
+    assert "table papers/costs.toml" not in trace(["papers.a"], folder=package.folder)  # nothing names it
+    package(b='def g(x):\n    return 2 * x\n\nTABLE = "costs.toml"\n')
     before = trace(["papers.a"], folder=package.folder)
     assert "table papers/costs.toml" in before
     (package.folder / "papers" / "others.toml").write_text("")
+    table.write_text("# joules\nmac = 1  # each\n")
     assert changed(before, folder=package.folder) == ()
     table.write_text("mac = 2\n")
     assert changed(before, folder=package.folder) == ("table papers/costs.toml",)

@@ -56,6 +56,7 @@ def test_the_trace_is_that_of_the_commit_with_the_names_of_today(repository):
         assert history.trace(record(first), "made") == old
     assert set(old) == {
         "joulemark.training", "joulemark.data", "joulemark.benchmarking.making", "joulemark.judging.statistics",
+        "joulemark.benchmarking",
         "package numpy",
     }  # fmt: skip
     assert old["package numpy"] == "numpy 9.9"  # the record says it

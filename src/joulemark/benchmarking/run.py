@@ -19,6 +19,7 @@ from joulemark.benchmarking.free import measure_free
 from joulemark.benchmarking.making import made_inputs, make_net
 from joulemark.benchmarking.search import next_knobs
 from joulemark.benchmarking.session import Session, StoredNet
+from joulemark.benchmarking.study_settings import study_settings
 from joulemark.benchmarking.suite_files import load_suite, narrowed
 from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
 from joulemark.judging.rules import boards, candidates, chosen
@@ -134,8 +135,7 @@ class _Run:
         Rows that other code made, judged or measured stay: the board says so. Settings and baselines are the same.
         """
         suite, session = self.suite, self.session
-        shared = msgspec.structs.replace(suite, techniques=(), free=False)
-        settings = content_key("study", shared, session.filled, session.machine.hardware_class, session.counters)
+        settings = study_settings(suite, session.filled, session.machine.hardware_class, session.counters)
         stored = session.store.study(suite.name)
         if stored is None or stored.settings != settings or not self._same_nets(stored):
             stored = Study(

@@ -18,12 +18,13 @@ from typing import NamedTuple, TypeVar
 from joulemark.backends.backend import Backend, Compiled, backend
 from joulemark.backends.fidelity import compiled_as_made
 from joulemark.benchmarking.placing import home, scenarios
+from joulemark.benchmarking.study_settings import filled_models, opened_models
 from joulemark.benchmarking.suite import Suite
 from joulemark.data import load
 from joulemark.data.splits import UNPINNED, Split
-from joulemark.energy.model import EnergyModel, Filled, energy_model
+from joulemark.energy.model import EnergyModel
 from joulemark.judging.metrics.metric import metric
-from joulemark.judging.trace import changed
+from joulemark.judging.trace import changed, remember_sources
 from joulemark.machine.machine import boot, this_machine, versions
 from joulemark.meters.meters import Meters, open_meters
 from joulemark.meters.sampler import LONGEST_PERIOD_SECONDS
@@ -59,6 +60,7 @@ class Session:
     @classmethod
     def open(cls, suite: Suite, results: str | Path, *, command: str | None = None, fresh: bool = False) -> Session:
         """A session on this machine, with results below ``results`` (a folder or an fsspec URL)."""
+        remember_sources()
         metric(suite.task.metric)  # an unknown one is named before hours are spent
         machine = this_machine()
         store = Store(results, hardware_class=machine.hardware_class, task=f"{suite.task.name}-{suite.task.key[:8]}")
@@ -83,7 +85,7 @@ class Session:
     @cached_property
     def models(self) -> list[EnergyModel]:
         """The suite's energy models."""
-        return [energy_model(name) for name in self.suite.models]
+        return opened_models(self.suite)
 
     @cached_property
     def meters(self) -> Meters:
@@ -102,11 +104,7 @@ class Session:
     @property
     def filled(self) -> list[tuple[str, str | None]]:
         """Name of every energy model, and what it is filled with where that is a file of this machine or the user."""
-        names = self.suite.models
-        return [
-            (name, one.content if isinstance(one, Filled) else None)
-            for name, one in zip(names, self.models, strict=True)
-        ]
+        return filled_models(self.suite.models, self.models)
 
     def current(self, record_type: type[T], inputs: str) -> T | None:
         """The record of these inputs that the code of now would make again, the newest; else ``None``."""

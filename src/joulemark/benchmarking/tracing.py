@@ -18,10 +18,16 @@ if TYPE_CHECKING:
     from joulemark.benchmarking.session import Session
     from joulemark.techniques.technique import Technique
 
-MAKING = ("joulemark.training", "joulemark.benchmarking.applying", "joulemark.benchmarking.workbench")
-JUDGING = ("joulemark.benchmarking.attempt", "joulemark.benchmarking.placing")
-MEASURING = ("joulemark.benchmarking.trial", "joulemark.benchmarking.placing")
-FREE = ("joulemark.benchmarking.free",)
+SESSION = "joulemark.benchmarking.session"
+"""What every step asks for data, backends and compiled nets; it brings the meters."""
+MAKING = (
+    "joulemark.training",
+    *(f"joulemark.benchmarking.{name}" for name in ("making", "applying", "workbench")),
+    SESSION,
+)
+JUDGING = ("joulemark.benchmarking.attempt", "joulemark.benchmarking.placing", SESSION)
+MEASURING = ("joulemark.benchmarking.trial", "joulemark.benchmarking.placing", SESSION)
+FREE = ("joulemark.benchmarking.free", SESSION)
 
 
 def made_by(session: Session, chain: Sequence[Technique], heard: Iterable[str], nets: Iterable[Net]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The digest of one source file by its syntax tree, the same on every Python, and what its imports name.
 
-Comments, docstrings, layout and the order of imports do not count. Nor does what stands under ``if TYPE_CHECKING``,
-which never runs. The digest is our own, since that of ``ast.dump`` differs from Python to Python.
+Comments, docstrings (of fields and constants, too), layout and the order of imports do not count. Nor does what stands
+under ``if TYPE_CHECKING``, which never runs, and nor do fields of records that have a default: a record without such a
+field is what it was, and a test keeps every default as it is. The digest is our own, since that of ``ast.dump`` differs
+from Python to Python.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from pathlib import Path
 from typing import TypeGuard
 
 PACKAGE = "joulemark"
+TYPING = ("typing", "typing_extensions")
+RECORDS = frozenset({"Record", "Struct"})
+"""Names of the classes that records derive from."""
 OURS = Path(__file__).resolve().parents[2]
 """The folder that this package stands in."""
 
@@ -35,7 +40,12 @@ def tree_digest(
         tree = ast.parse(source)
         writer = _Writer(module, package, folder, renamed or {}, checked=checks_types(tree))
         text = "".join(writer.body(tree.body)).encode()
-    except (SyntaxError, ValueError, RecursionError):  # deeper than can be walked, or no Python: what stands there
+    except (
+        SyntaxError,
+        ValueError,
+        ImportError,
+        RecursionError,
+    ):  # deeper than can be walked, or no Python: what stands there
         text = source
     return hashlib.sha256(text).hexdigest()[:16]
 
@@ -51,9 +61,9 @@ class _Writer:
 
     def body(self, statements: list[ast.stmt]) -> Iterator[str]:
         """Statements one after the other; imports that follow each other in one order."""
-        together: list[str] = []
-        for place, statement in enumerate(statements):
-            if place == 0 and _is_text(statement):
+        together: list[tuple[str, str]] = []
+        for statement in statements:
+            if _is_text(statement):
                 continue  # a docstring
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 together += self._targets(statement)
@@ -73,6 +83,8 @@ class _Writer:
             for name, value in sorted(ast.iter_fields(node)):
                 if isinstance(node, ast.JoinedStr):
                     value = _pieces(value)
+                if isinstance(node, ast.ClassDef) and name == "body" and _is_record(node):
+                    value = [one for one in value if not (isinstance(one, ast.AnnAssign) and one.value is not None)]
                 if value is not None and value != []:
                     yield f"{name}="
                     yield from self._value(name, value)
@@ -92,31 +104,36 @@ class _Writer:
         else:
             yield repr(value)
 
-    def _targets(self, statement: ast.Import | ast.ImportFrom) -> Iterator[str]:
-        """Each name that an import binds, with where it comes from."""
+    def _targets(self, statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
+        """Each name that an import binds, and where it comes from with that name."""
         if isinstance(statement, ast.Import):
             for alias in statement.names:
-                yield f"{self._now(alias.name)} as {alias.asname or alias.name}"
+                # Without "as", it is the outermost package that gets a name.
+                bound = alias.asname or alias.name.partition(".")[0]
+                yield bound, f"{self._now(alias.name)} as {alias.asname or alias.name}"
             return
         source = source_of(statement, self.module, package=self.package)
         for alias in statement.names:
             inside = f"{source}.{alias.name}"
+            bound = alias.asname or alias.name
             if is_ours(source) and own_path(inside, self.folder) is not None:
-                yield f"{self._now(inside)} as {alias.asname or alias.name}"
+                yield bound, f"{self._now(inside)} as {bound}"
             elif inside in self.renamed:  # a module that was there before it was moved
-                yield f"{self.renamed[inside]} as {alias.asname or alias.name}"
+                yield bound, f"{self.renamed[inside]} as {bound}"
             else:
-                yield f"{self._now(source)}:{alias.name} as {alias.asname or alias.name}"
+                yield bound, f"{self._now(source)}:{alias.name} as {bound}"
 
     def _now(self, name: str) -> str:
         return self.renamed.get(name, name)
 
-    def _flushed(self, together: list[str]) -> Iterator[str]:
+    def _flushed(self, together: list[tuple[str, str]]) -> Iterator[str]:
         """Imports that follow each other, in one order, unless one of them takes the name of another."""
         if together:
-            bound = [target.rpartition(" as ")[2] for target in set(together)]
-            ordered = together if len(set(bound)) < len(bound) else sorted(set(together))
-            yield f"import({', '.join(ordered)})"
+            bound = [name for name, _ in set(together)]
+            # Nobody sees which names a star brings: it may take any other.
+            clash = len(set(bound)) < len(bound) or ("*" in bound and len(bound) > 1)
+            targets = [target for _, target in together]
+            yield f"import({', '.join(targets if clash else sorted(set(targets)))})"
             together.clear()
 
 
@@ -130,12 +147,20 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(expression, ast.Constant) and isinstance(expression.value, str)
 
 
+def _is_record(node: ast.ClassDef) -> bool:
+    bases = (one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in node.bases)
+    return not RECORDS.isdisjoint(bases)
+
+
 def checks_types(tree: ast.AST) -> bool:
     """Whether TYPE_CHECKING is that of ``typing``, which is false when anything runs."""
-    return not any(
-        isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, ast.Store)
-        for node in ast.walk(tree)
-    )
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "TYPE_CHECKING" and isinstance(node.ctx, ast.Store):
+            return False
+        names = node.names if isinstance(node, ast.ImportFrom) and node.module not in TYPING else ()
+        if any("TYPE_CHECKING" in (one.name, one.asname) for one in names):
+            return False
+    return True
 
 
 def is_type_checking(statement: ast.stmt) -> TypeGuard[ast.If]:

@@ -7,7 +7,9 @@ roots and of all that these import, however far. Imports are read from syntax tr
 is the only place where a string decides what is imported, and it says what it handed out.
 
 What counts in a file is said in :mod:`joulemark.judging.syntax`. Modules that only declare (:data:`DECLARE`) do not
-count: what they declare is in the values that a key is the digest of.
+count: what they declare is in the values that a key is the digest of. A table counts by its values, with the modules
+that name it. What no import tells is not seen: a module that a string names when the code runs, a file of the user's
+that his code opens.
 
 Everything here needs Python's own library alone, so that any Python can be asked for the same digests.
 """
@@ -15,10 +17,13 @@ Everything here needs Python's own library alone, so that any Python can be aske
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import json
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -47,6 +52,7 @@ def trace(roots: Iterable[str], *, folder: Path = OURS) -> dict[str, str]:
     that it imports counts, but for our public face: an installed package by its version, other files by their trees,
     Python's own library not at all. Raises ``ValueError`` for a root that does not exist.
     """
+    remember_sources()
     units: dict[str, str] = {}
     waiting = list(dict.fromkeys(roots))
     for name in waiting:
@@ -67,7 +73,7 @@ def trace(roots: Iterable[str], *, folder: Path = OURS) -> dict[str, str]:
         units[unit] = tree_digest(users, folder=folder) if users is not None else digest(unit, folder=folder) or ""
         if path is not None and path.suffix == ".py":
             waiting += _imports(name, path, folder)
-            waiting += [] if is_ours(name) else [".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)]
+            waiting += [".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)]  # they run first
     for table in {table for unit in units for table in _tables(unit, folder)}:
         units[table] = digest(table, folder=folder) or ""
     return dict(sorted(units.items()))
@@ -109,10 +115,29 @@ LONGEST = 200
 """Characters of a unit."""
 
 
-def digest(unit: str, *, folder: Path = OURS) -> str | None:
-    """Digest of one unit as it is now; ``None`` if it is not there.
+def remember_sources() -> None:
+    """Keep the text of every module that is loaded, ours and the user's, unless it is kept already.
 
-    Read once a process: editing a file while something runs changes none of its keys.
+    Called when a session opens and before each trace: what a file is edited to while something runs is not what runs.
+    """
+    for module in [*sys.modules.values()]:
+        file = getattr(module, "__file__", None)
+        if file and file.endswith(".py") and not {"site-packages", "dist-packages"} & set(Path(file).parts):
+            name = module.__name__
+            if is_ours(name) or not _of_python(name):
+                with contextlib.suppress(OSError):
+                    _text(Path(file))
+
+
+@functools.cache
+def _text(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def digest(unit: str, *, folder: Path = OURS) -> str | None:
+    """Digest of one unit; ``None`` if it is not there.
+
+    Of a module that is loaded, as it was when it was first remembered (:func:`remember_sources`).
     """
     if not is_unit(unit):
         return None
@@ -120,17 +145,35 @@ def digest(unit: str, *, folder: Path = OURS) -> str | None:
         return _version(unit.removeprefix("package "))
     if unit.startswith("table "):
         table = folder / unit.removeprefix("table ")
-        return hashlib.sha256(table.read_bytes()).hexdigest()[:16] if table.is_file() else None
+        return _digest_of_table(table.read_bytes()) if table.is_file() else None
     if unit.startswith("file "):
         return next(iter(sorted(_digests_of_user(unit, folder))), None)
     path = own_path(unit, folder)
     return None if path is None else _digest_of_file(path, unit, folder)
 
 
+def _digest_of_table(text: bytes) -> str:
+    """Of the values of a table, not of its comments; of what is no table, of its text."""
+    try:
+        values = json.dumps(tomllib.loads(text.decode()), sort_keys=True, default=str).encode()
+    except (ValueError, RecursionError):
+        values = text
+    return hashlib.sha256(values).hexdigest()[:16]
+
+
 def _tables(unit: str, folder: Path) -> list[str]:
-    """Units of the tables of constants that stand beside a module of ours, which may read them."""
+    """Units of the tables of constants beside a module of ours that it names, with or without the ``.toml``."""
     path = own_path(unit, folder) if is_ours(unit) else None
-    return [] if path is None else [f"table {one.relative_to(folder).as_posix()}" for one in path.parent.glob("*.toml")]
+    beside = [] if path is None else list(path.parent.glob("*.toml"))
+    named = _strings(path) if path is not None and beside else frozenset()
+    return [f"table {one.relative_to(folder).as_posix()}" for one in beside if {one.name, one.stem} & named]
+
+
+@functools.cache
+def _strings(path: Path) -> frozenset[str]:
+    """All texts in a file that are no part of another one."""
+    nodes = ast.walk(ast.parse(_text(path)))
+    return frozenset(one.value for one in nodes if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 
 def _digests_of_user(unit: str, folder: Path) -> set[str]:
@@ -148,14 +191,14 @@ def _digests_of_user(unit: str, folder: Path) -> set[str]:
 def _digest_of_file(path: Path, module: str | None, folder: Path) -> str:
     if path.suffix != ".py":  # compiled
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return tree_digest(path.read_bytes(), module, package=path.name == "__init__.py", folder=folder)
+    return tree_digest(_text(path), module, package=path.name == "__init__.py", folder=folder)
 
 
 @functools.cache
 def _imports(module: str, path: Path, folder: Path) -> tuple[str, ...]:
     """Modules that a file imports anywhere when it runs: all of others, and ours but for our public face."""
     found: list[str] = []
-    tree = ast.parse(path.read_bytes())
+    tree = ast.parse(_text(path))
     checked = checks_types(tree)
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -170,8 +213,19 @@ def _imports(module: str, path: Path, folder: Path) -> tuple[str, ...]:
             for alias in node.names:
                 inside = f"{source}.{alias.name}"
                 found.append(inside if _is_module(inside, folder) else source)
+        elif isinstance(node, ast.Call):
+            found += _by_string(node)
         waiting += ast.iter_child_nodes(node)
     return tuple(found)
+
+
+def _by_string(node: ast.Call) -> list[str]:
+    """The module that ``importlib.import_module("name")`` imports, where the name stands there."""
+    called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    first = node.args[0] if node.args else None
+    if called not in ("import_module", "__import__") or not isinstance(first, ast.Constant):
+        return []
+    return [first.value] if isinstance(first.value, str) and re.fullmatch(NAME, first.value, re.ASCII) else []
 
 
 def _unit(name: str, folder: Path) -> str | None:
@@ -214,7 +268,11 @@ def _is_module(name: str, folder: Path) -> bool:
     if is_ours(name):
         return own_path(name, folder) is not None
     parent, _, last = name.rpartition(".")
-    folders = getattr(sys.modules.get(parent), "__path__", None) or ()
+    if _of_python(name) or not parent:
+        return False
+    folders = getattr(sys.modules.get(parent), "__path__", None)
+    if folders is None:  # not loaded yet, as of an import inside a function
+        return _found(name) is not None
     return any((Path(one) / f"{last}{end}").exists() for one in folders for end in (".py", "/__init__.py"))
 
 

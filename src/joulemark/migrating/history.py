@@ -56,6 +56,13 @@ class History(contextlib.AbstractContextManager["History"]):
             if not unit.startswith("package ") or unit in versions
         }
 
+    def file(self, commit: object, name: str) -> bytes | None:
+        """A file of the package as it was; ``None`` if the commit or the file is not there."""
+        known = isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{7,40}", commit)
+        folder = self._tree(str(commit)) if known else None
+        path = folder / "joulemark" / name if folder is not None else None
+        return path.read_bytes() if path is not None and path.is_file() else None
+
     def _roots(self, stated: Mapping[str, Any], kind: str) -> Iterator[str]:
         """Modules that did the work then, by the names that they had."""
         task = self.tasks.get(stated["task_key"])

@@ -23,6 +23,7 @@ from joulemark.machine.atomic_files import replace_file
 from joulemark.migrating.history import History, moved
 from joulemark.migrating.knobs import migrate_knobs
 from joulemark.migrating.scores import migrate_scores
+from joulemark.migrating.studies import restated
 from joulemark.record import SCHEMA, Record
 from joulemark.store import KINDS, seal_of
 
@@ -67,6 +68,8 @@ def _brought_over(path: Path, history: History | None) -> tuple[bool, bool]:
     kind = str(_kind(path))
     stated, seal = _opened(path)
     record = brought_over(stated, kind, history)
+    if kind == "studies" and history is not None:
+        record = restated(record, path, history)
     if record != stated:
         # What had no seal gets none: nobody can tell what was edited in it.
         sealed = {**record, "seal": seal_of(record)} if seal is not None else record

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 MOVED: dict[str, str] = {
     "joulemark.atomic": "joulemark.machine.atomic_files",
+    "joulemark.audit": "joulemark.auditing",
     "joulemark.audit.advice": "joulemark.auditing.advice",
     "joulemark.audit.audit": "joulemark.auditing.audit",
     "joulemark.audit.graph": "joulemark.subjects.graph",
@@ -17,6 +18,7 @@ MOVED: dict[str, str] = {
     "joulemark.audit.subject": "joulemark.auditing.subject",
     "joulemark.audit.terminal": "joulemark.auditing.audit_text",
     "joulemark.audit.trying": "joulemark.auditing.trying",
+    "joulemark.benchmark": "joulemark.benchmarking",
     "joulemark.benchmark.agreement": "joulemark.benchmarking.output_agreement",
     "joulemark.benchmark.attempt": "joulemark.benchmarking.attempt",
     "joulemark.benchmark.baselines": "joulemark.benchmarking.baselines",
@@ -71,6 +73,7 @@ MOVED: dict[str, str] = {
     "joulemark.nets.vgg16": "joulemark.nets.builders.vgg16",
     "joulemark.pairs": "joulemark.workloads.pairs",
     "joulemark.patience": "joulemark.machine.time_limit",
+    "joulemark.profile": "joulemark.profiling",
     "joulemark.profile.agreement": "joulemark.profiling.rank_agreement",
     "joulemark.profile.comparison": "joulemark.profiling.side_by_side",
     "joulemark.profile.opening": "joulemark.profiling.opening",
