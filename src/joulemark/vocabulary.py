@@ -177,8 +177,10 @@ def register(
     joulemark.vocabulary.VocabularyError: the builder 'lenet' is joulemark.nets.builders.lenet:lenet: give mine:net \
 another name
     """
-    if kind not in GROUPS:
+    if not isinstance(kind, str) or kind not in GROUPS:
         raise VocabularyError(unknown_name_message("kind of registration", str(kind), GROUPS))
+    if not isinstance(file, str | Path | None):
+        raise VocabularyError(f"a {kind} cannot be registered with the file {file!r:.80}: give a path")
     for what, text, form in (("name", name, NAME), ("function", function, ATTRIBUTE), ("module", module, ATTRIBUTE)):
         left_out = (what == "module" and text is None) or (what == "function" and text == "" and kind in MODULES)
         if not left_out and not (isinstance(text, str) and form.fullmatch(text)):

@@ -237,7 +237,7 @@ def test_what_is_left_as_it_is_is_named_and_is_exit_code_1(joulemark, tmp_path):
     old = {"schema": 1, "key": "k", "task": "t", "task_key": "tk", "technique": "int8", "seed": 0,
            "knobs": {"images": 256}, "reason": "it hung", "started": "2026-01-02T03:04:05Z"}  # fmt: skip
     (folder / "k.json").write_bytes(msgspec.json.encode(old))
-    assert joulemark("migrate") == (0, "1 records: 1 brought over, 0 left as they are.\n", "")
+    assert joulemark("migrate") == (0, "1 record: 1 brought over, 0 left as they are.\n", "")
     (folder / "bad.json").write_text("{")
     code, out, _ = joulemark("migrate", "runs")
     assert code == 1

@@ -83,7 +83,7 @@ def test_two_models_of_one_name_are_refused(installed):
 
 def test_what_is_no_model_is_refused(installed):
     installed(("dictionary", "builtins:dict"))
-    with pytest.raises(TypeError, match="builtins:dict is not an energy model"):
+    with pytest.raises(ValueError, match="builtins:dict is not an energy model"):
         energy_model("dictionary")
 
 

@@ -48,3 +48,10 @@ def test_a_baseline_is_trained_once_a_task_and_has_learnt():
     validation = testing.generated()["validation"]
     right = net.module()(torch.from_numpy(validation.images)).argmax(1).numpy() == validation.labels
     assert right.mean() > 0.5
+
+
+@pytest.mark.parametrize(("options", "classes"), [({}, 10), ({"classes": 3}, 3), ({"classes": 40}, 40)])
+def test_a_task_has_the_classes_of_its_net(options, classes):
+    task = generated_task("lenet", options)
+    assert task.classes == classes
+    assert set(generated(task)["train"].labels.tolist()) == set(range(classes))

@@ -82,7 +82,9 @@ def _trained(session: Session, seed: int, ledger: Ledger) -> Net:
     bench = _bench(session, seed, ledger, (recipe.epochs, 0))
     try:
         return bench.fit(fresh, epochs=recipe.epochs, optimiser=optimiser)
-    except (RuntimeError, ValueError) as error:  # of torch, where builder and inputs do not fit together
+    except StoreError:
+        raise  # a full disk is no builder's fault
+    except Exception as error:  # where builder and inputs do not fit together, torch raises anything
         raise AttemptError(f"the baseline of task {task.name} cannot be trained: {sentence(error)}") from error
 
 

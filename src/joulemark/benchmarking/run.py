@@ -22,6 +22,7 @@ from joulemark.benchmarking.session import Session, StoredNet
 from joulemark.benchmarking.study_settings import study_settings
 from joulemark.benchmarking.suite_files import load_suite, narrowed
 from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
+from joulemark.benchmarking.truths import truth_of
 from joulemark.judging.rules import boards, candidates, chosen
 from joulemark.machine.machine import boot
 from joulemark.record import Attempt, Failure, Made, Record, Study, Trial, content_key
@@ -181,6 +182,7 @@ class _Run:
                 "train anew"
             )
         self.baselines[seed] = (attempt, stored)
+        truth_of(self.session, "validation", stored)  # if its file was lost or damaged, it is written again
 
     def _published(self, seed: int) -> Made | None:
         """The making of the published baseline, put into the store with its net; ``None`` without one, or if fresh."""
@@ -277,6 +279,8 @@ class _Run:
         run has a control of its own.
         """
         trial = self.session.current(Trial, self._trial_inputs(attempt))
+        if trial is not None and any(self.session.store.truth(str(one.truth)) is None for one in trial.scores.values()):
+            truth_of(self.session, "test", self.baselines[attempt.seed][1])
         if trial is None or attempt.technique != BASELINE or not self.measures:
             return trial
         return trial if trial.provenance.boot == boot() else None

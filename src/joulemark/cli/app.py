@@ -29,6 +29,11 @@ Limit = Annotated[
     typer.Option(min=10, help="At most so many images of each split: a smoke run, kept apart from real results."),
 ]
 
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("-t", "--technique", help="A .py file that registers what the results were made with. Repeatable."),
+]
+
 
 class Refused(Exception):  # noqa: N818  (an answer, not a fault)
     """The command cannot do what was asked; the message is one sentence."""
@@ -71,12 +76,26 @@ def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = 
         screen.print(sentence, markup=False)
 
 
+def import_given(files: Iterable[Path] | None) -> None:
+    """Import the user's files, so that what they register is known. Raises ``ValueError`` for one that cannot be."""
+    from joulemark.techniques.technique import import_user_file
+
+    for path in files or []:
+        import_user_file(path)
+
+
 def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
     """All that is stored of a suite's last study; what could not be read is told on standard error.
 
-    Raises ``ValueError`` if there is nothing to show.
+    Raises ``ValueError`` if there is nothing to show, or nobody knows the metric that it is judged by.
     """
+    from joulemark.judging.metrics.metric import metric
     from joulemark.report.load import load_results
+
+    try:
+        metric(suite.task.metric)
+    except ValueError as error:
+        raise Refused(f"{error}; name the file that registers it behind -t") from error
 
     known = load_results(suite, results, hardware)
     tell_damaged(known.damaged)

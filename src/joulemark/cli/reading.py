@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from joulemark.cli.app import (
+    Files,
     Hardware,
     Json,
     Limit,
@@ -18,6 +19,7 @@ from joulemark.cli.app import (
     app,
     console,
     damaged_json,
+    import_given,
     print_json,
     print_lines,
     show_boards,
@@ -36,11 +38,13 @@ def board(
     results: ResultsFolder = RUNS,
     hardware: Hardware = None,
     limit_images: Limit = None,
+    technique: Files = None,
     json: Json = False,
 ) -> None:
     """Show the boards of a suite: who is ranked where, who is not, and why."""
     from joulemark.benchmarking.suite_files import load_suite, narrowed
 
+    import_given(technique)
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     show_boards(chosen, results, hardware, json=json)
 
@@ -57,6 +61,7 @@ def compare(
     results: ResultsFolder = RUNS,
     hardware: Hardware = None,
     limit_images: Limit = None,
+    technique: Files = None,
     json: Json = False,
 ) -> None:
     """Say in one sentence which of two techniques costs less, with figures, or why there is no verdict."""
@@ -69,6 +74,7 @@ def compare(
 
         return why_elsewhere(chosen, results, here, name, technique_names())
 
+    import_given(technique)
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     known = stored_results(chosen, results, hardware)
     here = place_of(chosen, results, hardware)
@@ -89,12 +95,14 @@ def report(
     results: ResultsFolder = RUNS,
     hardware: Hardware = None,
     limit_images: Limit = None,
+    technique: Files = None,
     json: Json = False,
 ) -> None:
     """Write the results of a suite as one page: a self-contained file that needs no network."""
     from joulemark.benchmarking.suite_files import load_suite, narrowed
     from joulemark.report.page import render_page
 
+    import_given(technique)
     chosen = narrowed(load_suite(suite), limit_images=limit_images)
     known = stored_results(chosen, results, hardware)
     page = render_page(known)
@@ -125,6 +133,7 @@ def explain(
     """
     from joulemark.explain.explanation import explain as explained
 
+    import_given(technique)
     stored, damaged = _stored(results, suite or [])
     # A clone of the project has no runs of its own yet, but the committed results beside them.
     committed = COMMITTED if results == RUNS and Path(COMMITTED).is_dir() else None
@@ -150,12 +159,14 @@ def check(
             "-w", "--words", help="Also hold the words of this .md or .html against the results. Repeat it for several."
         ),
     ] = None,
+    technique: Files = None,
     json: Json = False,
 ) -> None:
     """Judge every stored record again by the rules and name what is broken; exit code 1 if anything is."""
     from joulemark.check.claims import stored_trials, unbacked_in
     from joulemark.check.results import as_json, as_lines, check_results
 
+    import_given(technique)
     checked, trials = check_results(results), stored_trials(results) if words else {}
     try:
         claims = {path: unbacked_in(path, trials) for path in words or []}

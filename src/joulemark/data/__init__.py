@@ -14,7 +14,15 @@ from joulemark.vocabulary import look_up, names
 
 def load(task: Task) -> dict[str, Split]:
     """The splits of a task. ``ValueError`` for an unknown reader, ``FileNotFoundError`` where data are missing."""
-    source = look_up("data set", task.data).read()
+    reader = look_up("data set", task.data)
+    try:
+        source = reader.read()
+    except (ValueError, OSError):
+        raise  # what a reader says of its files
+    except Exception as error:  # a reader is anybody's
+        raise ValueError(
+            f"data set {task.data!r} ({readers()[task.data]}) raised {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(source, Source):
         where = readers()[task.data]
         raise ValueError(f"data set {task.data!r} ({where}) gave {type(source).__name__}, not a Source")

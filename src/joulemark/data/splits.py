@@ -13,6 +13,8 @@ from joulemark.data.digests import digest
 from joulemark.data.source import NAMES, Source
 from joulemark.task import Task
 
+LARGEST_INTEGER = 2**24
+"""Up to here float32 holds every whole number."""
 UNPINNED = "unknown"
 """A task's ``data_sha256`` where nobody has computed it yet: its reader's own checksums are then all there is."""
 
@@ -81,6 +83,16 @@ def _scaled(task: Task, inputs: NDArray[Any]) -> NDArray[np.float32]:
         mean, deviation = (np.array(v, np.float32).reshape(-1, *axes) for v in (task.mean, task.deviation))
         result -= mean
         result /= deviation
+    if inputs.dtype.kind in "iu" and _largest(inputs) > LARGEST_INTEGER:
+        raise ValueError(
+            f"the {task.data} inputs are integers beyond {LARGEST_INTEGER:,}, which 32-bit numbers would round: number "
+            "them anew in their reader"
+        )
     if inputs.dtype.kind == "f" and not np.isfinite(result).all():
         raise ValueError(f"the {task.data} inputs do not fit into 32-bit numbers: scale them in their reader")
     return result
+
+
+def _largest(inputs: NDArray[Any]) -> int:
+    """The largest whole number, sign dropped; of the smallest of its kind, too, whose sign cannot be dropped."""
+    return 0 if not inputs.size else max(int(inputs.max()), -int(inputs.min()))

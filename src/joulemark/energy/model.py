@@ -98,8 +98,7 @@ def energy_model(name: str) -> EnergyModel:
     one.
 
     Raises ``ValueError`` for a name that no model or more than one model has and for a profile that cannot be used here
-    (missing, unfinished, of another machine), ``TypeError`` for an entry point that
-    gives something else than a model.
+    (missing, unfinished, of another machine), and for an entry point that gives something else than a model.
 
     >>> energy_model("row-stationary").name
     'row-stationary'
@@ -114,10 +113,13 @@ def energy_model(name: str) -> EnergyModel:
         return calibrated
     name, colon, variant = name.partition(":")
     make = look_up("energy model", name)
-    model = make() if callable(make) else make
+    where = names("energy model")[name]
+    try:
+        model = make() if callable(make) else make
+    except Exception as error:  # an installed package's
+        raise ValueError(f"the energy model {name!r} ({where}) raised {type(error).__name__}: {error}") from error
     if not isinstance(model, EnergyModel):
-        where = names("energy model")[name]
-        raise TypeError(f"{where} is not an energy model: it needs name, sources and estimate(workload)")
+        raise ValueError(f"{where} is not an energy model: it needs name, sources and estimate(workload)")
     if not colon:
         return model
     offered = model.variants if isinstance(model, Varied) else {}

@@ -14,11 +14,20 @@ def techniques() -> Rows:
     """Every technique with its paper and the knob that is searched."""
     from joulemark.techniques.technique import load_technique, technique_names
 
-    made = [load_technique(name) for name in sorted(technique_names())]
-    return [
-        {"technique": one.name, "family": one.family, "paper": one.paper, "knob": one.knob, "what it does": one.summary}
-        for one in made
-    ]
+    rows = []
+    for name in sorted(technique_names()):
+        try:
+            one = load_technique(name)
+        except ValueError as error:  # one broken package must not hide the others
+            rows.append(
+                {"technique": name, "family": "", "paper": "", "knob": None, "what it does": f"cannot be used: {error}"}
+            )
+            continue
+        rows.append(
+            {"technique": one.name, "family": one.family, "paper": one.paper, "knob": one.knob,
+             "what it does": one.summary}
+        )  # fmt: skip
+    return rows
 
 
 def suites() -> Rows:
@@ -115,12 +124,17 @@ def models() -> Rows:
     from joulemark.energy.learned import SOURCES
     from joulemark.energy.model import LEARNED, Varied, energy_model, energy_model_names
 
-    made = [(name, energy_model(name)) for name in energy_model_names()]
+    rows: Rows = []
+    for name in energy_model_names():
+        try:
+            one = energy_model(name)
+        except ValueError as error:  # one broken package must not hide the others
+            rows.append({"model": name, "variants": "", "sources": f"cannot be used: {error}"})
+            continue
+        variants = ", ".join(one.variants) if isinstance(one, Varied) else ""
+        rows.append({"model": name, "variants": variants, "sources": "; ".join(one.sources)})
     return [
-        {"model": name, "variants": ", ".join(one.variants) if isinstance(one, Varied) else "",
-         "sources": "; ".join(one.sources)}
-        for name, one in made
-    ] + [
+        *rows,
         {"model": LEARNED, "variants": ", ".join(BACKENDS),
          "sources": "; ".join((*SOURCES, "each variant needs `joulemark calibrate --backend VARIANT` on this machine"))}
     ]  # fmt: skip
@@ -145,9 +159,13 @@ def nets() -> Rows:
     """Every net that can be built by name."""
     from joulemark.nets.net import Net, builders, usual_input_shape
 
-    rows = []
+    rows: Rows = []
     for name in sorted(builders()):
-        shape = usual_input_shape(name)
-        parameters = Net(builder=name, input_shape=shape).parameters() if shape else None
+        try:
+            shape = usual_input_shape(name)
+            parameters = Net(builder=name, input_shape=shape).parameters() if shape else None
+        except ValueError as error:  # one broken package must not hide the others
+            rows.append({"net": name, "input": f"cannot be built: {error}", "parameters": None})
+            continue
         rows.append({"net": name, "input": shape, "parameters": parameters})
     return rows

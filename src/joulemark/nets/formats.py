@@ -36,7 +36,7 @@ def apply_formats(module: nn.Module, formats: Mapping[str, Format], *, training:
         kind = layer_kind(form.kind)
         try:
             made = (kind.trained if training else kind.deployed)(layers[path], form)
-        except ValueError as error:
+        except Exception as error:  # a kind of layer is anybody's
             raise ValueError(f"layer {path!r} cannot have the format {form.kind!r}: {error}") from error
         put_in_place(module, path, made)
 

@@ -304,11 +304,19 @@ def technique_names() -> dict[str, str]:
 
 
 def load_technique(name: str, files: Sequence[Path] = ()) -> Technique:
-    """The technique of that name, from ``files`` first. :class:`TechniqueError` if there is none."""
-    extra = {found.name: found for path in files for found in file_techniques(path)}
-    if name in extra:
-        return extra[name]
+    """The technique of that name, of ``files`` or known. :class:`TechniqueError` if there is none, or more than one."""
     known = technique_names()
+    extra: dict[str, tuple[Path, Technique]] = {}
+    for path in files:
+        for found in file_techniques(path):
+            where, before = extra.setdefault(found.name, (path, found))
+            taken = known.get(found.name) or (f"in {where}" if before is not found else None)
+            if taken is not None:
+                raise TechniqueError(
+                    f"{path} defines the technique {found.name!r}, which is {taken}: give it another name"
+                )
+    if name in extra:
+        return extra[name][1]
     if name not in known:
         raise TechniqueError(unknown_name_message("technique", name, [*known, *extra]))
     try:
@@ -317,6 +325,8 @@ def load_technique(name: str, files: Sequence[Path] = ()) -> Technique:
         raise TechniqueError(str(error)) from error
     if isinstance(module, Technique):  # the entry point names the function itself
         return module
+    if not isinstance(module, ModuleType):
+        raise TechniqueError(f"{known[name]} is a {type(module).__name__}, not a technique: decorate it")
     for made in techniques_in(module):
         if made.name == name:
             return made
@@ -330,13 +340,14 @@ def techniques_in(module: ModuleType) -> list[Technique]:
 
 def file_techniques(path: Path) -> tuple[Technique, ...]:
     """The techniques in a user's Python file, which is imported once. :class:`TechniqueError` if that fails."""
-    found = techniques_in(_import_file(path))
+    found = techniques_in(import_user_file(path))
     if not found:
         raise TechniqueError(f"{path} defines no technique: decorate a function with @joulemark.technique(...)")
     return tuple(found)
 
 
-def _import_file(path: Path) -> ModuleType:
+def import_user_file(path: Path) -> ModuleType:
+    """A user's Python file, imported once for each content. :class:`TechniqueError` says why it cannot be."""
     if not path.is_file():
         raise TechniqueError(f"{path} is not a Python file")
     try:

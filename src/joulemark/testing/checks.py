@@ -19,6 +19,7 @@ from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
 from joulemark.benchmarking.applying import usable
 from joulemark.benchmarking.errors import AttemptError, sentence
+from joulemark.nets.layers.layer import own_counts
 from joulemark.nets.layers.masked import gathered
 from joulemark.nets.net import Net
 from joulemark.nets.segments import EXIT, Segments
@@ -196,7 +197,9 @@ def _check_costs(name: str, net: Net, images: Tensor) -> None:
         for batch in images.split(size):
             logits_of(module, batch)
     seen = counter.get_total_flops() // 2
-    _require(macs == seen, f"the workload of {name} counts {macs:,} MACs where PyTorch's flop counter sees {seen:,}")
+    # PyTorch's counter knows no operators but its own: what a kind of layer counts itself comes on top.
+    agree_ = macs >= seen if own_counts(module) else macs == seen
+    _require(agree_, f"the workload of {name} counts {macs:,} MACs where PyTorch's flop counter sees {seen:,}")
 
 
 def _check_export(name: str, net: Net, images: NDArray[np.float32]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from joulemark.data.splits import Split
-from joulemark.nets.net import Net, usual_input_shape
+from joulemark.nets.net import Net, build, usual_input_shape
 from joulemark.task import Recipe, Splits, Task
 from joulemark.training import fit, sgd
 
@@ -37,7 +37,8 @@ def generated_task(
 ) -> Task:
     """The task of the checks for another net, on inputs of its usual shape or of ``input_shape`` (channels, ...).
 
-    Raises ``ValueError`` for an unknown builder, and for one that has no usual shape if none is given.
+    It has as many classes as the net has outputs. Raises ``ValueError`` for an unknown builder, and for one that has no
+    usual shape if none is given.
 
     >>> generated_task("resnet20").input_shape
     (3, 32, 32)
@@ -47,11 +48,23 @@ def generated_task(
         raise ValueError(f"the builder {builder!r} has no usual input shape: say input_shape=(channels, ...)")
     return msgspec.structs.replace(
         TASK,
+        classes=_outputs(builder, options or {}, tuple(shape)),
         input_shape=tuple(shape),
         mean=(0.0,) * shape[0],
         deviation=(1.0,) * shape[0],
         recipe=msgspec.structs.replace(TASK.recipe, builder=builder, options=dict(options or {})),
     )
+
+
+def _outputs(builder: str, options: Mapping[str, Any], shape: tuple[int, ...]) -> int:
+    """How many a net gives for a row; as many as the task has of one that does not run: the checks will say why."""
+    module = build(builder, options).eval()
+    try:
+        with torch.no_grad():
+            outputs = module(torch.zeros(2, *shape))
+    except Exception:  # a builder is anybody's
+        return TASK.classes
+    return int(outputs.shape[1]) if outputs.dim() == 2 else TASK.classes
 
 
 def generated(task: Task = TASK) -> dict[str, Split]:

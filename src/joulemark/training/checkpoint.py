@@ -6,6 +6,8 @@ A checkpoint is one safetensors file with the JSON part in its header.
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -50,7 +52,8 @@ class Run:
                     tensors[f"optimiser/{index}/{key}"] = value
                 else:
                     scalars.setdefault(str(index), {})[key] = value
-        header = {"epoch": epoch, "losses": self.losses, "scalars": scalars, "states": plain}
+        options = [_options(group) for group in self.optimiser.param_groups]
+        header = {"epoch": epoch, "losses": self.losses, "scalars": scalars, "states": plain, "options": options}
         self.checkpoint.save(_file(tensors, header))
 
     def restore(self) -> int:
@@ -64,8 +67,10 @@ class Run:
         for name, tensor in _below("optimiser/", tensors).items():
             index, _, key = name.partition("/")
             entries.setdefault(int(index), {})[key] = tensor
-        state = self.optimiser.state_dict()
-        self.optimiser.load_state_dict({"state": entries, "param_groups": state["param_groups"]})
+        groups = self.optimiser.state_dict()["param_groups"]
+        # A callback may have set some: the weight decay, say.
+        options = [{**group, **set_} for group, set_ in zip(groups, header["options"], strict=True)]
+        self.optimiser.load_state_dict({"state": entries, "param_groups": options})
         _load_states(self.stateful, tensors, header["states"])
         self.losses = list(header["losses"])
         return int(header["epoch"])
@@ -96,12 +101,31 @@ def _states(things: Sequence[Any]) -> tuple[dict[str, Tensor], list[dict[str, An
         state = thing.state_dict()
         tensors |= {f"states/{place}/{key}": value for key, value in state.items() if isinstance(value, Tensor)}
         plain.append({key: value for key, value in state.items() if not isinstance(value, Tensor)})
+        kind = type(thing).__name__
         try:
-            msgspec.json.encode(plain[-1])
+            kept = msgspec.json.decode(msgspec.json.encode(plain[-1]))
         except TypeError as error:
-            kind = type(thing).__name__
             raise TypeError(f"the state of {kind} cannot be kept: hold JSON values and tensors ({error})") from error
+        other = [key for key, value in plain[-1].items() if kept.get(key) != value]
+        if other:
+            raise TypeError(
+                f"the state of {kind} cannot be kept: {other[0]!r} would come back as {kept.get(other[0])!r:.40}: hold "
+                "JSON values (finite numbers, text, lists) and tensors"
+            )
     return tensors, plain
+
+
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a group of parameters but its rate, which the schedule sets at every step."""
+    given = {name: value for name, value in group.items() if name not in ("params", "lr", "initial_lr")}
+    plain = json.dumps({name: value for name, value in given.items() if _is_plain(value)}, allow_nan=False)
+    return dict(json.loads(plain))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _load_states(things: Sequence[Any], tensors: Mapping[str, Tensor], plain: Sequence[Mapping[str, Any]]) -> None:

@@ -8,6 +8,7 @@ vocabulary; nothing else knows the names.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -60,10 +61,52 @@ def require_one_class(true: Classes, predicted: Classes) -> None:
 def metric(name: str) -> Metric:
     """The metric of that name. ``ValueError`` if nobody registered it, or if what was registered is no such metric.
 
+    What it says is looked at: a value that is not from 0 to 1, a loss that is no pair of finite numbers, and whatever
+    else its functions raise are a ``ValueError`` that names it.
+
     >>> metric("accuracy").title
     'accuracy'
     """
     found: Any = look_up("metric", name)
     if not isinstance(found, Metric) or found.name != name:
         raise ValueError(f"metric {name!r} is registered as {names('metric')[name]}, which is no Metric of that name")
-    return found
+    return _checked(found)
+
+
+@functools.cache
+def _checked(by: Metric) -> Metric:
+    """The same metric, its answers looked at: it may be anybody's code."""
+
+    def asked(what: str, *given: Any) -> Any:
+        try:
+            return getattr(by, what)(*given)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"metric {by.name!r} raised {type(error).__name__} in {what!r}: {error}") from error
+
+    def keep(logits: Logits) -> Classes:
+        kept = np.asarray(asked("keep", logits))
+        if kept.dtype.kind not in "iu" or kept.shape[:1] != logits.shape[:1]:
+            raise ValueError(
+                f"metric {by.name!r} keeps {kept.dtype} of shape {list(kept.shape)}: not classes of each row"
+            )
+        return kept.astype(np.int64, copy=False)
+
+    def value(true: Classes, predicted: Classes) -> float:
+        said = asked("value", true, predicted)
+        if not _finite(said) or not 0.0 <= said <= 1.0:
+            raise ValueError(f"metric {by.name!r} says {said!r:.80}: a value is from 0 to 1")
+        return float(said)
+
+    def loss(pairs: Pairs, level: float) -> tuple[float, float]:
+        said = asked("loss", pairs, level)
+        if not isinstance(said, tuple) or len(said) != 2 or not all(map(_finite, said)):
+            raise ValueError(f"metric {by.name!r} says {said!r:.80}: a loss and its bound are two finite numbers")
+        return float(said[0]), float(said[1])
+
+    return dataclasses.replace(by, keep=keep, value=value, loss=loss)
+
+
+def _finite(said: Any) -> bool:
+    return isinstance(said, int | float | np.number) and bool(np.isfinite(said))

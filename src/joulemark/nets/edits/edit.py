@@ -25,8 +25,10 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
         change = look_up("edit", name)
         try:
             change(module, **{key: value for key, value in edit.items() if key != "edit"})
-        except (TypeError, RuntimeError) as error:  # torch refuses gigantic sizes by the latter
-            raise ValueError(f"edit {name!r} does not take {dict(edit)}: {error}") from error
+        except ValueError:
+            raise
+        except Exception as error:  # torch refuses gigantic sizes by several, and an edit is anybody's
+            raise ValueError(f"edit {name!r} does not take {dict(edit)!s:.200}: {error}") from error
 
 
 def put_in_place(module: nn.Module, path: str, layer: nn.Module) -> None:
