@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 import torch
 from tiny import tiny_suite
 
+from joulemark.benchmarking.chains import chains_of
+from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import StoredNet
 from joulemark.benchmarking.truths import predicted_classes, truth_of
 from joulemark.judging.truths import labels_of
@@ -53,3 +57,17 @@ def test_predictions_of_each_baseline_are_made_once(open_session, monkeypatch):
 def test_logits_that_are_not_finite_are_no_truth():
     with pytest.raises(ValueError, match="logits of the baseline are not finite, so there is nothing to agree with"):
         predicted_classes(np.array([[1.0, np.nan]], np.float32))
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged"])
+def test_a_truth_that_was_lost_is_written_again_by_the_next_run(open_session, heard, harm):
+    session = open_session()
+    assert run(session, chains_of(["int8"]), heard).made == 4
+    paths = sorted((Path(session.store.folder) / "truths").glob("*.json"))
+    assert len(paths) == 2
+    before = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink() if harm == "gone" else path.write_bytes(path.read_bytes()[:50])
+    again = run(open_session(), chains_of(["int8"]), heard)
+    assert (again.made, again.kept, again.failed) == (0, 4, ())
+    assert [path.read_bytes() for path in paths] == before

@@ -251,3 +251,38 @@ def test_what_is_left_as_it_is_is_named_and_is_exit_code_1(joulemark, tmp_path):
 
 def test_a_history_that_is_no_repository_is_one_sentence(refused, results):
     assert "is no Git repository" in refused("migrate", results, "--history", results)
+
+
+REGISTERS = """
+import joulemark
+joulemark.register("metric", "of-this-test", "accuracy", module="joulemark.judging.metrics.accuracy")
+"""
+
+
+@pytest.fixture
+def own_metric(tmp_path):
+    """A suite that is judged by a metric nobody here knows, and a file that registers one of that name."""
+    from suite_text import whole_text
+
+    text = whole_text("quick")
+    assert 'metric = "' not in text
+    suite = tmp_path / "own.toml"
+    suite.write_text(text.replace("[task]\n", '[task]\nmetric = "of-this-test"\n', 1))
+    file = tmp_path / "registers.py"
+    file.write_text(REGISTERS)
+    yield suite, file
+    from joulemark import vocabulary
+
+    vocabulary._registered.pop(("metric", "of-this-test"), None)
+
+
+@pytest.mark.parametrize("verb", ["board", "report"])
+def test_results_of_a_metric_that_nobody_knows_are_refused_with_what_to_do(refused, own_metric, verb):
+    suite, file = own_metric
+    assert "unknown metric 'of-this-test'" in (said := refused(verb, suite))
+    assert said.endswith("; name the file that registers it behind -t\n")
+    assert "which is no Metric of that name" in refused(verb, suite, "-t", file)  # found, and looked at
+
+
+def test_a_file_behind_t_that_is_none_is_refused(refused, tmp_path):
+    assert "nowhere.py is not a Python file" in refused("check", tmp_path, "-t", "nowhere.py")

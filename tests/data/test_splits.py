@@ -6,6 +6,7 @@ import sys
 import types
 from importlib.metadata import EntryPoint
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,9 @@ from joulemark.data import load, readers
 from joulemark.data.dealing import shares
 from joulemark.data.digests import digest
 from joulemark.data.source import NAMES, Source
-from joulemark.data.splits import UNPINNED, split
+from joulemark.data.splits import UNPINNED, _scaled, split
 from joulemark.task import Recipe, Splits, Task
+from joulemark.testing import TASK
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 2, 3, 3), dtype=np.uint8)
@@ -265,3 +267,15 @@ class TestInstalledReader:
 
     def test_it_cannot_replace_ours(self):
         assert readers()["mnist5k"] == "joulemark.data.mnist5k"
+
+
+@pytest.mark.parametrize(("largest", "fits"), [(2**24, True), (2**24 + 1, False)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_that_float32_would_round_are_refused(largest, fits, sign):
+    inputs = np.array([[0], [sign * largest]], np.int64)
+    task = msgspec.structs.replace(TASK, mean=(), deviation=())
+    if fits:
+        assert _scaled(task, inputs).tolist() == inputs.tolist()
+    else:
+        with pytest.raises(ValueError, match="integers beyond 16,777,216, which 32-bit numbers would round"):
+            _scaled(task, inputs)

@@ -266,3 +266,31 @@ def test_a_search_is_declared_in_whole_epochs():
     for bad in (-1, 1.5, True, "4"):
         with pytest.raises(TechniqueError, match="search_epochs must be a whole number of at least 0"):
             technique("bad", search_epochs=bad, **ABOUT)(lambda net, bench: net)
+
+
+FILE = """
+import joulemark
+
+@joulemark.technique("{name}", paper="none", family="test")
+def {function}(net, bench):
+    \"\"\"Do nothing.\"\"\"
+    return net
+"""
+
+
+def test_a_name_that_is_taken_is_refused_wherever_it_comes_again(tmp_path):
+    ours, one, other = (tmp_path / f"{name}.py" for name in ("ours", "one", "other"))
+    ours.write_text(FILE.format(name="magnitude", function="mine"))
+    one.write_text(FILE.format(name="dupe", function="first"))
+    other.write_text(FILE.format(name="dupe", function="second"))
+    with pytest.raises(
+        TechniqueError, match=r"ours.py defines the technique 'magnitude', which is joulemark\.techniques"
+    ):
+        load_technique("magnitude", [ours])
+    with pytest.raises(TechniqueError, match=r"other.py defines the technique 'dupe', which is in .*one.py: give it"):
+        load_technique("dupe", [one, other])
+    both = tmp_path / "both.py"
+    both.write_text(FILE.format(name="dupe", function="first") + FILE.format(name="dupe", function="second"))
+    with pytest.raises(TechniqueError, match=r"'dupe', which is in .*both\.py: give it another name"):
+        load_technique("dupe", [both])
+    assert load_technique("dupe", [one, one]).name == "dupe"  # the same file twice is the same

@@ -52,6 +52,6 @@ def test_a_baseline_is_trained_once_a_task_and_has_learnt():
 
 @pytest.mark.parametrize(("options", "classes"), [({}, 10), ({"classes": 3}, 3), ({"classes": 40}, 40)])
 def test_a_task_has_the_classes_of_its_net(options, classes):
-    task = generated_task("lenet", options)
+    task = testing.generated_task("lenet", options)
     assert task.classes == classes
-    assert set(generated(task)["train"].labels.tolist()) == set(range(classes))
+    assert set(testing.generated(task)["train"].labels.tolist()) == set(range(classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from joulemark.training import fit, sgd
 from joulemark.training.checkpoint import Run, stateful, states_from_bytes, states_to_bytes
 
 
@@ -238,3 +240,69 @@ def test_a_state_that_no_file_holds_is_said_in_one_sentence():
 def test_states_are_for_as_many_things_as_they_are_of():
     with pytest.raises(ValueError, match="shorter"):
         states_from_bytes([Holder(), Holder()], states_to_bytes([Holder(a=1)]))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"best": math.inf}, {"seen": {0: 1}}, {"pair": (1, 2)}, {"raw": b"x"}, {"best": math.nan}],
+    ids=["infinity", "numbers for keys", "a tuple", "bytes", "no number"],
+)
+def test_a_state_that_would_come_back_as_another_is_refused(state):
+    class Holder:
+        def state_dict(self):
+            return {"fine": 1, **state}
+
+        def load_state_dict(self, state): ...
+
+    with pytest.raises(
+        TypeError, match=rf"^the state of Holder cannot be kept: '{next(iter(state))}' would come back as"
+    ):
+        states_to_bytes([Holder()])
+
+
+class Decays:
+    """Changes an option of the optimiser at its third step, and keeps its count."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def __call__(self, step) -> None:
+        self.steps += 1
+        if self.steps == 3:
+            step.optimiser.param_groups[0].update(weight_decay=0.5)
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state) -> None:
+        self.steps = state["steps"]
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_options_that_a_callback_sets_survive_a_kill(stop):
+    class Kept:
+        data, saves = None, 0
+
+        def load(self):
+            return self.data
+
+        def save(self, data):
+            type(self).data = data
+            Kept.saves += 1
+            if Kept.saves == stop:
+                raise KeyboardInterrupt
+
+    def run(checkpoint=None) -> torch.Tensor:
+        torch.manual_seed(0)
+        module = torch.nn.Linear(3, 2)
+        fit(
+            module, torch.linspace(-1, 1, 24).view(8, 3), torch.arange(8) % 2, epochs=4, batch_size=4, seed=0,
+            optimiser=sgd(0.1, momentum=0.9, weight_decay=0.0), after_step=Decays(), checkpoint=checkpoint,
+            checkpoint_seconds=0.0,
+        )  # fmt: skip
+        return module.weight.detach().clone()
+
+    whole = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(Kept())
+    assert torch.equal(run(Kept()), whole)

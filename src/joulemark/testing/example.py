@@ -62,7 +62,7 @@ def _outputs(builder: str, options: Mapping[str, Any], shape: tuple[int, ...]) -
     try:
         with torch.no_grad():
             outputs = module(torch.zeros(2, *shape))
-    except Exception:  # a builder is anybody's
+    except Exception:  # noqa: BLE001  (a builder is anybody's)
         return TASK.classes
     return int(outputs.shape[1]) if outputs.dim() == 2 else TASK.classes
 
