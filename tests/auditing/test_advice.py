@@ -6,6 +6,7 @@ import pytest
 from made_audit import NEAR, layer, made, quantity, ratio
 
 from joulemark.auditing.advice import advice
+from joulemark.record import LayerEnergy
 
 CONTROL = made("one thread", (0.98, 1.0, 1.02), control=True)
 INT8 = made("int8", (1.9, 2.0, 2.1), precision="int8", agreement=NEAR)
@@ -154,3 +155,11 @@ def test_the_fewest_measured_joules_are_named_and_models_are_no_proof():
     assert text.endswith("Fewest measured joules: four, 1.40 (1.30 to 1.50) times fewer per input.")
     assert "not measured" not in text
     assert told(made("two", (1.5, 1.6, 1.7))).endswith("faster is no proof of fewer joules, and neither is a model.")
+
+
+def test_a_layer_that_runs_twice_has_the_sum_of_both():
+    layers = [
+        LayerEnergy(layer=name, operator=operator, joules={"mac": joules}, macs=1.0)
+        for name, operator, joules in (("reused", "conv", 3.0), ("reused", "conv", 1.0), ("fc", "linear", 1.0))
+    ]
+    assert "reused (conv) 80%, fc (linear) 20%" in advice([], layers, images=None)

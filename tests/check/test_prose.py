@@ -227,3 +227,16 @@ def test_what_is_only_mentioned_is_blanked(pattern, text, left):
     blanked = pattern.sub(blank, text)
     assert " ".join(blanked.split()) == left
     assert len(blanked) == len(text) and blanked.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def f():\n    print("It saves energy.")\n',
+        'y = "a" + ("It saves energy." if x else "")\n',
+        'y = "a" + f("It saves energy.") + "b"\n',
+        'class A:\n    note("It saves energy.")\n',
+    ],
+)
+def test_strings_in_calls_and_sums_are_read(source):
+    assert "It saves energy." in shown_strings(source)

@@ -23,6 +23,7 @@ from joulemark.command.command import CannotRun, measure_command, median_interva
 from joulemark.command.command_report import report_lines
 from joulemark.meters import meters as meters_module
 from joulemark.meters.source import Unavailable, timed
+from joulemark.record import Kind, Quantity
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(0.15)"]
 
@@ -394,3 +395,11 @@ def test_no_process_of_ours_is_left(no_counter):
     measure_command(["true"], repeat=2)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_is_known_of_unknown_joules_of_one_run_is_kept():
+    one = Quantity(
+        value=None, unit="J", kind=Kind.MEASURED, method="energy counter", scope="s", source="x", low=12.0, high=34.0,
+        reason="it was reset",
+    )  # fmt: skip
+    assert median_of([one]) == one

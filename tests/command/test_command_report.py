@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quantities import joules, seconds
 
+from joulemark.command import command_report
 from joulemark.command.command import Measured, Run
 from joulemark.command.command_report import report_lines
-from joulemark.record import Quantity
+from joulemark.record import Kind, Quantity
 
 IDLE = {"seconds": seconds(1.0), "joules": joules(1.0)}
 
@@ -141,3 +142,18 @@ def test_what_is_told_is_the_value_to_four_digits(value: float, random: float | 
     number, unit, *rest = told.split(" ", 2)
     assert (float(number), unit) == (pytest.approx(value, rel=6e-4), "J")
     assert bool(rest) == (random is not None or systematic is not None)
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ({}, "unknown: why"), ({"low": 12.0}, "unknown: why (at least 12 J)"),
+        ({"high": 34.0}, "unknown: why (at most 34 J)"),
+        ({"low": 12.0, "high": 34.0}, "unknown: why (at least 12 J, at most 34 J)"),
+    ],
+)  # fmt: skip
+def test_what_is_known_of_unknown_joules_is_told_whole(ends, words):
+    unknown = Quantity(
+        value=None, unit="J", kind=Kind.MEASURED, method="m", scope="s", source="x", reason="why", **ends
+    )  # fmt: skip
+    assert command_report._told(unknown) == words

@@ -116,3 +116,9 @@ def test_one_input_in_a_batch_of_one_is_enough():
 def test_shapes_that_contradict_each_other_are_an_error():
     with pytest.raises(ValueError, match=r"'c': shapes give an output of \(4, 6, 6\)"):
         report(msgspec.structs.replace(conv("c", 3, 8, 4, 3), output_shape=(4, 7, 7)))
+
+
+def test_only_what_is_costed_can_be_too_wide():
+    narrow = linear("fc", 30, 20, **NARROW)
+    assert not any("wider data" in note for note in report(narrow, RELU).assumptions)
+    assert any("wider data" in note for note in report(linear("fc", 30, 20), RELU).assumptions)

@@ -379,3 +379,18 @@ def test_a_line_of_no_source_is_refused_with_its_number(tmp_path: Path) -> None:
 def test_a_window_is_closed_once(tmp_path: Path) -> None:
     lines = [Line(w="open", k=1, t=0), Line(w="close", k=1, t=5), Line(w="close", k=1, t=9)]
     assert len(replay(written(tmp_path / "t.jsonl", *lines))) == 1
+
+
+def test_no_more_time_is_lost_than_the_window_has():
+    trace = trace_of(watts(max_watts=100.0), [(0, 50_000)])  # it died long before
+    joules = joules_of(trace, 0, 10 * SECOND, 20 * SECOND)
+    assert (joules.value, joules.high) == (None, pytest.approx(1000.0))
+    assert joules.lost_seconds == pytest.approx(10.0)
+    assert "10 s lost of 10 s" in joules.reason
+
+
+def test_a_read_that_failed_long_before_is_no_reason():
+    failed = Line(s=0, n=2, b=SECOND // 5, e="EIO")
+    trace = trace_of(facts(), [(0, 0), (0.1, 10)], failed)
+    assert "EIO" not in joules_of(trace, 0, 10 * SECOND, 20 * SECOND).reason
+    assert "EIO" in joules_of(trace, 0, SECOND // 5, SECOND).reason

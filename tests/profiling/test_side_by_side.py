@@ -109,3 +109,11 @@ def test_brackets_in_a_nets_name_are_no_markup():
 def test_a_comparison_is_read_back_as_it_was():
     both = pair()
     assert msgspec.json.decode(msgspec.json.encode(both), type=Comparison) == both
+
+
+@pytest.mark.parametrize("name", ["model[final].onnx", "a[/b].onnx"])
+def test_brackets_in_a_name_are_no_markup_below_the_table_either(name):
+    screen = Console(width=200, record=True, file=io.StringIO())
+    for one in as_renderables(compare(profile("first"), profile(name))):
+        screen.print(one)
+    assert f"Ratio: {name} over first" in screen.export_text()

@@ -52,8 +52,10 @@ def test_seeds_of_a_setting_are_one_row_of_means():
     assert row.busy_ratio == pytest.approx((2.5 * 0.625) ** 0.5)  # geometric
 
 
-def test_joules_of_one_seed_alone_are_no_mean():
-    (row,) = paced_rows(with_paced({(FAST, 0): [window()], (FAST, 1): [window(joules=100.0)]}))
+@pytest.mark.parametrize("metered", [0, 1])
+def test_joules_of_one_seed_alone_are_no_mean(metered):
+    windows = {(FAST, 1 - metered): [window()], (FAST, metered): [window(joules=100.0)]}
+    (row,) = paced_rows(with_paced(windows))
     assert (row.joules_per_hour, row.baseline_joules_per_hour, row.idle_joules_per_hour) == (None, None, None)
     assert row.reason == "no counter on this machine"
     (row,) = paced_rows(with_paced({(FAST, 0): [window(joules=100.0)], (FAST, 1): [window(joules=300.0)]}))

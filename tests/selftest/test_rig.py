@@ -172,3 +172,13 @@ def test_a_machine_that_was_worked_on_idles_at_more(machine: Machine, bench: Ben
     bench.load.run("cnn", 10)
     assert machine.started
     assert bench.idle(1.0).watts() == pytest.approx(CONTEXT, rel=0.01)
+
+
+def test_a_value_out_of_the_counters_range_is_a_failed_read():
+    machine = Machine()
+    machine.modulus = 10
+    bench = bench_of(machine)
+    with pytest.raises(ReadError, match=r"range|turn|modulus|beyond|outside"):
+        for _ in range(50):
+            machine.sleep(0.5)
+            bench.joules()

@@ -130,3 +130,11 @@ def test_a_module_that_does_not_run_is_one_sentence_with_the_shape_of_a_row(shap
     ) as e:
         output_of(build(), "mine:build", torch.zeros(2, *shape))
     assert str(shape) in str(e.value)
+
+
+@pytest.mark.parametrize("stated", [(3.7, 8), "333", (-3, 4), (), (0, 4)])
+def test_a_stated_shape_of_no_whole_numbers_is_refused(stated):
+    module = nn.ReLU()
+    module.INPUT_SHAPE = stated
+    with pytest.raises(ValueError, match="it must be whole numbers"):
+        input_shape(module, "mine:build", None)

@@ -69,6 +69,8 @@ def refuse_another_net(compiled: Compiled, net: Net, backend: Backend, images: I
     given = compiled.exit_logits(rows) if isinstance(compiled, CompiledExits) else [compiled.run(rows)]
     for number, (one, right, rough) in enumerate(zip(given, made, floats, strict=True), start=1):
         parted, allowed = apart(one, right, rough, backend.precision)
+        if not np.isfinite(right).all():
+            raise ValueError("the net that was made gives outputs that are not finite")
         if not parted <= allowed:
             where = f"at exit {number}" if dynamic else _where(net, backend, rows)
             raise ValueError(
@@ -86,9 +88,10 @@ def apart(given: NDArray[Any], made: NDArray[Any], floats: NDArray[Any], precisi
     >>> [round(one, 6) for one in apart(made + 0.1, made, made - 0.05, "bf16")]
     [0.1, 0.120711]
     """
-    size, rounding = _rms(made), _rms(made - floats)
-    allowed = max(FLOAT32 * size, rounding) if precision == "fp32" else BFLOAT16 * size + rounding
-    return _rms(given - made), allowed
+    with np.errstate(all="ignore"):  # what is not finite is parted, or refused
+        size, rounding = _rms(made), _rms(made - floats)
+        parted = _rms(given - made)
+    return parted, max(FLOAT32 * size, rounding) if precision == "fp32" else BFLOAT16 * size + rounding
 
 
 def _where(net: Net, backend: Backend, images: Images) -> str:
@@ -135,4 +138,5 @@ def received(module: nn.Module, images: Images) -> dict[str, Images]:
 
 
 def _rms(values: NDArray[Any]) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

@@ -47,7 +47,11 @@ def run_attempt(
         raise AttemptError(
             f"the saved net {made.net} is missing or damaged: remove made/{made.key}.json to make it anew"
         )
-    net, home = stored.net, session.home(stored.net)
+    net = stored.net
+    try:
+        home = session.home(net)
+    except (ValueError, RuntimeError) as error:
+        raise AttemptError(f"its net cannot be built: {sentence(error)}") from error
     try:
         compiled = session.compiled(stored, home)
         truth = truth_of(session, "validation", baseline or stored)

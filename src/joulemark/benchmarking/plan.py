@@ -31,9 +31,8 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
         )  # fmt: skip
     for chain in chains:
         attempts, (_, epochs) = attempts_of(suite, chain), suite.budget.of(chain[0].start)
-        lines += [
-            f"{chain_name(chain)}, seed {seed}: at most {attempts} attempts of {epochs} epochs" for seed in suite.seeds
-        ]
+        many = f"{attempts} {'attempt' if attempts == 1 else 'attempts'} of {epochs} epochs"
+        lines += [f"{chain_name(chain)}, seed {seed}: at most {many}" for seed in suite.seeds]
     boards_count = len(boards(suite.models)) * len(suite.limits_points)
     lines.append(
         f"measure and test the baseline and the winners of {boards_count} boards, seeds {_listed(suite.seeds)}: "

@@ -249,11 +249,11 @@ def median_of(values: Sequence[Quantity]) -> Quantity:
     first = values[0]
     flags = tuple(dict.fromkeys(flag for one in values for flag in one.flags))
     known = [one.value for one in values if one.value is not None]
+    if len(values) == 1:
+        return first
     if len(known) < len(values):
         reason = next(one.reason for one in values if one.value is None)
         return _copy(first, value=None, flags=flags, reason=reason)
-    if len(values) == 1:
-        return first
     too_short = "too_short" in flags
     low, high = (None if too_short else median_interval(known)) or (None, None)
     randoms = [one.random for one in values if one.random is not None]

@@ -36,9 +36,9 @@ def report_lines(measured: Measured) -> list[str]:
 
 def _told(quantity: Quantity) -> str:
     if quantity.value is None:
-        known = "" if quantity.low is None else f" (at least {quantity.low:.4g} {quantity.unit}"
-        known += "" if quantity.high is None else f", at most {quantity.high:.4g} {quantity.unit})"
-        return f"unknown: {quantity.reason}{known}"
+        ends = (("at least", quantity.low), ("at most", quantity.high))
+        known = ", ".join(f"{word} {value:.4g} {quantity.unit}" for word, value in ends if value is not None)
+        return f"unknown: {quantity.reason}" + (f" ({known})" if known else "")
     scale, unit = (1e-6, "MB") if quantity.unit == "B" else (1.0, quantity.unit)
     text = f"{quantity.value * scale:.4g} {unit}"
     parts = []

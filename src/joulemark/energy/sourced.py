@@ -34,7 +34,9 @@ class Constant(Record, frozen=True, kw_only=True):
     high: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.least <= self.value <= self.most and self.least >= 0):
+        if self.least < 0:
+            raise ValueError(f"a constant of {self.value} {self.unit} may not be negative")
+        if not self.least <= self.value <= self.most:
             raise ValueError(f"a constant of {self.value} {self.unit} lies outside of {self.least} to {self.most}")
 
     @property

@@ -79,7 +79,9 @@ def summed(
     layers, covered, notes = found
     macs = sum(operation.macs for operation in workload.operations)
     coverage = covered / macs if macs else 0.0
-    widest = max((max(o.weight_bits, o.activation_bits) for o in workload.operations), default=0)
+    told = {(layer.layer, layer.operator) for layer in layers}
+    costed = [one for one in workload.operations if (one.layer, one.operator) in told]
+    widest = max((max(one.weight_bits, one.activation_bits) for one in costed), default=0)
     wide = (f"wider data is run as the accelerator's native {word_bits}-bit fixed point",) if widest > word_bits else ()
     joules = Quantity(
         value=sum(sum(layer.joules.values()) for layer in layers) if layers else None,

@@ -71,7 +71,7 @@ def mean_bound(values: ArrayLike, counts: ArrayLike, *, level: float = 0.95) -> 
     of what it has not seen, and calls twice to thrice too many rare losses small (docs/statistics.md has the figures).
     This is the bound that Learned-Miller and Thomas conjecture to hold for every bounded quantity (2019,
     arXiv:1905.06208); of a share of ones among zeros it is that of Clopper and Pearson (1934). The other sources are
-    recalled, not seen; what the bound promises is checked in tests/test_stats.py.
+    recalled, not seen; what the bound promises is checked in tests/judging/test_statistics_coverage.py.
 
     The bootstrap's distribution is not drawn: P(mean <= t) is P(sum of (value - t) times its gamma weight <= 0). Of
     that, the saddlepoint approximation (Lugannani and Rice 1980, in Barndorff-Nielsen's form r* = w + ln(u / w) / w)

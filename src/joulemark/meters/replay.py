@@ -25,6 +25,9 @@ from joulemark.record import Kind, Quantity, Reading, Record
 SHORTEST_UPDATES = 20
 """Below this many update periods a window is flagged ``too_short``: its phase error passes 2 % (1 / (20 sqrt 6))."""
 
+EDGE_SECONDS = 1.0
+"""A read that failed this near to a window is why its edge is not known (ours: reads take milliseconds)."""
+
 STARVED_SHARE = 0.9
 """A sampler that read in less than this share of its slots is flagged (ours)."""
 
@@ -44,7 +47,8 @@ def joules_of(trace: Trace, source: int, start_ns: int, stop_ns: int) -> Quantit
     """Joules of one source (its place in the header) between two instants, by all that the trace holds of it."""
     facts = trace.header.sources[source]
     readings = _around(trace.readings(source), start_ns, stop_ns)
-    failed = [words for _, words in trace.failed[source][-1:]]
+    reach_ns = 1e9 * max(facts.update_seconds, EDGE_SECONDS)  # edges are read a moment before and after the window
+    failed = [words for at_ns, words in trace.failed[source] if start_ns - reach_ns <= at_ns <= stop_ns + reach_ns][-1:]
     power = facts.kind == "power"
     if power:
         spans, bad = integrated(facts, trace, readings, start_ns, stop_ns)

@@ -160,7 +160,8 @@ def tally_of(spans: Sequence[Span], start_ns: int, stop_ns: int, unread: tuple[s
         wrapped |= span.wrapped
     first = min((span.start_ns for span in spans), default=stop_ns)
     last = max((span.stop_ns for span in spans), default=stop_ns)
-    lost += [(a, b, unread) for a, b in ((start_ns, first), (last, stop_ns)) if min(b, stop_ns) > a]
+    edges = ((start_ns, min(first, stop_ns)), (max(last, start_ns), stop_ns))
+    lost += [(left, right, unread) for left, right in edges if right > left]
     reasons = tuple(dict.fromkeys(why for _, _, why in lost))
     return Tally(math.fsum(known), math.hypot(*randoms), _union_ns(lost), reasons, wrapped)
 

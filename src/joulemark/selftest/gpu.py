@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from joulemark.meters.nvml import find_nvml, find_nvml_power
 from joulemark.meters.source import PowerSensor
 from joulemark.selftest.load import TorchLoad
@@ -18,6 +20,7 @@ def open_bench() -> Bench:
     if not boards:
         raise CannotTest("; ".join(f"{one.name}: {one.reason}" for one in missing))
     reasons = []
+    bound = os.environ.get("CUDA_VISIBLE_DEVICES")
     for board in boards:
         try:
             load = TorchLoad(board.uuid)
@@ -26,6 +29,8 @@ def open_bench() -> Bench:
             break
         except RuntimeError as error:
             reasons.append(str(error))
+            if bound is None:  # it was bound to this board, and the next one is another
+                os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             continue
         sensors, _ = find_nvml_power()
         powers: dict[str, PowerSensor] = {one.kind: one for one in sensors if one.uuid == board.uuid}

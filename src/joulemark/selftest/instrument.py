@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 from joulemark.meters.nvml import AVERAGE_FIELD, ENERGY_FIELD, INSTANT_FIELD, processes, throttle_reasons
+from joulemark.meters.source import ReadError
 from joulemark.selftest.load import CNN, COMPUTE, MEMORY, flops
 from joulemark.selftest.outcome import Found, Target, below
 from joulemark.selftest.rig import Bench, Trace
@@ -20,10 +21,13 @@ LONGEST_UPDATE_SECONDS = 0.12
 
 
 def facts(uuid: str) -> dict[str, Any]:
-    """What the driver says of the board; what it does not tell is ``None``."""
+    """What the driver says of the board; what it does not tell is ``None``. ``ReadError`` if the board is gone."""
     import pynvml as nvml
 
-    nvml.nvmlInit()
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        raise ReadError(f"{uuid}: {error}") from error
     try:
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
         found: dict[str, Any] = {"driver": _tell(nvml, nvml.nvmlSystemGetDriverVersion)}
@@ -40,6 +44,8 @@ def facts(uuid: str) -> dict[str, Any]:
             for field in (ENERGY_FIELD, AVERAGE_FIELD, INSTANT_FIELD)
             for scope in (0, 1, 2)  # GPU, module, memory
         }
+    except nvml.NVMLError as error:
+        raise ReadError(f"{uuid}: {error}") from error
     finally:
         nvml.nvmlShutdown()
     return {**found, "processes": processes(uuid), "throttled_by": throttle_reasons(uuid)}

@@ -58,9 +58,11 @@ class Bench:
         """Joules since this bench first looked. Raises ``ReadError`` if the counter cannot be read or was reset."""
         before = self.clock.now()
         raw = self.counter.read().raw
-        step = self._track.update(
-            Reading(before_ns=round(before * 1e9), after_ns=round(self.clock.now() * 1e9), raw=raw)
-        )
+        reading = Reading(before_ns=round(before * 1e9), after_ns=round(self.clock.now() * 1e9), raw=raw)
+        try:
+            step = self._track.update(reading)
+        except ValueError as error:  # a raw value out of the counter's range
+            raise ReadError(f"{self.counter.name}: {error}") from error
         if isinstance(step, Plain | Wrapped):
             self._joules += step.joules
         elif not isinstance(step, First):

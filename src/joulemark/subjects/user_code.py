@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ def input_shape(module: nn.Module, name: str, shape: tuple[int, ...] | None) -> 
     if row is None:
         raise ValueError(f"{name} does not state its INPUT_SHAPE: give the shape of one input, as --shape 3,224,224")
     try:
-        return tuple(int(size) for size in row)
+        sizes = tuple(operator.index(size) for size in row)
+        if not sizes or min(sizes) < 1:
+            raise ValueError("a size is 1 or more")
+        return sizes
     except (TypeError, ValueError) as error:
         raise ValueError(f"INPUT_SHAPE of {name} is {row!r}: it must be whole numbers, as (3, 224, 224)") from error
 
@@ -53,6 +57,6 @@ def output_of(module: nn.Module, name: str, example: torch.Tensor) -> Any:
     try:  # user code again
         with torch.inference_mode():
             return module(example)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         row = tuple(example.shape[1:])
         raise ValueError(f"{name} does not run on inputs of shape {row}: {type(error).__name__}: {error}") from error

@@ -1,7 +1,8 @@
 """A small inception net for CIFAR-10: GoogLeNet's module four times, with batch norm.
 
-Ours. The module is that of C. Szegedy et al., "Going deeper with convolutions", CVPR 2015 (:mod:`joulemark.nets
-.googlenet`), with a batch norm behind every convolution as in S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015.
+Ours. The module is that of C. Szegedy et al., "Going deeper with convolutions", CVPR 2015
+(:mod:`joulemark.nets.builders.googlenet`), with a batch norm behind every convolution as in S. Ioffe, C. Szegedy,
+"Batch normalization", ICML 2015.
 Sizes are chosen for a few minutes of training on two cores; as in GoogLeNet's modules the 3 x 3 convolutions have most
 of the MACs. At 3 x 32 x 32, width 1:
 
