@@ -86,6 +86,17 @@ def test_a_convolution_that_is_gone_from_a_net_that_is_known_is_zero():
     assert shares_left(before, {}) == {}
 
 
+def test_an_operator_of_a_users_own_on_another_path_may_be_a_convolution():
+    before = {("c1", "conv"): 8.0, ("c2", "conv"): 4.0, ("fc", "linear"): 1.0}
+    assert shares_left(before, {("stem.a", "xnor"): 8.0, ("fc", "linear"): 1.0}) == {"c1": None, "c2": None}
+
+
+def test_parts_of_a_cascade_are_not_the_convolutions_in_order():
+    before = {("c1", "conv"): 8.0, ("c2", "conv"): 4.0, ("fc", "linear"): 1.0}
+    assert shares_left(before, {("s.c1", "conv"): 2.0, ("t.c1", "conv"): 8.0}) == {"c1": None, "c2": None}
+    assert shares_left(before, {("net.c1", "conv"): 2.0, ("net.c2", "conv"): 4.0}) == {"c1": 0.25, "c2": 1.0}
+
+
 def test_what_a_convolution_became_is_found_below_its_path_whatever_the_operator():
     before = {("a", "conv"): 10.0, ("ab", "conv"): 10.0}
     after = {("a.columns", "linear"): 4.0, ("a.more", "conv"): 1.0, ("ab", "lowered"): 2.0}

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from joulemark.benchmarking.session import Session
-from joulemark.nets.net import Net
+from joulemark.nets.net import Net, hash_of
 from joulemark.record import Made
 from joulemark.store import opened, sealed
 from joulemark.task import BASELINE, Task
@@ -41,9 +41,10 @@ def published(task: Task, seed: int) -> tuple[Made, Net] | None:
                 raise ValueError(f"it is of task {made.task!r}, {made.task_key[:8]}")
             if made.seed != seed:
                 continue
-            net = Net.from_bytes((folder / f"{made.net}.safetensors").read_bytes())
-            if net.hash != made.net:
-                raise ValueError(f"its net is {net.hash}, not {made.net}")
+            data = (folder / f"{made.net}.safetensors").read_bytes()
+            if hash_of(data) != made.net:
+                raise ValueError(f"its net is {hash_of(data)}, not {made.net}")
+            net = Net.from_bytes(data)
         except (OSError, ValueError) as error:
             raise ValueError(f"the published baseline {entry.name} of {task.name} is broken: {error}") from error
         return made, net

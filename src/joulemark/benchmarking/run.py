@@ -193,7 +193,8 @@ class _Run:
         if self.session.fresh:
             self.session.passed_over.append(made)
             return None
-        self.session.save_net(net)
+        if self.session.net(made.net) is None:
+            self.session.save_net(net)
         if self.session.store.made(made.key) is None:
             self.session.store.put(made)
         return made

@@ -54,9 +54,9 @@ def shares_left(before: Macs, after: Macs) -> dict[str, float | None]:
     """Share that a net executes of the MACs of each of the baseline's convolutions, by path.
 
     What a convolution was rewritten into, at its path or below it, counts for it. Where no path of the net is one of
-    the baseline's, as many convolutions are the same ones in the order in which they run. A convolution without an
-    heir is gone, 0, if all of the net's own convolutions have a forebear; if not (a cascade, another net), it may run
-    under another name, and its share is ``None``.
+    the baseline's, as many convolutions are the same ones in the order in which they run, unless they stand in several
+    parts (a cascade). A convolution without an heir is gone, 0, if all layers of the net that multiply have a forebear;
+    if not, it may run under another name, and its share is ``None``.
 
     >>> before = {("a", "conv"): 8.0, ("b", "conv"): 4.0}
     >>> shares_left(before, {("a", "conv"): 2.0}), shares_left(before, {("x.a", "conv"): 2.0})
@@ -66,11 +66,12 @@ def shares_left(before: Macs, after: Macs) -> dict[str, float | None]:
         return {}
     convolutions = {path: macs for (path, operator), macs in before.items() if operator == CONVOLUTION}
     heirs = {path: [macs for layer, macs in after.items() if _from(path, layer, before)] for path in convolutions}
-    own = [macs for (_, operator), macs in after.items() if operator == CONVOLUTION]
-    if not any(heirs.values()) and len(own) == len(convolutions):
-        heirs = {path: [macs] for path, macs in zip(convolutions, own, strict=True)}
+    own = {path: macs for (path, operator), macs in after.items() if operator == CONVOLUTION}
+    outer = {path.partition(".")[0] for path in own}
+    if not any(heirs.values()) and len(own) == len(convolutions) and (len(outer) == 1 or len(outer) == len(own)):
+        heirs = {path: [macs] for path, macs in zip(convolutions, own.values(), strict=True)}
     layers = {path for path, _ in before}
-    strange = any(operator == CONVOLUTION and not _below(layers, path) for path, operator in after)
+    strange = any(not _below(layers, path) for path, _ in after)
     known = any(_below(layers, path) for path, _ in after)
     gone = 0.0 if known and not strange else None
     return {path: sum(heirs[path]) / macs if heirs[path] else gone for path, macs in convolutions.items()}
