@@ -67,8 +67,8 @@ def shares_left(before: Macs, after: Macs) -> dict[str, float | None]:
     convolutions = {path: macs for (path, operator), macs in before.items() if operator == CONVOLUTION}
     heirs = {path: [macs for layer, macs in after.items() if _from(path, layer, before)] for path in convolutions}
     own = {path: macs for (path, operator), macs in after.items() if operator == CONVOLUTION}
-    outer = {path.partition(".")[0] for path in own}
-    if not any(heirs.values()) and len(own) == len(convolutions) and (len(outer) == 1 or len(outer) == len(own)):
+    together = len({path.partition(".")[0] for path in own}) == 1 or not any("." in path for path in own)
+    if not any(heirs.values()) and len(own) == len(convolutions) and together:
         heirs = {path: [macs] for path, macs in zip(convolutions, own.values(), strict=True)}
     layers = {path for path, _ in before}
     strange = any(not _below(layers, path) for path, _ in after)
