@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.dependencies import Group, Member, channel_groups, channel_sums, keep, strongest
+from joulemark.nets.dependencies import Group, Member, channel_groups, channel_sums, channel_ties, keep, strongest
 from joulemark.nets.net import Net
 from joulemark.vocabulary import TABLES
 
@@ -178,3 +178,156 @@ def test_a_net_of_nan_is_one_sentence():
     state = {**net.state, "classifier.output.weight": torch.full_like(net.state["classifier.output.weight"], torch.nan)}
     with pytest.raises(ValueError, match="numbers that are not finite"):
         channel_groups(net.replace(state=state))
+
+
+class Odd(nn.Module):
+    """A plain net, to be made odd in one place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.f = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 6, 3), nn.Linear(6, 10)
+
+    def head(self, x: Tensor) -> Tensor:
+        return self.f(self.b(x).relu().mean((2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (rows, 10)."""
+        return self.head(self.a(x).relu())
+
+
+class WithAHeadForTraining(Odd):
+    def __init__(self) -> None:
+        super().__init__()
+        self.aux = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In evaluation nothing runs through ``aux``."""
+        x = self.a(x).relu()
+        if self.training:
+            self.aux(x)
+        return self.head(x)
+
+
+class Frozen(Odd):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a.requires_grad_(False)
+
+
+class Masked(Odd):
+    """A map of one channel multiplies all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.m = nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        return self.head(x * self.m(x).sigmoid())
+
+
+class Partial(Odd):
+    """A convolution on the first half of the channels, as in FasterNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, rest = self.a(x).relu().split([4, 4], 1)
+        return self.head(torch.cat([self.p(first), rest], 1))
+
+
+class Named(Odd):
+    """Outputs in a dictionary."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        return {"logits": super().forward(x)}
+
+
+class Tied(Odd):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, padding=1)
+        self.d = nn.Conv2d(8, 8, 3, padding=1)
+        self.d.weight = self.c.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.d(self.c(self.a(x).relu()).relu()).relu())
+
+
+class Neighbours(Odd):
+    """A norm over neighbouring channels, as Caffe's nets have it on pixels up to 255."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        return self.head(nn.functional.local_response_norm(x, 5, alpha=1e-4, beta=0.75, k=1.0))
+
+
+class BehindAnOffset(Odd):
+    """What the other channels change is small beside a constant."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        x = nn.functional.local_response_norm(x, 5, alpha=1e-2, beta=0.75, k=1.0)
+        return self.head(x) + torch.linspace(-3e2, 3e2, 10)
+
+
+class Transposed(Odd):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(8, 8, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.up(self.a(x).relu()))
+
+
+def ties_of(net: type[nn.Module], monkeypatch) -> tuple[Net, set[str], dict[str, str]]:
+    monkeypatch.setitem(TABLES["builder"], "theirs", f"{__name__}:{net.__name__}")
+    theirs = Net.new("theirs", (1, 9, 9), seed=0)
+    ties = channel_ties(theirs)
+    return theirs, {group.name for group in ties.groups}, ties.whole
+
+
+@pytest.mark.parametrize(
+    ("net", "groups", "whole"),
+    [
+        (Odd, {"a", "b"}, {"f": "its outputs are those of the net"}),
+        (Frozen, {"a", "b"}, {"f": "its outputs are those of the net"}),
+        (WithAHeadForTraining, {"b"}, {"aux": "nothing runs through it when the net answers"}),
+        (Masked, {"b"}, {}),
+        (Partial, {"b"}, {}),
+        (Named, {"a", "b"}, {}),
+        (
+            Tied,
+            {"b"},
+            {"c": "it shares its weights with another layer", "d": "it shares its weights with another layer"},
+        ),
+        (Neighbours, {"b"}, {"a": "cutting channels that are zero would change the outputs"}),
+        (BehindAnOffset, {"b"}, {"a": "cutting channels that are zero would change the outputs"}),
+        (Transposed, {"b"}, {"up": "a ConvTranspose2d cannot be cut"}),
+    ],
+)
+def test_one_odd_layer_is_left_whole_with_a_reason_and_the_rest_is_found(net, groups, whole, monkeypatch):
+    theirs, found, left = ties_of(net, monkeypatch)
+    assert groups <= found
+    assert whole.items() <= left.items()
+    layers = {path for path, layer in theirs.module().named_modules() if isinstance(layer, (nn.Conv2d, nn.Linear))}
+    members = {member.layer for group in channel_groups(theirs) for member in group.members if member.axis == "outputs"}
+    assert layers <= members | set(left)  # nothing is left out in silence
+    small = keep(theirs, {"b": [0, 1, 4]})
+    assert small.parameters() < theirs.parameters()
+
+
+@pytest.mark.parametrize("scale", [1.0, 50.0, 128.0, 255.0])
+@pytest.mark.parametrize("net", [Odd, Masked, Partial, Neighbours, BehindAnOffset])
+def test_zero_channels_of_what_is_offered_can_go_at_any_size_of_inputs(net, scale, monkeypatch):
+    theirs, groups, _ = ties_of(net, monkeypatch)
+    kept = {
+        name: list(range(0, group.channels, 2)) for group in channel_groups(theirs) if (name := group.name) in groups
+    }
+    empty = zeroed(theirs, kept)
+    x = scale * torch.randn(6, 1, 9, 9, generator=torch.Generator().manual_seed(3))
+    before, after = empty.module()(x), keep(empty, kept).module()(x)
+    change = (before - before.mean(0)).abs().max()
+    assert (before - after).abs().max() <= 1e-3 * change

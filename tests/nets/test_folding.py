@@ -9,6 +9,7 @@ from torch import nn
 from joulemark.nets.folding import fold
 from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
+from joulemark.vocabulary import TABLES
 
 
 def settled(builder: str, shape: tuple[int, ...], seed: int = 0, **options) -> Net:
@@ -76,3 +77,49 @@ def test_exits_and_parts():
 def test_a_net_without_batch_norm_comes_back_as_it_is():
     net = Net.new("lenet", (1, 28, 28), seed=0, width=0.1)
     assert fold(net) is net
+
+
+class TiedBias(nn.Module):
+    """Two convolutions share a bias; a batch norm stands behind the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.d, self.n = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        self.d.bias = self.c.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.d(self.n(self.c(x)).relu()).mean((2, 3))
+
+
+class TiedNorm(TiedBias):
+    """A batch norm runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.d = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.n(self.d(self.n(self.c(x)).relu())).mean((2, 3))
+
+
+class BiasReadElsewhere(TiedBias):
+    """A bias is read by the net itself, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.d = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.d(self.n(self.c(x)).relu()).mean((2, 3)) + self.c.bias
+
+
+@pytest.mark.parametrize("made", [TiedBias, TiedNorm, BiasReadElsewhere])
+def test_what_layers_share_is_not_folded_away(made, monkeypatch):
+    monkeypatch.setitem(TABLES["builder"], "theirs", f"{__name__}:{made.__name__}")
+    net = Net.new("theirs", (3, 8, 8), seed=0)
+    state = {name: tensor.clone() for name, tensor in net.state.items()}
+    state |= {"n.running_mean": torch.full((3,), 0.5), "n.running_var": torch.full((3,), 2.0), "n.bias": torch.ones(3)}
+    net = net.replace(state=state)
+    x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(logits(fold(net), x), logits(net, x), rtol=1e-4, atol=1e-5)
+    assert fold(net).parameters() == net.parameters()

@@ -11,6 +11,7 @@ from torch import nn
 
 from joulemark.nets.formats import apply_formats
 from joulemark.nets.header import Format
+from joulemark.nets.layers import integer
 from joulemark.nets.layers.integer import IntegerLayer
 from joulemark.nets.layers.quantize import quantize_dequantize
 from joulemark.nets.net import Net
@@ -47,7 +48,10 @@ def test_operands_are_eight_bit_and_within_half_a_step(low, width, seed):
     own = quantised.weight
     for channel in range(4):
         assert len(weight[channel].unique()) <= 255
-        assert (weight - own)[channel].abs().max() <= own[channel].abs().max() / 127 / 2 * (1 + 1e-4)
+        # Beside a bias that dwarfs the products, as of inputs in a tiny range, weights may be coarser.
+        coarse = float(quantised.bias[channel].detach().abs()) / (integer.LARGEST_BIAS * float(quantised.input_scale))
+        step = max(float(own[channel].detach().abs().max()) / 127, coarse)
+        assert (weight - own)[channel].abs().max() <= step / 2 * (1 + 1e-4)
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5))
@@ -187,7 +191,7 @@ def test_few_bits_have_few_levels_and_zero_is_one_of_them(bits, below, above):
     for side in ("input", "output"):
         seen = quantised._activation(x, side)
         assert len(seen.unique()) <= 2**bits
-        assert (seen == 0).any()
+        assert not quantised._activation(torch.zeros(1), side).any()
         step = (below + above) / (2**bits - 1)
         inner = (x > -below + step) & (x < above - step)
         assert not inner.any() or (seen - x)[inner].abs().max() <= step / 2 * (1 + 1e-3) + 1e-12

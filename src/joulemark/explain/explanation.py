@@ -24,7 +24,7 @@ from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.energy.model import LEARNED, energy_model, energy_model_names
 from joulemark.explain import listing
 from joulemark.machine.time_limit import TimeLimit, time_limit
-from joulemark.nets.net import Net, builders
+from joulemark.nets.net import Net, builders, usual_input_shape
 from joulemark.record import Ratio, Record
 from joulemark.report.board import build_board
 from joulemark.report.results import Results
@@ -249,8 +249,27 @@ def explain_meter(name: str) -> Explanation:
 
 
 def explain_net(name: str) -> Explanation:
-    """A net by the module of its builder."""
-    return of_module(name, "net", module_of("builder", name))
+    """A net by the module of its builder, with the channels that structured pruning may cut from it."""
+    return of_module(name, "net", module_of("builder", name), facts=_channels(name))
+
+
+def _channels(name: str) -> dict[str, tuple[str, ...]]:
+    """Which channels of a freshly built net go together, and which layers are left whole and why."""
+    from joulemark.nets.dependencies import channel_ties
+
+    shape = usual_input_shape(name)
+    if shape is None:
+        return {}
+    try:
+        ties = channel_ties(Net.new(name, shape, seed=0))
+    except (ValueError, RuntimeError) as error:
+        return {"Channels": (f"cannot be judged: {error}",)}
+    offered = tuple(
+        f"{group.channels} of {', '.join(one.layer for one in group.members if one.axis == 'outputs')}"
+        for group in ties.groups
+    )
+    whole = tuple(f"{path or 'the net itself'}: {why}" for path, why in ties.whole.items())
+    return {"Channels that may be cut": offered, "Layers left whole": whole}
 
 
 def of_module(

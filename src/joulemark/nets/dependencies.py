@@ -12,22 +12,27 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from joulemark.nets.edits.edit import replay
 from joulemark.nets.edits.keep_channels import is_depthwise
+from joulemark.nets.flow import owners_of
 from joulemark.nets.net import Net
 
 LAYERS = (nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 ROWS = 2
-"""Random inputs on which a group is tried."""
+"""Random inputs of each size on which a group is tried."""
+SCALES = (1.0, 16.0, 255.0)
 TOLERANCE = 1e-4
-"""Outputs, relative to the largest, may differ by this much: sums are taken in another order."""
+"""Outputs may differ by this share of what they vary by from input to input: sums are taken in another order."""
+ROUNDING = {torch.float64: 1e-13, torch.float32: 3e-6}
+"""And by this share of the largest, which is what sums of some hundred terms are rounded by (ours)."""
 
 
 class Member(NamedTuple):
@@ -54,6 +59,13 @@ class Group(NamedTuple):
         return self.members[0].layer
 
 
+class Ties(NamedTuple):
+    """What may be cut from a net, and why what may not is left whole."""
+
+    groups: tuple[Group, ...]
+    whole: dict[str, str]  # path of a layer -> the reason, in words
+
+
 def channel_groups(net: Net) -> list[Group]:
     """All groups of channels that can be cut from ``net``, in the order of its layers.
 
@@ -64,33 +76,131 @@ def channel_groups(net: Net) -> list[Group]:
     >>> [(group.name, group.channels) for group in channel_groups(Net.new("lenet", (1, 28, 28), seed=0))]
     [('stage1.conv', 20), ('stage2.conv', 50), ('classifier.hidden', 500)]
     """
+    return list(channel_ties(net).groups)
+
+
+def channel_ties(net: Net) -> Ties:
+    """The groups of :func:`channel_groups`, and every layer with weights that is in none, with the reason.
+
+    One layer that is not understood never ends the search: it is left whole. Raises as :func:`channel_groups`.
+
+    >>> channel_ties(Net.new("lenet", (1, 28, 28), seed=0)).whole
+    {'classifier.output': 'its outputs are those of the net'}
+    """
     if net.route is not None or net.parts or net.formats:
         raise ValueError("channels are cut before a net gets exits, parts or integers")
-    from torch_pruning import DependencyGraph  # takes a second to import
-
-    module = net.module(formats=False)
+    module = net.module(formats=False).requires_grad_()  # torch-pruning follows gradients, past frozen layers too
     paths = {layer: path for path, layer in module.named_modules()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # what is in no layer is cut by none of ours
-        graph = DependencyGraph().build_dependency(module, example_inputs=torch.zeros(1, *net.input_shape))
+    ran = _layers_that_run(module, net)
+    tied = {path for owners in owners_of(module).values() if len(owners) > 1 for path in owners}
+    graph, failed = _graph(module, net)
     found: list[Group] = []
+    whole: dict[str, str] = {}
     known: set[str] = set()
     for path, layer in module.named_modules():
-        if not isinstance(layer, LAYERS) or path in known or getattr(layer, "groups", 1) != 1:
+        if not any(True for _ in layer.parameters(recurse=False)) or isinstance(layer, NORMS) or path in known:
             continue
-        size = layer.weight.shape[0]
-        items = graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, list(range(size)))
-        members = [
-            Member(paths[item.dep.target.module], _axis(item.dep), tuple(item.idxs), tuple(item.root_idxs))
-            for item in items
-            if isinstance(item.dep.target.module, (*LAYERS, *NORMS))
-        ]
-        members = list(dict.fromkeys(members))  # a depthwise convolution may be found from both of its sides
-        known |= {member.layer for member in members if member.axis == "outputs"}
-        group = Group(size, tuple(members))
-        if any(member.axis == "inputs" for member in members) and _is_whole(group, module, net):
-            found.append(group)
-    return found
+        why = _why_whole(path, layer, ran, tied) or failed
+        if why is None:
+            group = _group(graph, layer, paths)
+            if isinstance(group, str):
+                why = group
+            else:
+                why = _why_no_group(group, module, net, tied)
+                together = [member.layer for member in group.members if member.axis == "outputs"]
+                known.update(together)
+                if why is None:
+                    found.append(group)
+                else:
+                    whole |= {one: why for one in together if isinstance(module.get_submodule(one), LAYERS)}
+        if why is not None:
+            whole[path] = why
+    return Ties(tuple(found), whole)
+
+
+def _graph(module: nn.Module, net: Net) -> tuple[Any, str | None]:
+    """The dependency graph of torch-pruning, or why there is none."""
+    from torch_pruning import DependencyGraph  # takes a second to import
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # what is in no layer is cut by none of ours
+        try:
+            example = torch.zeros(1, *net.input_shape)
+            return DependencyGraph().build_dependency(module, example_inputs=example, output_transform=_tensors), None
+        except Exception as error:  # noqa: BLE001  (it fails in many ways on what it does not know)
+            return None, f"how its channels are tied is not understood ({type(error).__name__})"
+
+
+def _group(graph: Any, layer: nn.Module, paths: Mapping[nn.Module, str]) -> Group | str:
+    """The group that a layer's outputs are named after, or why there is none."""
+    size = int(layer.weight.shape[0])  # type: ignore[index]
+    try:
+        prune = graph.get_pruner_of_module(layer).prune_out_channels
+        items = graph.get_pruning_group(layer, prune, list(range(size)))
+    except Exception as error:  # noqa: BLE001  (the same)
+        return f"how its channels are tied is not understood ({type(error).__name__})"
+    members = [
+        Member(paths[item.dep.target.module], _axis(item.dep), tuple(item.idxs), tuple(item.root_idxs))
+        for item in items
+        if isinstance(item.dep.target.module, (*LAYERS, *NORMS))
+    ]
+    layers = {path: one for one, path in paths.items()}
+    # What has one channel and is spread over all is tied to none of them, though torch-pruning says so.
+    members = [one for one in members if one.axis == "inputs" or size == 1 or _length(layers[one.layer], "outputs") > 1]
+    if any(max(one.places) >= _length(layers[one.layer], one.axis) for one in members):
+        return "how its channels are tied is not understood (more places than channels)"
+    # A depthwise convolution may be found from both of its sides.
+    return Group(size, tuple(dict.fromkeys(members)))
+
+
+def _length(layer: Any, axis: str) -> int:
+    """Channels of a layer along an axis."""
+    if isinstance(layer, NORMS):
+        return int(layer.num_features)
+    return int(layer.weight.shape[0 if axis == "outputs" else 1])
+
+
+def _why_whole(path: str, layer: nn.Module, ran: Collection[str], tied: Collection[str]) -> str | None:
+    """Why a layer's channels are not asked for at all."""
+    if not isinstance(layer, LAYERS):
+        return f"a {type(layer).__name__} cannot be cut"
+    if path not in ran:
+        return "nothing runs through it when the net answers"
+    if path in tied:
+        return "it shares its weights with another layer"
+    return "it is a grouped convolution" if getattr(layer, "groups", 1) != 1 else None
+
+
+def _why_no_group(group: Group, module: nn.Module, net: Net, tied: Collection[str]) -> str | None:
+    """Why the channels of a group stay, though torch-pruning ties them."""
+    if not any(member.axis == "inputs" for member in group.members):
+        return "its outputs are those of the net"
+    shared = next((member.layer for member in group.members if member.layer in tied), None)
+    if shared is not None:
+        return f"{shared!r}, which goes with it, shares its weights with another layer"
+    layers = [module.get_submodule(member.layer) for member in group.members]
+    if group.channels < 2:
+        return "it has a single channel"
+    if any(getattr(one, "groups", 1) != 1 and not is_depthwise(one) for one in layers):
+        return "a grouped convolution reads or makes its channels"
+    return None if _is_whole(group, module, net) else "cutting channels that are zero would change the outputs"
+
+
+def _layers_that_run(module: nn.Module, net: Net) -> set[str]:
+    ran: set[str] = set()
+    hooks = [
+        layer.register_forward_pre_hook(lambda *_, path=path: ran.add(path)) for path, layer in module.named_modules()
+    ]
+    with torch.no_grad():
+        module(torch.zeros(1, *net.input_shape))
+    for hook in hooks:
+        hook.remove()
+    return ran
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    """All tensors in what a net puts out: one, or several in a dictionary or a list."""
+    return [one for one in tree_leaves(outputs) if isinstance(one, Tensor)]
 
 
 def channel_sums(group: Group, values: Mapping[str, Tensor]) -> Tensor:
@@ -189,12 +299,9 @@ def _edits(module: nn.Module, cuts: Sequence[tuple[Group, set[int]]]) -> tuple[d
 def _is_whole(group: Group, module: nn.Module, net: Net) -> bool:
     """Whether the group is all there is: cutting channels that are zero changes no output.
 
-    Never with a grouped convolution that is not depthwise. Tried for every second channel and for the first alone:
-    halves that are taken apart again, as of a gated unit, stand an even cut and no other.
+    Tried for every second channel and for the first alone: halves that are taken apart again, as of a gated unit, stand
+    an even cut and no other.
     """
-    layers = [module.get_submodule(member.layer) for member in group.members]
-    if group.channels < 2 or any(getattr(one, "groups", 1) != 1 and not is_depthwise(one) for one in layers):
-        return False
     return all(
         _is_spared(group, module, net, set(kept)) for kept in (range(0, group.channels, 2), range(1, group.channels))
     )
@@ -212,19 +319,52 @@ def _is_spared(group: Group, module: nn.Module, net: Net, kept: set[int]) -> boo
                     parameter = getattr(layers[member.layer], name, None)
                     if parameter is not None:
                         parameter[places] = 0.0
-        cut = copy.deepcopy(zeroed)
-        rows = torch.randn(ROWS, *net.input_shape, generator=torch.Generator().manual_seed(0))
-        before = zeroed(rows)
-        if not before.isfinite().all():
+        for exact in (torch.float64, torch.float32):  # a net that computes in floats of its own runs in the latter only
+            before = _outputs(zeroed, _rows(net), exact)
+            if before is not None:
+                break
+        if before is None or not all(one[:ROWS].isfinite().all() for one in before):
             raise ValueError("no channel can be judged: the net puts out numbers that are not finite")
+        cut = copy.deepcopy(zeroed)
         try:
             replay(cut, _edits(cut, [(group, kept)]))
-            after = cut(rows)
-        except Exception:  # noqa: BLE001 (a net is anybody's code, and raises what it likes for sizes it does not know)
+        except ValueError:
             return False
-    return before.shape == after.shape and bool(
-        torch.allclose(before, after, atol=TOLERANCE * float(before.abs().max()))
-    )
+        after = _outputs(cut, _rows(net), exact)
+    return after is not None and len(before) == len(after) and all(map(_same, before, after))
+
+
+def _outputs(module: nn.Module, rows: Tensor, exact: torch.dtype) -> list[Tensor] | None:
+    """What a net puts out, computed in numbers of this type; ``None`` if it does not run so."""
+    try:
+        return _tensors(copy.deepcopy(module).to(exact)(rows.to(exact)))
+    except Exception:  # noqa: BLE001 (a net is anybody's code, and raises what it likes for sizes it does not know)
+        return None
+
+
+def _rows(net: Net) -> Tensor:
+    """Random inputs of several sizes, and some all positive: what a norm over channels does depends on their size.
+
+    Standardised images are of deviation 1, pixels go to 255.
+    """
+    random = torch.Generator().manual_seed(0)
+    sizes = [scale * torch.randn(ROWS, *net.input_shape, generator=random) for scale in SCALES]
+    return torch.cat([*sizes, max(SCALES) * torch.rand(ROWS, *net.input_shape, generator=random)])
+
+
+def _same(before: Tensor, after: Tensor) -> bool:
+    """Whether outputs are equal, beside what they vary by over inputs of one size: no offset hides a difference."""
+    if before.shape != after.shape:
+        return False
+    for one, other in zip(before.flatten(1).split(ROWS), after.flatten(1).split(ROWS), strict=True):
+        if not one.isfinite().all():
+            continue  # it overflows with the channels, too: that tells nothing
+        allowed = TOLERANCE * float((one - one.mean(0)).abs().max()) + ROUNDING.get(
+            one.dtype, max(ROUNDING.values())
+        ) * float(one.abs().max())
+        if not bool(((one - other).abs() <= allowed).all()):
+            return False
+    return True
 
 
 def _cut(tensor: Tensor, places: object, axis: int) -> Tensor:

@@ -34,21 +34,31 @@ MOVES = frozenset(
 def trace(module: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str | None, fx.Node]]:
     """The operators of one run on two rows of zeros, all exits of a dynamic net included, without dead ends.
 
-    Beside each stands the path of the convolution or batch norm that it is; ``None`` for all else and for a layer that
-    is used more than once.
+    Beside each stands the path of the convolution or batch norm that it is; ``None`` for all else and for a layer of
+    which a parameter is used more than once, by itself or by another layer that shares it.
     """
     call = getattr(module, "forward_all", module)
     with torch.no_grad():
         traced = make_fx(lambda x: call(x))(torch.zeros(2, *input_shape))  # noqa: PLW0108 (a method has one argument more)
     traced.graph.eliminate_dead_code()
     names = {id(p): name.removesuffix(".weight") for name, p in module.named_parameters() if name.endswith(".weight")}
-    found = []
+    owners = owners_of(module)
+    found, uses = [], Counter[str]()
     for node in traced.graph.nodes:
+        given = [id(getattr(traced, str(one.target), None)) for one in node.all_input_nodes if one.op == "get_attr"]
+        uses.update({path for one in given for path in owners.get(one, ())})
         weight = node.args[1] if node.target in NORMS or node.target is aten.convolution.default else None
         own = getattr(traced, str(weight.target), None) if isinstance(weight, fx.Node) else None
         found.append((names.get(id(own)), node))
-    uses = Counter(layer for layer, _ in found)
-    return [(layer if uses[layer] == 1 else None, node) for layer, node in found]
+    return [(layer if layer is not None and uses[layer] == 1 else None, node) for layer, node in found]
+
+
+def owners_of(module: nn.Module) -> dict[int, set[str]]:
+    """Identity of every parameter -> paths of the layers that have it: more than one where layers are tied."""
+    owners: dict[int, set[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), set()).add(name.rpartition(".")[0])
+    return owners
 
 
 def foldable(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, str]:
