@@ -33,6 +33,7 @@ import msgspec
 
 from joulemark.machine.atomic_files import WRITING, replace_file
 from joulemark.machine.atomic_files import StoreError as StoreError
+from joulemark.machine.held_folder import held
 from joulemark.record import SCHEMA, Attempt, Failure, FreeTrial, Made, Record, Study, Trial, Truth
 
 T = TypeVar("T", bound=Record)
@@ -72,6 +73,10 @@ class Store:
         self.damaged: list[Damaged] = []
         self.unsealed: set[str] = set()  # keys of the records read that carry no seal
         self._unread: dict[str, bytes | None] = {}  # by name: what stood in the files of ``damaged``; None: cannot tell
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody else writes here while the block runs (local folders only). Raises :class:`StoreError` if one does."""
+        return held(Path(self.folder)) if self.local else contextlib.nullcontext()
 
     def write(self, name: str, data: bytes) -> None:
         """Put ``data`` at ``name`` (a path below the folder), whole or not at all. Raises :class:`StoreError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from joulemark.benchmarking.ledger import Ledger
 from joulemark.benchmarking.run import run
 from joulemark.benchmarking.session import StoredNet
 from joulemark.benchmarking.workbench import Bench
+from joulemark.machine.atomic_files import StoreError
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 
@@ -86,6 +88,13 @@ def test_a_record_says_where_and_how_it_was_made(open_session):
     assert made.command == "test"
     assert made.machine == open_session().machine
     assert {"torch", "numpy", "joulemark"} <= made.versions.keys()
+
+
+def test_a_run_in_results_that_another_is_writing_is_refused(open_session, heard):
+    first, second = open_session(), open_session()
+    with first.store.held(), pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
+        run(second, chains_of(["int8"]), heard)
+    assert heard.events == []
 
 
 def test_a_run_takes_the_hash_of_a_stored_net_from_its_record(open_session, heard, monkeypatch):

@@ -105,7 +105,7 @@ def test_json_is_printed_as_it_is(capsys):
 
 def test_a_line_sends_nothing_to_the_terminal_but_what_can_be_read(capsys):
     app.print_lines(["\x1b[31mred\x07\x9b", "a\tb\nc\rd", "µ ≤ 図\u202e", ""])
-    assert capsys.readouterr().out == "[31mred\na\tb\ncd\nµ ≤ 図\n\n"
+    assert capsys.readouterr().out == "\\x1b[31mred\\x07\\x9b\na\tb\nc\\rd\nµ ≤ 図\\u202e\n\n"
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=5))
@@ -174,3 +174,12 @@ def test_stored_results_are_those_of_the_hardware_asked_for_and_damage_is_told(q
     assert f"/{victim.name} could not be read and is left out: " in line
     with pytest.raises(ValueError, match="did you mean 'toy-cpu'"):
         app.stored_results(quick, str(tmp_path), "toy-cpus")
+
+
+def test_what_a_terminal_would_obey_is_written_as_an_escape(capsys):
+    hostile = "a\x1b[31mX\x07[/b]"
+    app.print_lines([hostile])
+    app.print_table([{"window": hostile, "n": 1}])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\x07" not in out
+    assert out.count("a\\x1b[31mX\\x07[/b]") == 2

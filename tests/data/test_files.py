@@ -119,3 +119,11 @@ def test_damaged_gzip_is_named(tmp_path):
         path.write_bytes(wrong)
         with pytest.raises(ValueError, match=r"a\.gz is damaged"):
             contents(path)
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-images.idx3-ubyte", "train-images.idx3-ubyte.gz"])
+def test_a_file_is_found_under_its_other_usual_names(tmp_path, name):
+    folder = tmp_path / "MNIST"
+    folder.mkdir()
+    (folder / name).write_bytes(b"")
+    assert find(tmp_path, ["MNIST"], [["train-images-idx3-ubyte"]]) == [folder / name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +76,19 @@ def test_files_that_do_not_fit_together(tmp_path, write_idx, which, array, said)
         write_idx(path, values)
     with pytest.raises(ValueError, match=said):
         idx.source(paths)
+
+
+@pytest.mark.parametrize(("label", "fits"), [(9, True), (10, False), (99, False), (255, False)])
+def test_a_label_beyond_the_ten_classes_is_refused(tmp_path, label, fits):
+    def write(name: str, values: np.ndarray) -> Path:
+        head = bytes([0, 0, 8, values.ndim]) + b"".join(struct.pack(">I", size) for size in values.shape)
+        path = tmp_path / name
+        path.write_bytes(head + values.astype(np.uint8).tobytes())
+        return path
+
+    images, labels = write("images", np.zeros((3, 4, 4))), write("labels", np.array([0, label, 1]))
+    if fits:
+        assert idx.source([images, labels, images, labels]).train[1].tolist() == [0, label, 1]
+    else:
+        with pytest.raises(ValueError, match=f"labels holds the label {label}: labels are 0 to 9"):
+            idx.source([images, labels, images, labels])

@@ -267,3 +267,12 @@ def test_kendall_tau_ends():
     assert kendall_tau([1, 2, 3, 4], [10, 20, 30, 40]) == 1.0
     assert kendall_tau([1, 2, 3, 4], [4, 3, 2, 1]) == -1.0
     assert kendall_tau([1], [1]) is None
+
+
+@pytest.mark.parametrize("window", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_window_that_took_no_time_has_no_ratio(window, place):
+    blocks = [[2.0, 1.0, 2.0] for _ in range(5)]
+    blocks[3][place] = window
+    with pytest.raises(ValueError, match="a window is no positive number"):
+        paired_ratio(blocks)

@@ -56,15 +56,18 @@ class Outcome(Record, frozen=True, kw_only=True):
 def run(session: Session, chains: Sequence[Chain], listen: Listener) -> Outcome:
     """Run a suite to its end. Whatever was finished before is kept; a technique that fails does not stop the others.
 
-    Raises ``ValueError`` for a composition that the budget does not reach for.
+    Raises ``ValueError`` for a composition that the budget does not reach for, :class:`StoreError` if another run
+    writes there.
     """
     refuse_thin(session.suite, chains)
-    return _Run(session, chains, listen).all()
+    with session.store.held():
+        return _Run(session, chains, listen).all()
 
 
 def run_free(session: Session, listen: Listener) -> Outcome:
     """Measure what costs nothing for a suite, and nothing else; what is stored is kept."""
-    return _Run(session, (), listen).free()
+    with session.store.held():
+        return _Run(session, (), listen).free()
 
 
 class _Run:

@@ -136,9 +136,18 @@ def print_json(value: Any) -> None:
 
 
 def print_lines(lines: list[str]) -> None:
-    """Print lines; what no terminal should be sent, from a file of somebody else, is left out of them."""
+    """Print lines; what no terminal should be sent, from a file of somebody else, is written as an escape."""
     for line in lines:
-        typer.echo("".join(c for c in line if c.isprintable() or c in "\n\t"))
+        typer.echo(printable(line))
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey, which is written as an escape.
+
+    >>> printable(f"a{chr(27)}[31mb") == "a" + chr(92) + "x1b[31mb"
+    True
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
@@ -152,7 +161,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     for position, column in enumerate(rows[0] if rows else ()):
         table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+        table.add_row(*(Text("" if value is None else printable(str(value))) for value in row.values()))
     console().print(table)
 
 

@@ -106,5 +106,7 @@ def cache_folder() -> Path:
     return (named if named.is_absolute() else Path.home() / ".cache") / "joulemark"
 
 
-def _spellings(path: Path) -> tuple[Path, Path]:
-    return path, path.with_name(path.name + ".gz")
+def _spellings(path: Path) -> list[Path]:
+    """A file as it is named, with a dot before the kind of an IDX file as some sites have it, and compressed."""
+    names = dict.fromkeys((path.name, path.name.replace("-idx", ".idx")))
+    return [path.with_name(f"{name}{end}") for name in names for end in ("", ".gz")]

@@ -19,6 +19,7 @@ from joulemark.data.source import Pair, Source
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+CLASSES = 10
 NAMES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -54,4 +55,6 @@ def _pair(images_path: Path, labels_path: Path) -> Pair:
         raise ValueError(f"{images_path} holds {images.dtype} {images.shape}, not grey images of one byte a pixel")
     if labels.shape != images.shape[:1] or labels.dtype != np.uint8:
         raise ValueError(f"{labels_path} holds {labels.dtype} {labels.shape}, not one byte for each of {len(images)}")
+    if labels.size and labels.max() >= CLASSES:
+        raise ValueError(f"{labels_path} holds the label {labels.max()}: labels are 0 to {CLASSES - 1}")
     return images[:, None], labels.astype(np.int64)

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from joulemark.energy.features import Layer
+from joulemark.energy.features import Layer, one_group
 from joulemark.energy.fitting import Fit
 from joulemark.machine.atomic_files import replace_file
 from joulemark.machine.machine import this_machine
@@ -133,6 +133,15 @@ def own_profile(path: Path) -> DeviceProfile:
             f"{path} is unfinished ({len(profile.rows)} of {profile.planned} layers measured): "
             "run the same `joulemark calibrate` again, it goes on from there"
         )
+    for fit in profile.fits:
+        layer = next((row.layer for row in profile.rows if row.layer.type == fit.type), None)
+        try:
+            if layer is not None:
+                fit.predict(one_group(layer))
+        except IndexError as error:
+            raise ValueError(
+                f"{path} has a coefficient for a feature that layers of type {fit.type!r} do not have: calibrate again"
+            ) from error
     return profile
 
 

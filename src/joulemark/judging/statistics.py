@@ -119,7 +119,8 @@ def paired_ratio(blocks: ArrayLike, *, level: float = 0.95) -> Ratio | None:
     quarter are left out, because interference makes a few blocks wildly wrong, and the interval is that of Tukey and
     McLaughlin (1963) for trimmed means, Student's t with the winsorised deviation. Of fewer than eight blocks all are
     kept, which is the plain mean with Student's t. How honest the interval is under noise is simulated in
-    tests/benchmark/test_measuring.py. ``None`` with fewer than three blocks.
+    tests/benchmarking/test_measuring.py. ``None`` with fewer than three blocks. Raises ``ValueError`` for a window that
+    took no time, or no number of it.
 
     >>> paired_ratio([(2.0, 1.0, 2.0)] * 5).value
     2.0
@@ -127,6 +128,8 @@ def paired_ratio(blocks: ArrayLike, *, level: float = 0.95) -> Ratio | None:
     rows = np.asarray(blocks, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[0] < 3:
         return None
+    if not (np.isfinite(rows).all() and (rows > 0).all()):
+        raise ValueError("a window is no positive number, so there is no ratio")
     logs = np.sort(0.5 * (np.log(rows[:, 0]) + np.log(rows[:, 2])) - np.log(rows[:, 1]))
     count, cut = len(logs), _trimmed(len(logs))
     kept = count - 2 * cut
