@@ -16,7 +16,7 @@ from joulemark.benchmarking.attempt import attempt_inputs, run_attempt, score_of
 from joulemark.benchmarking.errors import AttemptError
 from joulemark.benchmarking.session import StoredNet
 from joulemark.data.splits import Split
-from joulemark.judging.truths import truth_record
+from joulemark.judging.truths import predicted_of, truth_record
 from joulemark.meters.meters import Meters
 from joulemark.nets.net import Net
 from joulemark.record import Made, Making, Quantity
@@ -49,6 +49,29 @@ def test_a_score_is_what_the_module_gets_right_of_the_validation_images(open_ses
     assert attempt.score.value == right.mean()
     assert (attempt.score.split, attempt.score.rows) == ("validation", 200)
     assert attempt.score.truth in session.store.truths()
+
+
+class Hidden(dict):
+    """Splits of which nobody may look at the test rows."""
+
+    def __getitem__(self, name):
+        assert name != "test", "an attempt looked at the test rows"
+        return super().__getitem__(name)
+
+
+@pytest.mark.parametrize("net", [NET, prune(NET, 0.5)])
+def test_what_is_kept_as_predicted_is_of_the_validation_rows_and_of_no_others(open_session, net):
+    session = open_session()
+    splits = session.splits
+    rows = len(splits["validation"].labels)
+    test = splits["test"]
+    twice = np.resize(np.arange(len(test.labels)), rows)  # as many, so that nothing but the rows themselves tells
+    session.splits = Hidden({**splits, "test": Split(test.images[twice], test.labels[twice])})
+    attempt = run_attempt(session, made_of(session, net), stored(NET), 1e-4)
+    with torch.no_grad():
+        expected = net.module()(torch.from_numpy(splits["validation"].images)).argmax(1)
+    assert predicted_of(attempt.score).tolist() == expected.tolist()
+    assert session.store.truths()[attempt.score.truth].split == "validation"
 
 
 def test_it_says_again_what_was_made_and_where_it_ran(open_session):

@@ -30,6 +30,24 @@ def trials(open_session, heard, monkeypatch):
     return session, session.store.trials()
 
 
+def test_the_control_is_a_second_compilation_and_never_the_same_object(open_session, heard, monkeypatch):
+    pairs = []
+    measure = trial_module.measure_pairs
+
+    def watched(given, *rest, **more):
+        pairs.append(list(given))
+        return measure(given, *rest, **more)
+
+    monkeypatch.setattr(trial_module, "measure_pairs", watched)
+    suite = tiny_suite(techniques=("int8",), backends=("eager", "onnxruntime"), home_only=())
+    assert run(open_session(suite), chains_of(suite.techniques), heard).failed == ()
+    assert len(pairs) == 2  # of the baseline, which is the control, and of the technique
+    for pair in (one for of_trial in pairs for one in of_trial):
+        assert pair.candidate is not pair.baseline
+        assert getattr(pair.candidate, "graph", 0) is not getattr(pair.baseline, "graph", 1)
+        assert getattr(pair.candidate, "module", 0) is not getattr(pair.baseline, "module", 1)
+
+
 def test_a_trial_holds_all_that_its_ratios_need(trials):
     session, made = trials
     for trial in made:

@@ -18,7 +18,7 @@ def tiny_suite(**changes) -> Suite:
     replace = msgspec.structs.replace
     task = replace(quick.task, name="tiny", recipe=replace(quick.task.recipe, epochs=2, options={"width": 0.3}))
     budget = replace(
-        quick.budget, trained_epochs=2, trained_attempts=2, scratch_epochs=2, scratch_attempts=2, minutes=1.0
+        quick.budget, trained_epochs=2, trained_attempts=2, scratch_epochs=2, scratch_attempts=2, minutes=30.0
     )
     measuring = replace(quick.measuring, window_seconds=0.01, screening_seconds=0.005, blocks=3, images=20)
     suite = replace(
