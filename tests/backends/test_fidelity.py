@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -142,3 +143,22 @@ def test_the_layer_is_the_last_whose_input_is_still_right():
 
     with pytest.raises(ValueError, match=f"they part at layer '{paths[1]}'$"):
         compiled_as_made(net, Told(1.1), threads=1, images=IMAGES)
+
+
+def test_however_coarse_its_integers_are_a_net_that_answers_nothing_is_refused():
+    net = NETS["quantised"]
+    coarse = net.replace(formats={path: msgspec.structs.replace(form, weight_bits=2, activation_bits=2)
+                                  for path, form in net.formats.items()})  # fmt: skip
+    backend = Off(0.0)
+    with pytest.raises(ValueError, match="computes another net"):
+        compiled_as_made(coarse, backend, threads=1, images=IMAGES)
+
+
+def test_the_thread_count_of_the_caller_is_given_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        compiled_as_made(NETS["static"], Eager(), threads=1, images=IMAGES)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -82,12 +82,15 @@ def test_texts_that_nothing_reads_are_docstrings_wherever_they_stand():
 
 
 def test_fields_of_records_with_a_default_do_not_count_and_others_do():
-    plain = tree_digest(b"class A(Record):\n    x: int\n")
-    assert tree_digest(b"class A(Record):\n    x: int\n    more: int = 0\n") == plain
-    assert tree_digest(b"class A(Record):\n    x: int\n    more: int\n") != plain
-    assert tree_digest(b"class A(Record):\n    x: int\n    more = 0\n") != plain
-    other = tree_digest(b"class A(Layer):\n    x: int\n")
-    assert tree_digest(b"class A(Layer):\n    x: int\n    more: int = 0\n") != other
+    def of(text: bytes) -> str:
+        return tree_digest(text, "joulemark.x")
+
+    plain = of(b"class A(Record):\n    x: int\n")
+    assert of(b"class A(Record):\n    x: int\n    more: int = 0\n") == plain
+    assert of(b"class A(Record):\n    x: int\n    more: int\n") != plain
+    assert of(b"class A(Record):\n    x: int\n    more = 0\n") != plain
+    other = of(b"class A(Layer):\n    x: int\n")
+    assert of(b"class A(Layer):\n    x: int\n    more: int = 0\n") != other
 
 
 @pytest.mark.parametrize(
@@ -265,3 +268,10 @@ def test_every_python_that_is_here_gives_the_same_digests(capsys):
         sys.stdout.write(f" [digests compared on Python {', '.join(sorted(said))}] ")
     assert len(set(said.values())) == 1
     assert len(next(iter(said.values())).splitlines()) > 200
+
+
+def test_defaults_of_a_users_own_records_count_and_so_do_constants_of_a_class():
+    body = b"class C(msgspec.Struct):\n    lr: float = %s\n"
+    assert tree_digest(body % b"0.1") != tree_digest(body % b"0.5")
+    ours = b"class C(Record):\n    K: ClassVar[int] = %s\n"
+    assert tree_digest(ours % b"1", "joulemark.x") != tree_digest(ours % b"2", "joulemark.x")

@@ -63,3 +63,14 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot write"), held(tmp_path / "file" / "below"):
         pass
+
+
+def test_a_link_to_another_file_is_not_written_through(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / NAME).symlink_to(precious)
+    with pytest.raises(StoreError, match="cannot write"), held(folder):
+        pass
+    assert precious.read_text() == "mine"

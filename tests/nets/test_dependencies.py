@@ -301,7 +301,10 @@ def ties_of(net: type[nn.Module], monkeypatch) -> tuple[Net, set[str], dict[str,
         (
             Tied,
             {"b"},
-            {"c": "it shares its weights with another layer", "d": "it shares its weights with another layer"},
+            {
+                "c": "it shares its weights with another layer, or has two names",
+                "d": "it shares its weights with another layer, or has two names",
+            },
         ),
         (Neighbours, {"b"}, {"a": "cutting channels that are zero would change the outputs"}),
         (BehindAnOffset, {"b"}, {"a": "cutting channels that are zero would change the outputs"}),
@@ -331,3 +334,16 @@ def test_zero_channels_of_what_is_offered_can_go_at_any_size_of_inputs(net, scal
     before, after = empty.module()(x), keep(empty, kept).module()(x)
     change = (before - before.mean(0)).abs().max()
     assert (before - after).abs().max() <= 1e-3 * change
+
+
+class OneNumber(Odd):
+    """Outputs of one number a row, and a class beside it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        logits = super().forward(x)
+        return logits.sum(1), logits.argmax(1)
+
+
+def test_outputs_of_any_shape_and_kind_can_be_held_against_each_other(monkeypatch):
+    _, groups, _ = ties_of(OneNumber, monkeypatch)
+    assert groups == {"a", "b"}

@@ -123,3 +123,22 @@ def test_what_layers_share_is_not_folded_away(made, monkeypatch):
     x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(logits(fold(net), x), logits(net, x), rtol=1e-4, atol=1e-5)
     assert fold(net).parameters() == net.parameters()
+
+
+class TwoNames(nn.Module):
+    """A convolution and its batch norm stand in the net a second time, in a sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.n = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+        self.net = nn.Sequential(self.c, self.n)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x).mean((2, 3))
+
+
+def test_a_layer_under_two_names_is_not_folded_under_one_of_them(monkeypatch):
+    monkeypatch.setitem(TABLES["builder"], "theirs", f"{__name__}:TwoNames")
+    net = Net.new("theirs", (3, 8, 8), seed=0)
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(logits(fold(net), x), logits(net, x))

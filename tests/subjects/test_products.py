@@ -245,3 +245,19 @@ def test_every_form_names_two_different_places():
         assert form.how in ("conv", "conv_transpose", "product")
     assert not {a for a, b in itertools.combinations(FORMS, 2) if a == b}
     assert prod(SHAPE) == 84
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_zero_for_each_output_stands_along_the_outputs(turned):
+    weight = np.arange(12, dtype=np.int8).reshape(3, 4) % 5  # (in, out), or as it is kept for transB (out, in)
+    outputs = 3 if turned else 4
+    zeros = np.arange(outputs, dtype=np.int8)
+    inputs = [np.ones((2, 4 if turned else 3), np.uint8), None, None, weight, None, zeros]
+    both = operands(FORMS["QGemm"], inputs, turned=turned)
+    expected = weight == (zeros[:, None] if turned else zeros[None])
+    assert ((both.weight == 0) == expected).all()
+
+
+def test_integers_of_four_bits_have_four():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    assert [bits(np.ones(2, kind)) for kind in (ml_dtypes.int4, ml_dtypes.uint4, np.int8)] == [4, 4, 8]

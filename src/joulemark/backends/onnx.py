@@ -63,7 +63,7 @@ class OnnxRuntime:
         return self.ready(export(module, (example,)), threads)
 
     def received(self, net: Net, paths: Sequence[str], images: Images) -> dict[str, Images]:
-        """What layers of a static net receive: outputs of its graph cut off there, optimised as the whole is."""
+        """What layers of a static net receive: outputs of its graph cut off there, which is optimised anew."""
         from joulemark.backends.onnx_layers import cut_at  # only to tell where a net went wrong
 
         graphs = cut_at(export(net.module(), (torch.zeros(2, *net.input_shape),)), paths)

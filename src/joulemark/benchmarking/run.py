@@ -283,7 +283,9 @@ class _Run:
         run has a control of its own.
         """
         trial = self.session.current(Trial, self._trial_inputs(attempt))
-        if trial is not None and any(self.session.store.truth(str(one.truth)) is None for one in trial.scores.values()):
+        if trial is not None and any(
+            one.truth is not None and self.session.store.truth(one.truth) is None for one in trial.scores.values()
+        ):
             truth_of(self.session, "test", self.baselines[attempt.seed][1])
         if trial is None or attempt.technique != BASELINE or not self.measures:
             return trial

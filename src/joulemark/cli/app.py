@@ -105,7 +105,7 @@ def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
 def tell_damaged(damaged: Iterable[tuple[str, str]]) -> None:
     """One sentence on standard error for each file that could not be read: its path and the reason."""
     for path, reason in damaged:
-        typer.echo(f"joulemark: {path} could not be read and is left out: {reason}", err=True)
+        typer.echo(printable(f"joulemark: {path} could not be read and is left out: {reason}"), err=True)
 
 
 def damaged_json(damaged: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

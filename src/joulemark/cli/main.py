@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 import msgspec
 import typer
 
-from joulemark.cli.app import Refused, app
+from joulemark.cli.app import Refused, app, printable
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What the parser raises. It is click's, which older versions of typer import and newer ones hold inside."""
@@ -65,7 +65,7 @@ def asked_for_json(words: Sequence[str]) -> bool:
 
 
 def _refuse(text: str, words: Sequence[str]) -> NoReturn:
-    typer.echo(f"joulemark: {text}", err=True)
+    typer.echo(printable(f"joulemark: {text}"), err=True)
     if asked_for_json(words):
         typer.echo(msgspec.json.encode({"error": text}).decode())
     sys.exit(2)

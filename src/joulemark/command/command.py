@@ -8,6 +8,7 @@ below.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import resource
@@ -204,7 +205,8 @@ def _pass_on(number: int, pid: int) -> None:
     Ctrl-C on a terminal reaches every process of its foreground group, so there the command has it already.
     """
     if number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
-        os.kill(pid, number)  # not yet reaped, so the number is still its own
+        with contextlib.suppress(PermissionError):  # a command that became another user's may not be told
+            os.kill(pid, number)  # not yet reaped, so the number is still its own
 
 
 def _in_foreground() -> bool:

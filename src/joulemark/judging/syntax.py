@@ -1,9 +1,9 @@
 """The digest of one source file by its syntax tree, the same on every Python, and what its imports name.
 
 Comments, docstrings (of fields and constants, too), layout and the order of imports do not count. Nor does what stands
-under ``if TYPE_CHECKING``, which never runs, and nor do fields of records that have a default: a record without such a
-field is what it was, and a test keeps every default as it is. The digest is our own, since that of ``ast.dump`` differs
-from Python to Python.
+under ``if TYPE_CHECKING``, which never runs, and nor do fields of our records that have a default: a record without
+such a field is what it was, and a test keeps every default as it is. The digest is our own, since that of ``ast.dump``
+differs from Python to Python.
 """
 
 from __future__ import annotations
@@ -83,8 +83,13 @@ class _Writer:
             for name, value in sorted(ast.iter_fields(node)):
                 if isinstance(node, ast.JoinedStr):
                     value = _pieces(value)
-                if isinstance(node, ast.ClassDef) and name == "body" and _is_record(node):
-                    value = [one for one in value if not (isinstance(one, ast.AnnAssign) and one.value is not None)]
+                if (
+                    isinstance(node, ast.ClassDef)
+                    and name == "body"
+                    and is_ours(self.module or "")
+                    and _is_record(node)
+                ):
+                    value = [one for one in value if not _has_default(one)]
                 if value is not None and value != []:
                     yield f"{name}="
                     yield from self._value(name, value)
@@ -150,6 +155,14 @@ def _is_text(statement: ast.stmt) -> bool:
 def _is_record(node: ast.ClassDef) -> bool:
     bases = (one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in node.bases)
     return not RECORDS.isdisjoint(bases)
+
+
+def _has_default(statement: ast.stmt) -> bool:
+    """Whether it declares a field of a record with a default; a constant of the class is none."""
+    if not isinstance(statement, ast.AnnAssign) or statement.value is None:
+        return False
+    kind = statement.annotation.value if isinstance(statement.annotation, ast.Subscript) else statement.annotation
+    return "ClassVar" not in (getattr(kind, "id", ""), getattr(kind, "attr", ""))
 
 
 def checks_types(tree: ast.AST) -> bool:

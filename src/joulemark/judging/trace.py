@@ -121,12 +121,14 @@ def remember_sources() -> None:
     Called when a session opens and before each trace: what a file is edited to while something runs is not what runs.
     """
     for module in [*sys.modules.values()]:
-        file = getattr(module, "__file__", None)
-        if file and file.endswith(".py") and not {"site-packages", "dist-packages"} & set(Path(file).parts):
-            name = module.__name__
-            if is_ours(name) or not _of_python(name):
-                with contextlib.suppress(OSError):
-                    _text(Path(file))
+        known = getattr(module, "__dict__", {})  # not by name: a lazy module would import what it is asked for
+        file, name = known.get("__file__"), known.get("__name__")
+        if not isinstance(file, str) or not isinstance(name, str) or not file.endswith(".py"):
+            continue
+        installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+        if is_ours(name) or not (installed or _of_python(name)):
+            with contextlib.suppress(OSError):
+                _text(Path(file).resolve())
 
 
 @functools.cache
@@ -191,14 +193,17 @@ def _digests_of_user(unit: str, folder: Path) -> set[str]:
 def _digest_of_file(path: Path, module: str | None, folder: Path) -> str:
     if path.suffix != ".py":  # compiled
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return tree_digest(_text(path), module, package=path.name == "__init__.py", folder=folder)
+    return tree_digest(_text(path.resolve()), module, package=path.name == "__init__.py", folder=folder)
 
 
 @functools.cache
 def _imports(module: str, path: Path, folder: Path) -> tuple[str, ...]:
     """Modules that a file imports anywhere when it runs: all of others, and ours but for our public face."""
     found: list[str] = []
-    tree = ast.parse(_text(path))
+    try:
+        tree = ast.parse(_text(path.resolve()))
+    except (SyntaxError, ValueError, RecursionError):  # no Python: it imports nothing
+        return ()
     checked = checks_types(tree)
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -209,7 +214,10 @@ def _imports(module: str, path: Path, folder: Path) -> tuple[str, ...]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            source = source_of(node, module, package=path.name == "__init__.py")
+            try:
+                source = source_of(node, module, package=path.name == "__init__.py")
+            except ImportError:  # beyond its own top: it would not run
+                continue
             for alias in node.names:
                 inside = f"{source}.{alias.name}"
                 found.append(inside if _is_module(inside, folder) else source)

@@ -32,7 +32,7 @@ def held(folder: Path) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file, writable = _opened(folder / NAME)
     except OSError as error:
         raise StoreError(
             f"cannot write {folder}: {error.strerror or error}: choose another place with --results"
@@ -48,11 +48,21 @@ def held(folder: Path) -> Iterator[None]:
                 f"{folder} is being written by {_owner(file)}: wait until that has ended, or choose another place with "
                 "--results"
             ) from error
-        os.ftruncate(file, 0)
-        os.pwrite(file, msgspec.json.encode(_self()), 0)
+        if writable:
+            os.ftruncate(file, 0)
+            os.pwrite(file, msgspec.json.encode(_self()), 0)
         yield
     finally:
         os.close(file)  # which gives the lock back
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    """The file, which is never a link to another one, and whether this user may write into it."""
+    plain = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | plain, 0o644), True
+    except PermissionError:  # another user's, in a folder that several share: a lock needs no more than to read
+        return os.open(path, os.O_RDONLY | plain), False
 
 
 def _self() -> dict[str, Any]:

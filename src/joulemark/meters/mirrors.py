@@ -2,8 +2,9 @@
 
 Seen on a Threadripper 1950X (public report, recalled): two dies, each zone at 68 W, with 125 W at the plug. The dies of
 other packages (Cascade Lake AP) have counters of their own, which must be added. Names do not tell them apart; what is
-read does. Read in turn, two views of one counter never go back and rise no faster than the power of the window allows;
-counters of their own would have to stand at the same microjoule of a quarter of a megajoule.
+read does. Read in turn, two views of one counter never go back and rise no faster than the part can draw power;
+counters of their own would have to stand within a joule or two of each other, of a quarter of a million that they count
+to.
 """
 
 from __future__ import annotations
@@ -20,16 +21,13 @@ from joulemark.record import Quantity, Reading
 
 FLAG = "mirrored"
 """On every counter that shows what another one counts already."""
-SLACK = 10.0
-"""Times the mean power of a window, at which the counter may rise between two reads in turn (ours: power is uneven)."""
-
 _DIE = re.compile(r"(.*/(?:package|dram)-\d+)/die-\d+")
 
 
 def mirrored(
     sources: Sequence[SourceFacts], joules: Sequence[Quantity], readings: Callable[[int], Sequence[Reading]]
 ) -> list[Quantity]:
-    """Joules of one window, one a source, with a flag on every die whose counter is that of a die before it.
+    """Joules of one window, one a source, with a flag on every die whose counter is that of another one.
 
     ``readings`` gives those of a source around the window, by its place, in the order of time.
     """
@@ -41,7 +39,9 @@ def mirrored(
                 and _dies_of_one(sources[other], facts)
                 and _one_counter(facts, readings(other), readings(place))
             ):
-                found[place] = msgspec.structs.replace(found[place], flags=(*found[place].flags, FLAG))
+                # Of two views the one that is known counts.
+                gone = other if found[other].value is None and found[place].value is not None else place
+                found[gone] = msgspec.structs.replace(found[gone], flags=(*found[gone].flags, FLAG))
                 break
     return found
 
@@ -57,13 +57,12 @@ def _one_counter(facts: SourceFacts, *views: Sequence[Reading]) -> bool:
     """Whether the readings of two sources, taken together, are a plausible course of one counter."""
     if min(map(len, views)) < 2:
         return False
-    watts = SLACK * max(_rise(facts, view[0], view[-1]) / _seconds(view[0], view[-1]) for view in views)
     course = sorted((one for view in views for one in view), key=lambda one: one.before_ns)
     for one, after in pairwise(course):
         rise = _rise(facts, one, after)
         if after.before_ns < one.after_ns:  # at the same time, so either may have come first
             rise = min(rise, _rise(facts, after, one))
-        if rise > watts * (_seconds(one, after) + facts.update_seconds):
+        if rise > facts.max_watts * (_seconds(one, after) + facts.update_seconds):
             return False
     return True
 

@@ -68,7 +68,7 @@ def _brought_over(path: Path, history: History | None) -> tuple[bool, bool]:
     kind = str(_kind(path))
     stated, seal = _opened(path)
     record = brought_over(stated, kind, history)
-    if kind == "studies" and history is not None:
+    if kind == "studies" and history is not None and stated["schema"] == 1:
         record = restated(record, path, history)
     if record != stated:
         # What had no seal gets none: nobody can tell what was edited in it.

@@ -33,6 +33,8 @@ TOLERANCE = 1e-4
 """Outputs may differ by this share of what they vary by from input to input: sums are taken in another order."""
 ROUNDING = {torch.float64: 1e-13, torch.float32: 3e-6}
 """And by this share of the largest, which is what sums of some hundred terms are rounded by (ours)."""
+TOLD = 1e-3
+"""Up to this share of what outputs vary by, rounding leaves no doubt."""
 
 
 class Member(NamedTuple):
@@ -93,8 +95,10 @@ def channel_ties(net: Net) -> Ties:
     paths = {layer: path for path, layer in module.named_modules()}
     ran = _layers_that_run(module, net)
     tied = {path for owners in owners_of(module).values() if len(owners) > 1 for path in owners}
+    if not _finite(_outputs(module, _rows(net)[:ROWS])):
+        raise ValueError("no channel can be judged: the net puts out numbers that are not finite")
     graph, failed = _graph(module, net)
-    found: list[Group] = []
+    offered: list[Group] = []
     whole: dict[str, str] = {}
     known: set[str] = set()
     for path, layer in module.named_modules():
@@ -106,16 +110,26 @@ def channel_ties(net: Net) -> Ties:
             if isinstance(group, str):
                 why = group
             else:
-                why = _why_no_group(group, module, net, tied)
-                together = [member.layer for member in group.members if member.axis == "outputs"]
-                known.update(together)
+                why = _why_no_group(group, module, tied)
+                known.update(_makers(group))
                 if why is None:
-                    found.append(group)
+                    offered.append(group)
                 else:
-                    whole |= {one: why for one in together if isinstance(module.get_submodule(one), LAYERS)}
+                    whole |= dict.fromkeys(_makers(group, module), why)
         if why is not None:
             whole[path] = why
-    return Ties(tuple(found), whole)
+    found = _spared(offered, module, net)
+    for group in offered:
+        if group not in found:
+            whole |= dict.fromkeys(_makers(group, module), "cutting channels that are zero would change the outputs")
+    order = {path: place for place, (path, _) in enumerate(module.named_modules())}
+    return Ties(tuple(found), dict(sorted(whole.items(), key=lambda item: order[item[0]])))
+
+
+def _makers(group: Group, module: nn.Module | None = None) -> list[str]:
+    """Layers that make the channels of a group; with ``module``, the norms left out."""
+    layers = [member.layer for member in group.members if member.axis == "outputs"]
+    return layers if module is None else [one for one in layers if isinstance(module.get_submodule(one), LAYERS)]
 
 
 def _graph(module: nn.Module, net: Net) -> tuple[Any, str | None]:
@@ -167,11 +181,11 @@ def _why_whole(path: str, layer: nn.Module, ran: Collection[str], tied: Collecti
     if path not in ran:
         return "nothing runs through it when the net answers"
     if path in tied:
-        return "it shares its weights with another layer"
+        return "it shares its weights with another layer, or has two names"
     return "it is a grouped convolution" if getattr(layer, "groups", 1) != 1 else None
 
 
-def _why_no_group(group: Group, module: nn.Module, net: Net, tied: Collection[str]) -> str | None:
+def _why_no_group(group: Group, module: nn.Module, tied: Collection[str]) -> str | None:
     """Why the channels of a group stay, though torch-pruning ties them."""
     if not any(member.axis == "inputs" for member in group.members):
         return "its outputs are those of the net"
@@ -183,7 +197,7 @@ def _why_no_group(group: Group, module: nn.Module, net: Net, tied: Collection[st
         return "it has a single channel"
     if any(getattr(one, "groups", 1) != 1 and not is_depthwise(one) for one in layers):
         return "a grouped convolution reads or makes its channels"
-    return None if _is_whole(group, module, net) else "cutting channels that are zero would change the outputs"
+    return None
 
 
 def _layers_that_run(module: nn.Module, net: Net) -> set[str]:
@@ -296,50 +310,66 @@ def _edits(module: nn.Module, cuts: Sequence[tuple[Group, set[int]]]) -> tuple[d
     return tuple(made)
 
 
-def _is_whole(group: Group, module: nn.Module, net: Net) -> bool:
-    """Whether the group is all there is: cutting channels that are zero changes no output.
+def _spared(groups: Sequence[Group], module: nn.Module, net: Net) -> list[Group]:
+    """Those of some groups that are all there is: cutting channels that are zero changes no output.
 
-    Tried for every second channel and for the first alone: halves that are taken apart again, as of a gated unit, stand
-    an even cut and no other.
+    Tried together, and in halves where that fails, since a large net takes a while. Tried for every second channel and
+    for the first alone: halves that are taken apart again, as of a gated unit, stand an even cut and no other.
     """
-    return all(
-        _is_spared(group, module, net, set(kept)) for kept in (range(0, group.channels, 2), range(1, group.channels))
-    )
+    if not groups or all(_same_without(groups, module, net, first) for first in (False, True)):
+        return list(groups)
+    if len(groups) == 1:
+        return []
+    middle = len(groups) // 2
+    return [*_spared(groups[:middle], module, net), *_spared(groups[middle:], module, net)]
 
 
-def _is_spared(group: Group, module: nn.Module, net: Net, kept: set[int]) -> bool:
-    """Whether a net whose channels outside ``kept`` are zero computes the same without them."""
+def _same_without(groups: Sequence[Group], module: nn.Module, net: Net, first: bool) -> bool:
+    """Whether a net computes the same without channels that are zero: the first of each group, or every second one."""
+    cuts = [(group, set(range(1, group.channels) if first else range(0, group.channels, 2))) for group in groups]
     zeroed = copy.deepcopy(module)
     layers = dict(zeroed.named_modules())
     with torch.no_grad():
-        for member in group.members:
-            if member.axis == "outputs":
-                places = [p for p, c in zip(member.places, member.channels, strict=True) if c not in kept]
-                for name in ("weight", "bias"):
-                    parameter = getattr(layers[member.layer], name, None)
-                    if parameter is not None:
-                        parameter[places] = 0.0
-        for exact in (torch.float64, torch.float32):  # a net that computes in floats of its own runs in the latter only
-            before = _outputs(zeroed, _rows(net), exact)
-            if before is not None:
-                break
-        if before is None or not all(one[:ROWS].isfinite().all() for one in before):
-            raise ValueError("no channel can be judged: the net puts out numbers that are not finite")
+        for group, kept in cuts:
+            for member in group.members:
+                if member.axis == "outputs":
+                    places = [p for p, c in zip(member.places, member.channels, strict=True) if c not in kept]
+                    for name in ("weight", "bias"):
+                        parameter = getattr(layers[member.layer], name, None)
+                        if parameter is not None:
+                            parameter[places] = 0.0
         cut = copy.deepcopy(zeroed)
         try:
-            replay(cut, _edits(cut, [(group, kept)]))
+            replay(cut, _edits(cut, cuts))
         except ValueError:
             return False
-        after = _outputs(cut, _rows(net), exact)
-    return after is not None and len(before) == len(after) and all(map(_same, before, after))
+        return all(_same_on(zeroed, cut, rows) for rows in _rows(net).split(ROWS))
 
 
-def _outputs(module: nn.Module, rows: Tensor, exact: torch.dtype) -> list[Tensor] | None:
+def _same_on(zeroed: nn.Module, cut: nn.Module, rows: Tensor) -> bool:
+    """Whether both give the same for some rows; computed again in float64 where float32 cannot tell."""
+    same: bool | None = None
+    for exact in (torch.float32, torch.float64):
+        before, after = _outputs(zeroed, rows, exact), _outputs(cut, rows, exact)
+        if before is None or after is None or len(before) != len(after):
+            return same is True or (before is None and exact is torch.float64)  # it computes in floats of its own only
+        same = all(_equal(one, other) for one, other in zip(before, after, strict=True))
+        if all(map(_is_told, before)):
+            break
+    return bool(same)
+
+
+def _outputs(module: nn.Module, rows: Tensor, exact: torch.dtype = torch.float32) -> list[Tensor] | None:
     """What a net puts out, computed in numbers of this type; ``None`` if it does not run so."""
     try:
-        return _tensors(copy.deepcopy(module).to(exact)(rows.to(exact)))
+        with torch.no_grad():
+            return _tensors(copy.deepcopy(module).to(exact)(rows.to(exact)))
     except Exception:  # noqa: BLE001 (a net is anybody's code, and raises what it likes for sizes it does not know)
         return None
+
+
+def _finite(outputs: Sequence[Tensor] | None) -> bool:
+    return outputs is not None and all(bool(one.isfinite().all()) for one in outputs)
 
 
 def _rows(net: Net) -> Tensor:
@@ -352,19 +382,29 @@ def _rows(net: Net) -> Tensor:
     return torch.cat([*sizes, max(SCALES) * torch.rand(ROWS, *net.input_shape, generator=random)])
 
 
-def _same(before: Tensor, after: Tensor) -> bool:
+def _equal(before: Tensor, after: Tensor) -> bool:
     """Whether outputs are equal, beside what they vary by over inputs of one size: no offset hides a difference."""
-    if before.shape != after.shape:
-        return False
-    for one, other in zip(before.flatten(1).split(ROWS), after.flatten(1).split(ROWS), strict=True):
-        if not one.isfinite().all():
-            continue  # it overflows with the channels, too: that tells nothing
-        allowed = TOLERANCE * float((one - one.mean(0)).abs().max()) + ROUNDING.get(
-            one.dtype, max(ROUNDING.values())
-        ) * float(one.abs().max())
-        if not bool(((one - other).abs() <= allowed).all()):
-            return False
-    return True
+    if before.shape != after.shape or not before.is_floating_point():
+        return before.shape == after.shape and bool(before.equal(after))
+    if not before.isfinite().all():
+        return True  # it overflows with the channels, too: that tells nothing
+    allowed = TOLERANCE * _variation(before) + _rounding(before)
+    return bool(((before - after).abs() <= allowed).all())
+
+
+def _is_told(before: Tensor) -> bool:
+    """Whether rounding is small beside what the outputs vary by."""
+    return not before.is_floating_point() or _rounding(before) <= TOLD * _variation(before)
+
+
+def _variation(outputs: Tensor) -> float:
+    flat = outputs.reshape(len(outputs) if outputs.dim() else 1, -1)
+    return float((flat - flat.mean(0)).abs().max()) if flat.numel() else 0.0
+
+
+def _rounding(outputs: Tensor) -> float:
+    share = ROUNDING.get(outputs.dtype, max(ROUNDING.values()))
+    return share * float(outputs.abs().max()) if outputs.numel() else 0.0
 
 
 def _cut(tensor: Tensor, places: object, axis: int) -> Tensor:

@@ -49,7 +49,8 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[str | N
         uses.update({path for one in given for path in owners.get(one, ())})
         weight = node.args[1] if node.target in NORMS or node.target is aten.convolution.default else None
         own = getattr(traced, str(weight.target), None) if isinstance(weight, fx.Node) else None
-        found.append((names.get(id(own)), node))
+        shared = len(owners.get(id(own), ())) > 1  # also one layer under two names
+        found.append((None if shared else names.get(id(own)), node))
     return [(layer if layer is not None and uses[layer] == 1 else None, node) for layer, node in found]
 
 

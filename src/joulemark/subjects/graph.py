@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from joulemark.backends.backend import Images
-from joulemark.subjects.onnx_file import FAILURES, constant_nodes, constants_of
+from joulemark.subjects.onnx_file import FAILURES, constants_of
 from joulemark.subjects.products import (
     FORMS,
     RECURRENT,
@@ -79,7 +79,7 @@ def record_graph(graph: bytes, images: Images, *, batch_size: int = 1) -> Worklo
     share of all output elements. Raises ``ValueError`` if the graph does not run.
     """
     model = onnx.load_from_string(graph)
-    constants = {**constants_of(model.graph), **constant_nodes(model.graph)}
+    constants = constants_of(model.graph)
     wanted = [name for node in model.graph.node for name in node.output if name and name not in constants]
     given = {one.name for one in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
@@ -126,9 +126,9 @@ def _book(
     output = values[_made(node)]
     kind = node.op_type
     operator = kind.lower() if kind.isupper() else _snake(kind)
-    product = _Product()
+    product, both = _Product(), None
     if kind in FORMS:
-        both = operands(FORMS[kind], inputs)
+        both = operands(FORMS[kind], inputs, turned=bool(given(node).get("transB")))
         if both is None:
             return False
         convolves = FORMS[kind].how != "product"
@@ -136,7 +136,10 @@ def _book(
         product.shape |= _bits(node, both, values, model)
     elif kind in RECURRENT and len(known) >= 3 and inputs[2] is known[2]:
         product.macs = recurrent_macs(known[0], known[1], known[2], inputs[4] if len(inputs) > 4 else None)
-        product.shape |= {"weight_bits": bits(known[1]), "activation_bits": bits(known[0])}
+        gates, width, hidden = known[1].shape[0] * known[1].shape[1], known[1].shape[2], known[2].shape[2]
+        product.shape |= {
+            "weight_shape": (gates, width + hidden), "weight_bits": bits(known[1]), "activation_bits": bits(known[0])
+        }  # fmt: skip
     elif kind == "Einsum" and len(known) == len(node.input):
         product.macs = einsum_macs(given(node)["equation"].decode(), known)
         product.shape |= {"activation_bits": max(map(bits, known))}
@@ -149,8 +152,9 @@ def _book(
     tally.rows += rows
     tally.calls += 1
     tally.macs += product.macs
-    tally.elements += known[0].size
-    tally.nonzero += int(np.count_nonzero(known[0]))
+    seen = known[0] if both is None else both.x
+    tally.elements += seen.size
+    tally.nonzero += int(np.count_nonzero(seen))
     tally.joint += product.joint
     tally.inside += product.inside
     return True

@@ -55,34 +55,38 @@ class OnnxFile(NamedTuple):
     def weights(self) -> tuple[int, int]:
         """Numbers among the graph's constants, floating-point or of eight bits, and how many of them are not zero."""
         graph = onnx.load_from_string(self.graph).graph
-        weights = [array for array in constants_of(graph).values() if _is_weight(array)]
-        weights += [array for array in constant_nodes(graph).values() if _is_weight(array) and array.ndim]
+        weights = [array for _, array in _initialisers(graph) if _is_weight(array)]
+        weights += [array for _, array in _constants(graph) if _is_weight(array) and array.ndim]
         return sum(array.size for array in weights), sum(int(np.count_nonzero(array)) for array in weights)
 
 
 def constants_of(graph: Any) -> dict[str, NDArray[Any]]:
-    """The initialisers of a graph and of the graphs inside of it, dense or sparse, by their names."""
-    dense = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    sparse = {one.values.name: _dense(one) for one in graph.sparse_initializer}
-    inner = [constants_of(one) for node in graph.node for one in _inner(node)]
-    return {name: array for found in (*inner, dense, sparse) for name, array in found.items()}
+    """The initialisers and constants of a graph and of the graphs inside of it, dense or sparse, by their names."""
+    return {**dict(_constants(graph)), **dict(_initialisers(graph))}
 
 
-def constant_nodes(graph: Any) -> dict[str, NDArray[Any]]:
-    """Tensors of Constant nodes, those in inner graphs included. A number alone is a setting, not a weight."""
-    found: dict[str, NDArray[Any]] = {}
+def _initialisers(graph: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Names and values; the branches of an If may use a name twice."""
     for node in graph.node:
         for one in _inner(node):
-            found |= constant_nodes(one)
+            yield from _initialisers(one)
+    yield from ((one.name, numpy_helper.to_array(one)) for one in graph.initializer)
+    yield from ((one.values.name, _dense(one)) for one in graph.sparse_initializer)
+
+
+def _constants(graph: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Tensors of Constant nodes. A number alone is a setting, not a weight."""
+    for node in graph.node:
+        for one in _inner(node):
+            yield from _constants(one)
         if node.op_type == "Constant":
             for one in node.attribute:
                 if one.name == "value":
-                    found[node.output[0]] = numpy_helper.to_array(one.t)
+                    yield node.output[0], numpy_helper.to_array(one.t)
                 elif one.name == "sparse_value":
-                    found[node.output[0]] = _dense(one.sparse_tensor)
+                    yield node.output[0], _dense(one.sparse_tensor)
                 elif one.name == "value_floats":
-                    found[node.output[0]] = np.array(one.floats, np.float32)
-    return found
+                    yield node.output[0], np.array(one.floats, np.float32)
 
 
 def _inner(node: Any) -> Iterator[Any]:

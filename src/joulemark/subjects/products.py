@@ -6,6 +6,7 @@ have a zero of their own. What cannot be said here is unknown, never nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -60,28 +61,36 @@ class Operands(NamedTuple):
     weight_bits: int
 
 
-def operands(form: Form, inputs: Sequence[Array | None]) -> Operands | None:
-    """The operands of a node by its inputs, ``None`` for one that is left out; ``None`` if an operand is not known."""
+def operands(form: Form, inputs: Sequence[Array | None], *, turned: bool = False) -> Operands | None:
+    """The operands of a node by its inputs, ``None`` for one that is left out; ``None`` if an operand is not known.
+
+    ``turned``: the weight is transposed before the product.
+    """
     x, weight = (inputs[place] if place < len(inputs) else None for place in (form.x, form.weight))
     if x is None or weight is None:
         return None
     zeros = [inputs[place] if place is not None and place < len(inputs) else None for place in form.zeros]
     x_bits = 8 if form.integers else bits(x)
-    return Operands(_from_zero(x, zeros[0]), _from_zero(weight, zeros[1]), x_bits, bits(weight))
+    by_rows = turned or form.how != "product"
+    return Operands(_from_zero(x, zeros[0], True), _from_zero(weight, zeros[1], by_rows), x_bits, bits(weight))
 
 
 def bits(array: Array) -> int:
-    """Bits of one number."""
-    return 8 * array.dtype.itemsize
+    """Bits of one number.
+
+    >>> bits(np.ones(2, np.float16))
+    16
+    """
+    packed = re.fullmatch(r"u?int([24])|float(4)e2m1fn", array.dtype.name)  # which numpy holds a byte each
+    return int(packed[1] or packed[2]) if packed else 8 * array.dtype.itemsize
 
 
-def _from_zero(array: Array, zero: Array | None) -> Array:
-    """Integers less the one that means zero, which may be one for each filter or column."""
+def _from_zero(array: Array, zero: Array | None, by_rows: bool) -> Array:
+    """Integers less the one that means zero, which may be one for each filter (row) or column."""
     if zero is None:
         return array
-    if zero.ndim == 1 and zero.size > 1:
-        first = zero.size == array.shape[0] and array.ndim != 2
-        zero = zero.reshape(-1, *[1] * (array.ndim - 1)) if first else zero
+    if zero.ndim == 1 and zero.size > 1 and by_rows:
+        zero = zero.reshape(-1, *[1] * (array.ndim - 1))
     difference: Array = array.astype(np.int64) - zero.astype(np.int64)
     return difference
 

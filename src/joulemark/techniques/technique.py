@@ -310,7 +310,10 @@ def load_technique(name: str, files: Sequence[Path] = ()) -> Technique:
     for path in files:
         for found in file_techniques(path):
             where, before = extra.setdefault(found.name, (path, found))
-            taken = known.get(found.name) or (f"in {where}" if before is not found else None)
+            taken = known.get(found.name)
+            if taken is not None and taken.rpartition(":")[0] == str(path.resolve()):
+                taken = None  # registered from this very file
+            taken = taken or (f"in {where}" if before is not found else None)
             if taken is not None:
                 raise TechniqueError(
                     f"{path} defines the technique {found.name!r}, which is {taken}: give it another name"

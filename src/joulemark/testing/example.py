@@ -58,9 +58,9 @@ def generated_task(
 
 def _outputs(builder: str, options: Mapping[str, Any], shape: tuple[int, ...]) -> int:
     """How many a net gives for a row; as many as the task has of one that does not run: the checks will say why."""
-    module = build(builder, options).eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            module = build(builder, options).eval()
             outputs = module(torch.zeros(2, *shape))
     except Exception:  # noqa: BLE001  (a builder is anybody's)
         return TASK.classes

@@ -69,7 +69,8 @@ class Run:
             entries.setdefault(int(index), {})[key] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         # A callback may have set some: the weight decay, say.
-        options = [{**group, **set_} for group, set_ in zip(groups, header["options"], strict=True)]
+        kept = [*header.get("options", []), *({} for _ in groups)]  # those of an earlier version kept none
+        options = [{**group, **set_} for group, set_ in zip(groups, kept, strict=False)]
         self.optimiser.load_state_dict({"state": entries, "param_groups": options})
         _load_states(self.stateful, tensors, header["states"])
         self.losses = list(header["losses"])
@@ -106,13 +107,18 @@ def _states(things: Sequence[Any]) -> tuple[dict[str, Tensor], list[dict[str, An
             kept = msgspec.json.decode(msgspec.json.encode(plain[-1]))
         except TypeError as error:
             raise TypeError(f"the state of {kind} cannot be kept: hold JSON values and tensors ({error})") from error
-        other = [key for key, value in plain[-1].items() if kept.get(key) != value]
+        other = [key for key, value in plain[-1].items() if kept.get(key) != _listed(value)]
         if other:
             raise TypeError(
                 f"the state of {kind} cannot be kept: {other[0]!r} would come back as {kept.get(other[0])!r:.40}: hold "
                 "JSON values (finite numbers, text, lists) and tensors"
             )
     return tensors, plain
+
+
+def _listed(value: Any) -> Any:
+    """The same with lists for tuples, as JSON has them."""
+    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _options(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def record(
     A module with a ``run`` method (dynamic depth) is run by it and masked layers gather; with ``whole``, no row leaves
     and masked layers are computed dense. Layers have the bits of the format that they state; ``formats`` gives those of
     others by path; all else those of
-    their numbers (32, or 16 of half precision).
+    their numbers (32 of float32, 16 of half precision).
 
     >>> from joulemark.nets.net import Net
     >>> record(Net.new("lenet", (1, 28, 28), seed=0).module(), torch.zeros(1, 1, 28, 28)).macs_per_input
@@ -274,40 +274,42 @@ def _attention(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> No
     tally.macs += query.numel() * key.shape[-2] + output.numel() * value.shape[-2]
 
 
-def _vector(recorder: _Recorder, x: Tensor, weight: Tensor, output: Tensor) -> None:
-    """A matrix ``weight`` (out, in), or a vector (in,), times a vector ``x`` (in,)."""
-    tally = recorder.tally("matmul", x, output)
-    tally.macs += weight.numel()
-    tally.inside += weight.numel()
-    tally.joint += product_pairs(weight.reshape(-1, x.numel()), x[:, None])
+def _vector(recorder: _Recorder, matrix: Tensor, vector: Tensor, output: Tensor) -> None:
+    """A matrix (n, in), or a vector (in,), times a vector (in,): whichever is a parameter is the weight."""
+    learned = vector.untyped_storage().data_ptr() in recorder.weights
+    source, made = (matrix, output) if learned and output.dim() else (vector[None], output.reshape(1, -1))
+    tally = recorder.tally("matmul", source, made)
+    tally.macs += matrix.numel()
+    tally.inside += matrix.numel()
+    tally.joint += product_pairs(matrix.reshape(-1, vector.numel()), vector[:, None])
 
 
 def _trilinear(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> None:
-    """Of ``nn.Bilinear``: (rows, 1, in1, 1), weights (1, out, in1, in2), (rows, 1, 1, in2) to (rows, out).
+    """Of ``nn.Bilinear``: (rows, in1), weights (out, in1, in2) and (rows, in2) to (rows, out).
 
     Counted as the two products that it is, x1 W and that times x2.
     """
     first, weight, _ = args[:3]
-    tally = recorder.tally("bilinear", first, output, weight, weight_shape=tuple(weight.shape[1:]))
+    tally = recorder.tally("bilinear", first, output, weight, weight_shape=tuple(weight.shape))
     tally.macs += output.numel() * weight.shape[-1] * (weight.shape[-2] + 1)
 
 
 def _recurrent(recorder: _Recorder, args: tuple[Any, ...], output: Tensor) -> None:
     """One layer of one direction of an LSTM: x (steps, rows, in), weights (gates, in) and (gates, hidden)."""
     x, of_input, of_state = args[:3]
-    tally = recorder.tally(
-        "lstm", x, output, of_input, weight_shape=(of_input.shape[0], of_input.shape[1] + of_state.shape[1])
-    )
-    tally.macs += x.numel() // x.shape[-1] * (of_input.numel() + of_state.numel())
+    steps, made = x.reshape(-1, x.shape[-1]), output.reshape(-1, output.shape[-1])
+    shape = (of_input.shape[0], of_input.shape[1] + of_state.shape[1])
+    tally = recorder.tally("lstm", steps, made, of_input, weight_shape=shape)
+    tally.macs += len(steps) * (of_input.numel() + of_state.numel())
 
 
 PRODUCTS: dict[Any, CountRule] = {
     aten._convolution.default: lambda recorder, args, output: _convolution(recorder, args[:9], output),
     aten._convolution.deprecated: lambda recorder, args, output: _convolution(recorder, args[:9], output),
-    aten.mv.default: lambda recorder, args, output: _vector(recorder, args[1], args[0], output),
-    aten.addmv.default: lambda recorder, args, output: _vector(recorder, args[2], args[1], output),
-    aten.dot.default: lambda recorder, args, output: _vector(recorder, args[1], args[0], output),
-    aten.vdot.default: lambda recorder, args, output: _vector(recorder, args[1], args[0], output),
+    aten.mv.default: lambda recorder, args, output: _vector(recorder, args[0], args[1], output),
+    aten.addmv.default: lambda recorder, args, output: _vector(recorder, args[1], args[2], output),
+    aten.dot.default: lambda recorder, args, output: _vector(recorder, args[0], args[1], output),
+    aten.vdot.default: lambda recorder, args, output: _vector(recorder, args[0], args[1], output),
     aten._trilinear.default: _trilinear,
     aten.mkldnn_rnn_layer.default: _recurrent,
     aten.convolution.default: _convolution,

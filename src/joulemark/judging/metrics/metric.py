@@ -105,7 +105,15 @@ def _checked(by: Metric) -> Metric:
             raise ValueError(f"metric {by.name!r} says {said!r:.80}: a loss and its bound are two finite numbers")
         return float(said[0]), float(said[1])
 
-    return dataclasses.replace(by, keep=keep, value=value, loss=loss)
+    def right(true: Classes, predicted: Classes) -> NDArray[np.bool_]:
+        said = np.asarray(asked("right", true, predicted))
+        if said.dtype != bool or said.shape != true.shape:
+            raise ValueError(
+                f"metric {by.name!r} says {said.dtype} of shape {list(said.shape)}: not right or wrong a row"
+            )
+        return said
+
+    return dataclasses.replace(by, keep=keep, value=value, loss=loss, right=None if by.right is None else right)
 
 
 def _finite(said: Any) -> bool:

@@ -60,7 +60,9 @@ class IntegerLayer(StandIn):
         self.ends[side] = (-zero * step, (levels - zero) * step)  # nudged, so that zero is one of the levels
 
     def _weight_scale(self) -> Tensor:
-        bias = None if self.bias is None else self.bias.detach()
+        # That of a linear layer is added in float, behind the product.
+        floats = self.bias is None or isinstance(self.stands_for, nn.Linear)
+        bias = None if floats else self.bias.detach()
         return weight_scale(self.weight.detach(), bias, self.input_scale, self.form)
 
     def received(self, x: Tensor) -> Tensor:
