@@ -191,3 +191,12 @@ def test_a_file_that_fails_leaves_no_module_behind(tmp_path):
         with pytest.raises(ZeroDivisionError):
             import_file(broken)
     assert not [name for name in sys.modules if name.startswith("joulemark_file_divides_by_zero")]
+
+
+def test_a_registered_file_that_is_gone_is_named_with_the_digest_that_it_had(file):
+    made = register("builder", "user/mine", "net", file=file)
+    file.unlink()
+    with pytest.raises(
+        VocabularyError, match=rf"cannot be read: .* \(registered with digest {made.digest[:12]}, now none\)"
+    ):
+        look_up("builder", "user/mine")

@@ -366,7 +366,10 @@ def _refuse_changed(registration: Registration, digest: str | None) -> None:
     """Raise :class:`VocabularyError` if the file of a registration is gone, or is not what was registered."""
     if registration.file is None:
         return
-    now = _digest(registration.file, registration.kind, registration.name)
+    try:
+        now = _digest(registration.file, registration.kind, registration.name)
+    except VocabularyError as error:
+        raise VocabularyError(f"{error} (registered with digest {str(digest)[:12]}, now none)") from error
     if now != digest:
         raise VocabularyError(
             f"{registration.file}, which holds the {registration.kind} {registration.name!r}, was changed since it was "

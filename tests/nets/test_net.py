@@ -488,3 +488,23 @@ def test_a_part_has_a_name_that_the_module_has_not(name):
     net = cascade()
     with pytest.raises(ValueError, match=f"cannot (be called|have a stage that is called) {name!r}"):
         net.replace(route=route, parts={name: net.parts["small"], "large": net.parts["large"]}).module()
+
+
+def test_a_net_of_parts_has_no_edits_of_its_own():
+    part = Net.new("lenet", (1, 28, 28), seed=0, width=0.1)
+    route = Route(kind="cascade", order=("s", "b"), exits=(Exit(after="s", router="exactly-one", threshold=0.5),))
+    whole = Net(builder="lenet", input_shape=(1, 28, 28), route=route, parts={"s": part, "b": part})
+    assert whole.module() is not None
+    with pytest.raises(ValueError, match="a net of parts has no edits of its own"):
+        whole.replace(edits=({"edit": "keep_channels", "layer": "s.stage1.conv"},)).module()
+
+
+def test_what_a_builder_prints_is_no_output_of_ours(monkeypatch, capsys):
+    def prints(**options):
+        print("hello")  # noqa: T201
+        return torch.nn.Linear(2, 2)
+
+    monkeypatch.setattr("joulemark.nets.net.look_up", lambda kind, name: prints)
+    build("prints", {})
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "hello\n")

@@ -5,10 +5,12 @@ A saved net is one safetensors file; its header holds the JSON part. Reload = bu
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import struct
+import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -138,6 +140,8 @@ class Net:
                 raise ValueError("a net of parts needs a route that says in which order they run")
             if sorted(self.route.order) != sorted(self.parts):
                 raise ValueError("a route over parts names each part once")
+            if self.edits:
+                raise ValueError("a net of parts has no edits of its own: its parts have theirs")
             return Segments({name: self.parts[name]._structure() for name in self.route.order}, self.route)
         module = build(self.builder, self.options)
         replay(module, self.edits)
@@ -272,7 +276,8 @@ def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
     """Call a builder of the vocabulary. ``ValueError`` for an unknown name or options that it does not take."""
     make = look_up("builder", builder)
     try:
-        module = make(**options)
+        with contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script
+            module = make(**options)
     except Exception as error:  # torch refuses gigantic sizes by several, and a builder is anybody's
         raise ValueError(f"builder {builder!r} does not take {dict(options)!s:.200}: {error}") from error
     if not isinstance(module, nn.Module):
