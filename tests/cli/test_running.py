@@ -94,7 +94,7 @@ def planned(joulemark, tmp_path):
     def run(*words: str) -> list[str]:
         code, out, err = joulemark("run", "quick", "--seeds", "1", "--dry-run", "--json", *words)
         assert code == 0, err
-        return [line.partition(", seed 0")[0] for line in json.loads(out) if "attempts of" in line]
+        return [line.partition(", seed 0")[0] for line in json.loads(out) if "attempt" in line]
 
     return run
 
