@@ -32,8 +32,6 @@ FLOAT32, BFLOAT16 = 1e-4, 2e-2
 
 Shipped baselines in ONNX Runtime are 1e-7 to 4e-7 off, in bfloat16 2e-3 to 6e-3.
 """
-
-
 MOST = 0.9
 """However coarse its integers are, what a net answers is not to be lost."""
 
@@ -76,9 +74,9 @@ def refuse_another_net(compiled: Compiled, net: Net, backend: Backend, images: I
     made, floats = (Eager().ready(one, torch.get_num_threads()).exit_logits(rows) for one in (module, plain))
     given = compiled.exit_logits(rows) if isinstance(compiled, CompiledExits) else [compiled.run(rows)]
     for number, (one, right, rough) in enumerate(zip(given, made, floats, strict=True), start=1):
-        parted, allowed = apart(one, right, rough, backend.precision)
         if not np.isfinite(right).all():
             raise ValueError("the net that was made gives outputs that are not finite")
+        parted, allowed = apart(one, right, rough, backend.precision)
         if not parted <= allowed:
             where = f"at exit {number}" if dynamic else _where(net, backend, rows)
             raise ValueError(
@@ -147,5 +145,4 @@ def received(module: nn.Module, images: Images) -> dict[str, Images]:
 
 
 def _rms(values: NDArray[Any]) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

@@ -104,20 +104,17 @@ def channel_ties(net: Net) -> Ties:
     for path, layer in module.named_modules():
         if not any(True for _ in layer.parameters(recurse=False)) or isinstance(layer, NORMS) or path in known:
             continue
-        why = _why_whole(path, layer, ran, tied) or failed
+        group = _why_whole(path, layer, ran, tied) or failed or _group(graph, layer, paths)
+        if isinstance(group, str):
+            whole[path] = group
+            continue
+        makers = _makers(group, module)
+        known.update(makers)
+        why = _why_no_group(group, module, tied)
         if why is None:
-            group = _group(graph, layer, paths)
-            if isinstance(group, str):
-                why = group
-            else:
-                why = _why_no_group(group, module, tied)
-                known.update(_makers(group))
-                if why is None:
-                    offered.append(group)
-                else:
-                    whole |= dict.fromkeys(_makers(group, module), why)
-        if why is not None:
-            whole[path] = why
+            offered.append(group)
+        else:
+            whole |= dict.fromkeys(makers, why)
     found = _spared(offered, module, net)
     for group in offered:
         if group not in found:
@@ -126,10 +123,10 @@ def channel_ties(net: Net) -> Ties:
     return Ties(tuple(found), dict(sorted(whole.items(), key=lambda item: order[item[0]])))
 
 
-def _makers(group: Group, module: nn.Module | None = None) -> list[str]:
-    """Layers that make the channels of a group; with ``module``, the norms left out."""
+def _makers(group: Group, module: nn.Module) -> list[str]:
+    """Layers that make the channels of a group, beside norms."""
     layers = [member.layer for member in group.members if member.axis == "outputs"]
-    return layers if module is None else [one for one in layers if isinstance(module.get_submodule(one), LAYERS)]
+    return [one for one in layers if isinstance(module.get_submodule(one), LAYERS)]
 
 
 def _graph(module: nn.Module, net: Net) -> tuple[Any, str | None]:
@@ -292,21 +289,12 @@ def _edits(module: nn.Module, cuts: Sequence[tuple[Group, set[int]]]) -> tuple[d
             gone.setdefault(member.layer, {}).setdefault(member.axis, set()).update(lost)
     layers, made = dict(module.named_modules()), []
     for path, axes in gone.items():
-        layer = layers[path]
-        norm = isinstance(layer, NORMS)
-        sizes = (
-            {"outputs": layer.num_features}
-            if norm
-            else dict(zip(("outputs", "inputs"), layer.weight.shape, strict=False))
-        )
         edit: dict[str, object] = {"edit": "keep_channels", "layer": path}
         for axis in ("outputs", "inputs"):
             lost = axes.get(axis, set())
-            edit[axis] = [place for place in range(sizes.get(axis, 0)) if place not in lost] if lost else None
-        if norm:
-            del edit["inputs"]
-        if any(edit.get(axis) is not None for axis in ("outputs", "inputs")):
-            made.append({**edit, "inputs": edit.get("inputs")})
+            edit[axis] = [one for one in range(_length(layers[path], axis)) if one not in lost] if lost else None
+        if any(axes.values()):
+            made.append(edit)
     return tuple(made)
 
 

@@ -81,8 +81,9 @@ def record_graph(graph: bytes, images: Images, *, batch_size: int = 1) -> Worklo
     model = onnx.load_from_string(graph)
     constants = constants_of(model.graph)
     wanted = [name for node in model.graph.node for name in node.output if name and name not in constants]
-    given = {one.name for one in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in given)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    shown = {one.name for one in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in shown)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
@@ -100,7 +101,7 @@ def record_graph(graph: bytes, images: Images, *, batch_size: int = 1) -> Worklo
                 if node.op_type not in FREE:
                     made = np.size(values[_made(node)])
                     produced += made
-                    if not _book(node, values, model, tallies, len(batch)):
+                    if not _book(node, values, makers, tallies, len(batch)):
                         unknown[node.op_type] += made
     except FAILURES as error:
         raise ValueError(f"the graph does not run on these inputs: {error}") from error
@@ -118,7 +119,11 @@ def _made(node: Any) -> str:
 
 
 def _book(
-    node: Any, values: Mapping[str, Array], model: Any, tallies: dict[tuple[str, str], _Tally], rows: int
+    node: Any,
+    values: Mapping[str, Array],
+    makers: Mapping[str, Any],
+    tallies: dict[tuple[str, str], _Tally],
+    rows: int,
 ) -> bool:
     """Add one run of a node to its tally; ``False`` if no rule describes it."""
     inputs = [values.get(name) for name in node.input]
@@ -133,7 +138,7 @@ def _book(
             return False
         convolves = FORMS[kind].how != "product"
         operator, product = (_convolution if convolves else _product)(node, both, output)
-        product.shape |= _bits(node, both, values, model)
+        product.shape |= _bits(node, both, values, makers)
     elif kind in RECURRENT and len(known) >= 3 and inputs[2] is known[2]:
         product.macs = recurrent_macs(known[0], known[1], known[2], inputs[4] if len(inputs) > 4 else None)
         gates, width, hidden = known[1].shape[0] * known[1].shape[1], known[1].shape[2], known[2].shape[2]
@@ -242,9 +247,8 @@ def _support(array: Array) -> torch.Tensor:
     return torch.from_numpy(array != 0)
 
 
-def _bits(node: Any, both: Operands, values: Mapping[str, Array], model: Any) -> dict[str, int]:
+def _bits(node: Any, both: Operands, values: Mapping[str, Array], makers: Mapping[str, Any]) -> dict[str, int]:
     """Those of the integers where both operands come out of some (quantise-dequantise pairs), else of the operands."""
-    makers = {name: one for one in model.graph.node for name in one.output}
     pairs = [makers.get(name) for name in node.input[:2]]
     if all(one is not None and one.op_type == "DequantizeLinear" for one in pairs):
         activation, weight = (bits(values[one.input[0]]) for one in pairs if one is not None)
