@@ -61,7 +61,9 @@ TABLES: dict[str, dict[str, str]] = {
         "delay": "joulemark.nets.edits.delay:delay",
         "fire": "joulemark.nets.edits.fire:fire",
         "keep_channels": "joulemark.nets.edits.keep_channels:keep_channels",
+        "keep_entries": "joulemark.nets.edits.keep_entries:keep_entries",
         "lower_columns": "joulemark.nets.edits.lower_columns:lower_columns",
+        "pad_channels": "joulemark.nets.edits.pad_channels:pad_channels",
     },
     "kind of layer": {
         "int": "joulemark.nets.layers.integer:INTEGER",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch_pruning import DependencyGraph
 
-from joulemark.nets.dependencies import Group, Member, channel_groups, channel_sums, channel_ties, keep, strongest
+from joulemark.nets.dependencies import channel_groups, channel_ties, keep
+from joulemark.nets.groups import Member
 from joulemark.nets.net import Net
 from joulemark.vocabulary import TABLES
 
@@ -14,15 +16,15 @@ CIFAR = (3, 32, 32)
 
 
 def zeroed(net: Net, kept: dict[str, list[int]]) -> Net:
-    """The net with the channels that are not kept at zero, in every layer that makes them."""
+    """The net with the channels that are not kept at zero, in every tensor that makes or scales them."""
     state = {name: tensor.clone() for name, tensor in net.state.items()}
     for group in channel_groups(net):
         for member in group.members:
-            if group.name in kept and member.axis == "outputs":
+            if group.name in kept and member.axis != "inputs":
                 places = [p for p, c in zip(member.places, member.channels, strict=True) if c not in kept[group.name]]
-                for end in ("weight", "bias"):
-                    if f"{member.layer}.{end}" in state:
-                        state[f"{member.layer}.{end}"][places] = 0.0
+                for name, dimension in member.tensors.items():
+                    if name in state:
+                        state[name].movedim(dimension, 0)[places] = 0.0
     return net.replace(state=state)
 
 
@@ -48,7 +50,7 @@ def test_groups_of_lenet_by_hand():
         ("convnet", CIFAR, {"width": 0.5}, 3),
         ("alexnet", CIFAR, {"width": 0.5}, 7),
         ("vgg", CIFAR, {"width": 0.5}, 9),
-        ("resnet20", CIFAR, {}, 9),  # inside each block: padded shortcuts tie the others in a way nobody understands
+        ("resnet20", CIFAR, {}, 12),  # 9 inside the blocks, and those of the stream that each stage begins
         ("squeezenet", (3, 64, 64), {"width": 0.25, "classes": 10}, 1 + 8 * 3),
         (
             "squeezenet",
@@ -98,36 +100,6 @@ def test_cuts_that_do_not_fit_are_one_sentence(kept, words):
         keep(Net.new("lenet", (1, 28, 28), seed=0), kept)
 
 
-def test_sums_over_channels_by_hand():
-    group = Group(
-        2,
-        (
-            Member("a", "outputs", (0, 1), (0, 1)),
-            Member("norm", "outputs", (0, 1), (0, 1)),
-            Member("b", "inputs", (0, 1, 2, 3), (0, 0, 1, 1)),  # flattened: two places a channel
-            Member("c", "inputs", (5, 2), (0, 1)),  # behind a concatenation
-        ),
-    )
-    values = {
-        "a.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
-        "a.bias": torch.tensor([10.0, 20.0]),
-        "norm.weight": torch.tensor([100.0, 200.0]),
-        "b.weight": torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 1.0]]),
-        "b.bias": torch.tensor([1e6, 1e6]),  # stays when an input goes
-        "c.weight": torch.arange(6.0).view(1, 6, 1, 1) * 1000,
-    }
-    assert channel_sums(group, values).tolist() == [3 + 10 + 100 + 3 + 5000, 7 + 20 + 200 + 8 + 2000]
-    assert channel_sums(group, {}).tolist() == [0.0, 0.0]
-
-
-def test_the_strongest_are_a_rank_over_all_groups_with_one_of_each():
-    scores = {"a": torch.tensor([5.0, 1.0, 4.0, 5.0]), "b": torch.tensor([0.3, 0.2, 0.3]), "c": torch.tensor([2.0])}
-    assert strongest(scores, 5) == {"a": [0, 2, 3], "b": [0], "c": [0]}
-    assert strongest(scores, 0) == {"a": [0], "b": [0], "c": [0]}
-    assert strongest(scores, 5, round_to=2) == {"a": [0, 1, 2, 3], "b": [0, 2], "c": [0]}
-    assert strongest(scores, 99) == {"a": [0, 1, 2, 3], "b": [0, 1, 2], "c": [0]}
-
-
 class Picky(nn.Module):
     """A user's net that looks its sizes up, and has a weight in no layer."""
 
@@ -156,13 +128,42 @@ class Gated(nn.Module):
         return self.last(self.second(values * gate.sigmoid()).relu().mean((2, 3)))
 
 
-@pytest.mark.parametrize("net", [Picky, Gated])
-def test_channels_that_users_nets_count_on_are_in_no_group(net, monkeypatch):
+@pytest.mark.parametrize(("net", "groups"), [(Picky, {"second": 6}), (Gated, {"first": 4, "second": 6})])
+def test_channels_that_users_nets_count_on_are_in_no_group_and_gates_go_with_what_they_gate(net, groups, monkeypatch):
     monkeypatch.setitem(TABLES["builder"], "theirs", f"{__name__}:{net.__name__}")
     theirs = Net.new("theirs", (1, 8, 8), seed=0)
-    assert [group.name for group in channel_groups(theirs)] == ["second"]
+    assert {group.name: group.channels for group in channel_groups(theirs)} == groups
     rows = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert keep(theirs, {"second": [0, 4]}).module()(rows).shape == (2, 10)
+    assert keep(theirs, {name: [0, 3] for name in groups}).module()(rows).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("builder", "options"),
+    [("lenet", {}), ("convnet", {"width": 0.5}), ("alexnet", {"width": 0.5}), ("vgg", {"width": 0.5}),
+     ("inception", {}), ("squeezenet", {"width": 0.25})],
+)  # fmt: skip
+def test_groups_are_those_that_another_library_finds_by_rules_for_operators(builder, options):
+    shape = (1, 28, 28) if builder == "lenet" else (3, 64, 64) if builder == "squeezenet" else CIFAR
+    net = Net.new(builder, shape, seed=0, **options)
+    module = net.module().requires_grad_()
+    paths = {layer: path for path, layer in module.named_modules()}
+    graph = DependencyGraph().build_dependency(module, example_inputs=torch.zeros(1, *shape))
+    for group in channel_groups(net):
+        layer = module.get_submodule(group.name)
+        theirs = set()
+        for item in graph.get_pruning_group(
+            layer, graph.get_pruner_of_module(layer).prune_out_channels, list(range(group.channels))
+        ):
+            axis = "inputs" if item.dep.handler.__name__ == "prune_in_channels" else "outputs"
+            if item.dep.target.module in paths and hasattr(item.dep.target.module, "weight"):
+                pairs = zip(item.idxs, item.root_idxs, strict=True)
+                theirs |= {(paths[item.dep.target.module], axis, place, channel) for place, channel in pairs}
+        ours = {
+            (member.layer, member.axis, place, channel)
+            for member in group.members
+            for place, channel in zip(member.places, member.channels, strict=True)
+        }
+        assert ours == theirs
 
 
 def test_masks_of_biases_are_cut_too():
@@ -295,20 +296,20 @@ def ties_of(net: type[nn.Module], monkeypatch) -> tuple[Net, set[str], dict[str,
         (Odd, {"a", "b"}, {"f": "its outputs are those of the net"}),
         (Frozen, {"a", "b"}, {"f": "its outputs are those of the net"}),
         (WithAHeadForTraining, {"b"}, {"aux": "nothing runs through it when the net answers"}),
-        (Masked, {"b"}, {}),
-        (Partial, {"b"}, {}),
+        (Masked, {"a", "b"}, {"m": "it has a single channel"}),
+        (Partial, {"p", "b"}, {"a": "the net does not run with fewer of its channels"}),
         (Named, {"a", "b"}, {}),
         (
             Tied,
             {"b"},
             {
-                "c": "it shares its weights with another layer, or has two names",
-                "d": "it shares its weights with another layer, or has two names",
+                "c": "'c' shares its weights with another layer, or has two names",
+                "d": "'d' shares its weights with another layer, or has two names",
             },
         ),
-        (Neighbours, {"b"}, {"a": "cutting channels that are zero would change the outputs"}),
-        (BehindAnOffset, {"b"}, {"a": "cutting channels that are zero would change the outputs"}),
-        (Transposed, {"b"}, {"up": "a ConvTranspose2d cannot be cut"}),
+        (Neighbours, {"b"}, {"a": "all its channels are tied to each other"}),
+        (BehindAnOffset, {"b"}, {"a": "all its channels are tied to each other"}),
+        (Transposed, {"a", "up", "b"}, {}),
     ],
 )
 def test_one_odd_layer_is_left_whole_with_a_reason_and_the_rest_is_found(net, groups, whole, monkeypatch):

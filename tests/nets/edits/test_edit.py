@@ -102,10 +102,10 @@ def test_no_edit_changes_nothing(net):
         ({"edit": "keep_channels", "layer": "0", "outs": [0]}, "does not take"),
         (keep("9", outputs=[0]), "is called '9'"),
         (keep("2", outputs=[0]), "is called '2'"),
-        (keep("0", outputs=[4]), "do not fit weight"),
-        (keep("0", outputs=[-1]), "do not fit weight"),
-        (keep("0", inputs=[3]), "do not fit weight"),
-        (keep("0", outputs=[]), "do not fit weight"),
+        (keep("0", outputs=[4]), "do not fit '0'"),
+        (keep("0", outputs=[-1]), "do not fit '0'"),
+        (keep("0", inputs=[3]), "do not fit '0'"),
+        (keep("0", outputs=[]), "do not fit '0'"),
         (keep("0", outputs=[1, 1]), "not different whole numbers"),
         (keep("0", outputs=[1.0]), "not different whole numbers"),
         (keep("0", outputs=[True]), "not different whole numbers"),
@@ -134,7 +134,7 @@ def test_depthwise_convolution_by_hand():
     assert torch.equal(made[0].bias, bias[[1, 3]])
     assert (made[0].groups, made[0].in_channels, made[0].out_channels) == (2, 2, 2)
     torch.testing.assert_close(made(x[:, [1, 3]]), before[:, [1, 3]])
-    with pytest.raises(ValueError, match="depthwise convolution, whose inputs follow its outputs"):
+    with pytest.raises(ValueError, match="depthwise convolution, which has outputs only: its inputs follow them"):
         replay(made, (keep("0", inputs=[0]),))
 
 

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch_pruning import DependencyGraph
 
 from joulemark import testing
 from joulemark.nets import dependencies
@@ -170,25 +169,6 @@ def test_depthwise_layers_are_members_of_the_groups_by_hand(bias):
     for name, members in found.items():
         assert sorted(members) == sorted(expected[name].items())
         assert members[0] == (name, "outputs")
-
-
-def test_a_graph_that_finds_depthwise_layers_from_both_sides_gives_the_same_groups(monkeypatch):
-    class BothSides(DependencyGraph):
-        def get_pruning_group(self, *arguments):
-            def prune_in_channels():
-                raise AssertionError("only its name is asked for")
-
-            items = []
-            for item in super().get_pruning_group(*arguments):
-                items.append(item)
-                if getattr(item.dep.target.module, "groups", 1) > 1:
-                    other = type(item.dep)(item.dep.trigger, prune_in_channels, item.dep.source, item.dep.target)
-                    items.append(type(item)(other, item.idxs))
-                    items[-1].root_idxs = item.root_idxs
-            return items
-
-    monkeypatch.setattr("torch_pruning.DependencyGraph", BothSides)
-    assert channel_groups(mobile(True)) == groups_of(True)
 
 
 @settings(max_examples=25, deadline=None)

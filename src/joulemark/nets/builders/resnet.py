@@ -31,6 +31,8 @@ class Block(nn.Module):
     Maps (rows, ``inputs``, h, w) to (rows, ``outputs``, ceil(h / stride), ceil(w / stride)).
     """
 
+    pads_channels = True
+
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
@@ -55,6 +57,8 @@ class Block(nn.Module):
 
 class Bypassed(nn.Module):
     """A block without its convolutions. Its ReLU changes nothing after another ReLU, and stays for what is not."""
+
+    pads_channels = True
 
     def __init__(self, stride: int, padding: tuple[int, int]) -> None:
         super().__init__()

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.dependencies import Group, keep
+from joulemark.nets.dependencies import keep
+from joulemark.nets.groups import Group
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.layerwise import Layer
 from joulemark.techniques.pruning.reconstruction import MAGNITUDE_SHARE, Moments, Sums, error, largest, refit
@@ -49,6 +50,11 @@ def input_channels(group: Group, layers: Mapping[str, Layer]) -> dict[str, Tenso
             channel[list(member.places)] = torch.tensor(member.channels)
             found[member.layer] = channel.repeat_interleave(weight[0, 0].numel())
     return found
+
+
+def all_readers_in(group: Group, layers: Mapping[str, Layer]) -> bool:
+    """Whether all that reads ``group`` is in ``layers``: what another kind of layer loses is not known."""
+    return {member.layer for member in group.members if member.axis == "inputs"} <= layers.keys()
 
 
 def readers(group: Group, layers: Mapping[str, Layer], sums: Mapping[str, Sums]) -> list[Reader]:

@@ -40,7 +40,15 @@ from torch import Tensor, nn
 from joulemark.nets.dependencies import channel_groups
 from joulemark.nets.net import Net
 from joulemark.record import EnergyReport
-from joulemark.techniques.pruning.channelwise import chosen, input_channels, magnitudes, readers, taken_out, without
+from joulemark.techniques.pruning.channelwise import (
+    all_readers_in,
+    chosen,
+    input_channels,
+    magnitudes,
+    readers,
+    taken_out,
+    without,
+)
 from joulemark.techniques.pruning.guide import by_layer, cost, knows_joules
 from joulemark.techniques.pruning.layerwise import Layer, prunable, watch
 from joulemark.techniques.pruning.magnitude import retrain
@@ -136,11 +144,11 @@ def prune_channels(net: Net, bench: Workbench, target: float, images: int, round
     The order is that of the joules of all layers that make or read the channels of a group, most first; the layers that
     read them are rebuilt. Raises :class:`TechniqueError` if the net has no channels that can be cut.
     """
-    groups = channel_groups(net)
-    if not groups:
-        raise TechniqueError("energy-aware-pruning: structure=channels, and no channels of this net can be cut")
     module = net.module(formats=False)
     layers = prunable(module, net)
+    groups = [group for group in channel_groups(net) if all_readers_in(group, layers)]
+    if not groups:
+        raise TechniqueError("energy-aware-pruning: structure=channels, and no channels of this net can be cut")
     sums, wanted = observed(module, layers, bench, images)
     joules = by_layer(bench.energy(net))
     worth = {group.name: sum(joules.get(path, 0.0) for path in {m.layer for m in group.members}) for group in groups}

@@ -29,7 +29,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from joulemark.nets.dependencies import Group, channel_groups, channel_sums, keep, strongest
+from joulemark.nets.dependencies import channel_groups, keep
+from joulemark.nets.groups import Group, channel_sums, strongest
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import retrain
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique

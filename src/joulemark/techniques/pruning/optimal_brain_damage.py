@@ -33,7 +33,8 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.nets.builders.lenet1989 import Squash
-from joulemark.nets.dependencies import channel_groups, channel_sums, keep, strongest
+from joulemark.nets.dependencies import channel_groups, keep
+from joulemark.nets.groups import channel_sums, strongest
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import layer_weights, retrain, spread
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique

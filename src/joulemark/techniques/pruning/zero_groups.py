@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.dependencies import Group, Member, channel_groups, keep
+from joulemark.nets.axes import INPUTS, OUTPUTS, is_depthwise, is_product
+from joulemark.nets.dependencies import channel_groups, keep
 from joulemark.nets.edits.edit import replay
-from joulemark.nets.edits.keep_channels import is_depthwise
 from joulemark.nets.flow import all_pass, trace
+from joulemark.nets.groups import Group, Member, channel_sums
 from joulemark.nets.layers.lowered import can_be_lowered
 from joulemark.nets.net import Net
 
@@ -42,10 +43,11 @@ def freeze(net: Net, groups: str) -> Net:
         masks[name] = masks.get(name, torch.ones_like(mask)) & mask
     if "filters" in kinds:
         for member, dead in _dead_outputs(module, channel_groups(net), net.input_shape):
-            for name in (f"{member}.bias", f"{member}.weight"):
+            for name, dimension in member.tensors.items():
                 if name in net.state:
-                    mask = masks.get(name, torch.ones_like(net.state[name], dtype=torch.bool))
-                    masks[name] = mask & ~dead.reshape(-1, *[1] * (mask.dim() - 1))
+                    mask = masks.get(name, torch.ones_like(net.state[name], dtype=torch.bool)).clone()
+                    mask.movedim(dimension, 0)[dead] = False
+                    masks[name] = mask
     for block in residual_blocks(module) if groups == "depth" else []:
         if _is_dead(module.get_submodule(block)):
             for name, parameter in module.get_submodule(block).named_parameters(prefix=block):
@@ -102,27 +104,14 @@ def shapes(net: Net, small: Net) -> dict[str, dict[str, Any]]:
 
 
 def alive(module: nn.Module, group: Group) -> Tensor:
-    """Which channels, (channels,), anything makes and anything reads: some output and some input is not zero."""
-    layers = dict(module.named_modules())
-    made, read = (torch.zeros(group.channels, dtype=torch.bool) for _ in range(2))
-    for member in group.members:
-        layer = layers[member.layer]
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            values = layer.weight.detach().abs() + layer.bias.detach().abs()
-            behind = torch.zeros(group.channels).index_add_(
-                0, torch.tensor(member.channels), values[list(member.places)]
-            )
-            made |= behind > 0  # a filter of zeros still makes the offset of its batch norm
-            continue
-        weight = layer.weight.detach().abs()
-        axis = 0 if member.axis == "outputs" else 1
-        values = weight.sum([a for a in range(weight.dim()) if a != axis])
-        if member.axis == "outputs" and layer.bias is not None:
-            values = values + layer.bias.detach().abs()
-        target = made if member.axis == "outputs" else read
-        sums = torch.zeros(group.channels).index_add_(0, torch.tensor(member.channels), values[list(member.places)])
-        target |= sums > 0
-    return made & read
+    """Which channels, (channels,), anything makes and anything reads: some output and some input is not zero.
+
+    A filter of zeros still makes the offset of its batch norm; a PReLU makes nothing of zero.
+    """
+    sizes = {name: parameter.detach().abs() for name, parameter in module.named_parameters()}
+    made = [member for member in group.members if member.axis != INPUTS and not _bends_only(module, member)]
+    read = [member for member in group.members if member.axis == INPUTS]
+    return (_sums(group, made, sizes) > 0) & (_sums(group, read, sizes) > 0)
 
 
 def rounded(alive: Tensor, round_to: int) -> list[int]:
@@ -149,36 +138,35 @@ def _is_dead(block: nn.Module) -> bool:
 
 def _dead_outputs(
     module: nn.Module, groups: Sequence[Group], input_shape: tuple[int, ...]
-) -> Iterator[tuple[str, Tensor]]:
-    """Convolutions and norms of a channel all of whose filters, or one that all pass, are zero; a mask over outputs."""
+) -> Iterator[tuple[Member, list[int]]]:
+    """Convolutions and norms of a channel all of whose filters, or one that all pass, are zero; the places of those."""
     layers: Mapping[str, nn.Module] = dict(module.named_modules())
+    filters = {name: p.detach().abs() for name, p in module.named_parameters() if name.endswith(".weight")}
     depthwise = {path for path, layer in layers.items() if is_depthwise(layer)}
     traced = trace(module, input_shape) if depthwise else []
     for group in groups:
-        outputs = [member for member in group.members if member.axis == "outputs"]
-        makers = [m for m in outputs if isinstance(layers[m.layer], nn.Conv2d | nn.Linear) and m.layer not in depthwise]
-        made = _nonzero(layers, group, makers)
+        outputs = [member for member in group.members if member.axis == OUTPUTS]
+        makers = [member for member in outputs if is_product(layers[member.layer])]
+        made = _sums(group, makers, filters) > 0
         paths = {member.layer for member in makers}
         for gate in depthwise & {member.layer for member in outputs}:
             passed = [member for member in outputs if member.layer == gate]
             every = len({channel for member in passed for channel in member.channels}) == group.channels
             if every and all_pass(traced, paths, gate, through=depthwise):
-                made &= _nonzero(layers, group, passed)
+                made &= _sums(group, passed, filters) > 0
         for member in outputs:
-            layer = layers[member.layer]
-            if not isinstance(layer, nn.Linear):
-                dead = torch.zeros(len(layer.weight), dtype=torch.bool)  # type: ignore[arg-type]
-                dead[list(member.places)] = ~made[torch.tensor(member.channels)]
-                yield member.layer, dead
+            if not isinstance(layers[member.layer], nn.Linear) and not _bends_only(module, member):
+                yield member, member.places_without(made.nonzero()[:, 0].tolist())
 
 
-def _nonzero(layers: Mapping[str, Any], group: Group, members: Sequence[Member]) -> Tensor:
-    """Channels of ``group``, (channels,), for which one of ``members`` has a filter that is not zero."""
-    found = torch.zeros(group.channels, dtype=torch.bool)
-    for member in members:
-        filters = layers[member.layer].weight.detach().flatten(1).any(1)[list(member.places)]
-        found[torch.tensor(member.channels)[filters]] = True
-    return found
+def _sums(group: Group, members: Sequence[Member], values: Mapping[str, Tensor]) -> Tensor:
+    """For each channel of ``group``, (channels,), the sum of ``values`` over some of its members."""
+    return channel_sums(group._replace(members=tuple(members)), values)
+
+
+def _bends_only(module: nn.Module, member: Member) -> bool:
+    """Whether a member makes nothing of zero whatever its weights are."""
+    return member.axis == OUTPUTS and isinstance(module.get_submodule(member.layer), nn.PReLU)
 
 
 def convolutions(module: nn.Module, prefix: str = "") -> dict[str, nn.Conv2d]:
