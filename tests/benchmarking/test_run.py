@@ -190,6 +190,32 @@ def test_a_damaged_record_is_set_aside_and_made_again(open_session, heard):
     assert json.loads(victim.read_text())["key"] == victim.stem
 
 
+def test_what_two_runs_left_of_one_making_is_mended_without_training_anew(open_session, heard):
+    suite = tiny_suite(techniques=("small-dense",))
+    session = open_session(suite)
+    run(session, chains_of(suite.techniques), heard)
+    made = session.store.all_made()
+    longer = {one.key: msgspec.structs.replace(one.making, seconds=one.making.seconds + 1.0) for one in made}
+    for one in made:
+        session.store.put(msgspec.structs.replace(one, making=longer[one.key]))
+    outcome = run(open_session(suite), chains_of(suite.techniques), heard)
+    assert outcome.failed == ()
+    assert {one.key: one.making for one in session.store.all_made()} == longer
+    assert all(one.making == longer[one.made] for one in session.store.attempts())
+    assert run(open_session(suite), chains_of(suite.techniques), heard).made == 0
+
+
+def test_a_trial_of_another_net_is_measured_again(open_session, heard):
+    suite = tiny_suite(techniques=("small-dense",))
+    session = open_session(suite)
+    run(session, chains_of(suite.techniques), heard)
+    trial = next(one for one in session.store.trials() if one.technique == "small-dense")
+    session.store.put(msgspec.structs.replace(trial, net="0" * 16))
+    outcome = run(open_session(suite), chains_of(suite.techniques), heard)
+    assert (outcome.made, outcome.failed) == (1, ())
+    assert next(one for one in session.store.trials() if one.key == trial.key).net == trial.net
+
+
 def test_a_lost_baseline_net_is_said_in_one_sentence(open_session, heard):
     suite = tiny_suite(techniques=())
     session = open_session(suite)

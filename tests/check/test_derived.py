@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from made_up import GENTLE, TRUTHS, changed, free, paced, score, trial, wilson, windows
 
 from joulemark.check import values
-from joulemark.check.derived import agreement_faults, free_faults, paced_faults, same, timing_faults, trial_faults
+from joulemark.check.derived import agreement_faults, free_faults, paced_faults, timing_faults, trial_faults
 from joulemark.judging.stability import warnings
 from joulemark.judging.statistics import paired_ratio
 from joulemark.record import Agreement, Ratio
@@ -24,24 +22,6 @@ FREE, CONTROL = free(control=False), free(control=True)
 
 def faults(record) -> list[str]:
     return values.faults(record, TRUTHS)
-
-
-@pytest.mark.parametrize(
-    ("stated", "found", "agree"),
-    [
-        (None, None, True),
-        (None, 0.0, False),
-        (0.0, None, False),
-        (0.0, 0.0, True),
-        (0.0, 1e-12, False),  # nothing is near zero
-        (1.0, 1.0 + 5e-10, True),
-        (1.0, 1.0 + 5e-9, False),
-        (1e-12, 1e-12 * (1 + 5e-10), True),
-        (math.nan, math.nan, False),
-    ],
-)
-def test_two_numbers_agree_to_a_billionth_and_two_unknown_ones_do(stated, found, agree):
-    assert same(stated, found) is agree
 
 
 def test_what_is_sound_has_no_faults():

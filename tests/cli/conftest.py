@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from suite_text import whole_text
 
-from joulemark.cli.main import main
+from joulemark.cli.main import answer
 
 
 @pytest.fixture
@@ -22,9 +22,11 @@ def joulemark(monkeypatch, capsys, tmp_path):
             monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", ["joulemark", *map(str, words)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
+        try:
+            code = answer(sys.argv[1:])
+        except SystemExit as end:  # of the help
+            code = end.code
+        return (code, *capsys.readouterr())
 
     return run
 

@@ -21,6 +21,7 @@ from quantities import joules
 from joulemark.command import command
 from joulemark.command.command import CannotRun, measure_command, median_interval, median_of
 from joulemark.command.command_report import report_lines
+from joulemark.machine.signals import FORWARDED
 from joulemark.meters import meters as meters_module
 from joulemark.meters.source import Unavailable, timed
 from joulemark.record import Kind, Quantity
@@ -197,11 +198,11 @@ def test_a_script_whose_interpreter_is_missing_says_which(tmp_path):
 
 
 def test_handlers_of_signals_are_given_back(no_counter):
-    before = [signal.getsignal(number) for number in command.FORWARDED]
+    before = [signal.getsignal(number) for number in FORWARDED]
     measure_command(["true"])
     with pytest.raises(CannotRun, match="command not found: nowhere-at-all"):
         measure_command(["nowhere-at-all"])
-    assert [signal.getsignal(number) for number in command.FORWARDED] == before
+    assert [signal.getsignal(number) for number in FORWARDED] == before
 
 
 def test_seconds_and_cpu_seconds_are_those_of_the_command(no_counter):

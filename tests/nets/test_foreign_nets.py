@@ -661,7 +661,7 @@ def _vocabulary_as_it_was(monkeypatch):
 
 @pytest.mark.parametrize("kind", NETS)
 def test_what_may_go_is_what_may_go_by_hand_and_the_rest_has_a_reason(kind):
-    net, ties = ties_of(kind)
+    _, ties = ties_of(kind)
     groups, whole = NETS[kind]
     assert {group.name: group.channels for group in ties.groups} == groups
     answer = {path for path, why in ties.whole.items() if why == "its outputs are those of the net"}

@@ -23,6 +23,7 @@ from joulemark.benchmarking.study_settings import study_settings
 from joulemark.benchmarking.suite_files import load_suite, narrowed
 from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
 from joulemark.benchmarking.truths import truth_of
+from joulemark.judging.repeated import unlike_its_attempt, unlike_its_making
 from joulemark.judging.rules import boards, candidates, chosen
 from joulemark.machine.machine import boot
 from joulemark.record import Attempt, Failure, Made, Record, Study, Trial, content_key
@@ -205,10 +206,10 @@ class _Run:
     def _judged(self, made: Made | None) -> Attempt | None:
         """The judgement of a net by the code of now, if it is stored.
 
-        Two trainings of one key may end in other nets.
+        Two runs may have made one key, before runs held their folder: the net is then judged again.
         """
         judged = None if made is None else self.session.current(Attempt, attempt_inputs(self.session, made.key))
-        return judged if made is None or judged is None or judged.net == made.net else None
+        return judged if made is None or judged is None or not unlike_its_making(judged, made) else None
 
     def _search(self, chain: Chain) -> list[Attempt]:
         """The attempts of one technique: every setting on every seed before the next setting is decided."""
@@ -283,6 +284,8 @@ class _Run:
         run has a control of its own.
         """
         trial = self.session.current(Trial, self._trial_inputs(attempt))
+        if trial is not None and any(unlike_its_attempt(trial, attempt)):
+            return None  # another run measured another net under this key
         if trial is not None and any(
             one.truth is not None and self.session.store.truth(one.truth) is None for one in trial.scores.values()
         ):

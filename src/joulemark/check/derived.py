@@ -10,22 +10,13 @@ from joulemark.benchmarking.output_agreement import wilson
 from joulemark.check.block_order import disordered_free, disordered_trial
 from joulemark.judging.losses import Truths, pooled_loss, right_rows
 from joulemark.judging.metrics.metric import metric
+from joulemark.judging.repeated import AGREE, same
 from joulemark.judging.stability import disturbances, recomputed, warnings
 from joulemark.judging.statistics import bootstrap_median, paired_ratio
 from joulemark.judging.truths import predicted_of
 from joulemark.record import Agreement, FreeTrial, Paced, PacedSide, Quantity, Ratio, Timing, Trial
 
-AGREE = 1e-9
-"""Relative difference up to which two ways of computing one number agree (ours: far above rounding of doubles)."""
-
 HOUR = 3600.0
-
-
-def same(stated: float | None, found: float | None) -> bool:
-    """Whether two numbers agree; two unknown ones do."""
-    if stated is None or found is None:
-        return stated is found
-    return math.isclose(stated, found, rel_tol=AGREE, abs_tol=1e-300)
 
 
 def timing_faults(timing: Timing) -> Iterator[str]:

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from joulemark.check.choice import hidden, miscounted, named_attempts, second_controls, study_faults, unreadable
-from joulemark.check.derived import same
 from joulemark.check.scores import several_truths
 from joulemark.check.values import faults
+from joulemark.judging.repeated import unlike_its_attempt, unlike_its_making
 from joulemark.machine.atomic_files import WRITING
 from joulemark.record import Attempt, FreeTrial, Made, Record, Study, Trial, Truth
 from joulemark.store import KINDS, Store, StoreError, folders, opened
@@ -168,27 +168,24 @@ class _Folder:
     def _links(self, record: Any) -> Iterator[str]:
         """What a record says of another one that is stored."""
         if isinstance(record, Attempt):
-            yield from self._agrees(record, f"made/{record.made}.json", "making", "notes", "making")
+            path = f"made/{record.made}.json"
+            if path in self.records:
+                names = unlike_its_making(record, self.records[path])
+                yield from (f"{name} differs from its making, {path}" for name in names)
+            else:
+                yield f"its making, {path}, is not there or cannot be read"
         elif isinstance(record, Trial):
-            yield from self._agrees(record, f"attempts/{record.attempt}.json", "attempt")
-            attempt = self.records.get(f"attempts/{record.attempt}.json")
-            if attempt is not None:
-                yield from _same_judgement(record, attempt)
+            path = f"attempts/{record.attempt}.json"
+            if path in self.records:
+                yield from unlike_its_attempt(record, self.records[path])
+            else:
+                yield f"its attempt, {path}, is not there or cannot be read"
         elif isinstance(record, Made) and record.start is not None:
             starts = {
                 one.net for one in self._of(Made).values() if (one.technique, one.seed) == (BASELINE, record.seed)
             }
             if starts and record.start not in starts:
                 yield f"starts from net {record.start}, which is no baseline of seed {record.seed} here"
-
-    def _agrees(self, record: Any, path: str, what: str, *names: str) -> Iterator[str]:
-        other = self.records.get(path)
-        if other is None:
-            yield f"its {what}, {path}, is not there or cannot be read"
-            return
-        for name in ("task", "task_key", "technique", "knobs", "seed", "net", *names):
-            if getattr(record, name) != getattr(other, name):
-                yield f"{name} differs from its {what}, {path}"
 
     def _studies(self) -> None:
         """What was tried against what the studies of this folder name of it."""
@@ -217,24 +214,6 @@ class _Folder:
         ]
         if unused:
             self._note("", f"{len(unused)} records stand in no study, so on no board")
-
-
-def _same_judgement(trial: Trial, attempt: Attempt) -> Iterator[str]:
-    """Models, proxies and the backend see the same net twice: they say the same."""
-    for report in trial.models:
-        before = attempt.models.get(report.model)
-        if before is not None and not same(before.value, report.joules.value):
-            yield f"models: {report.model} says other joules than in its attempt"
-    if {report.model for report in trial.models} != set(attempt.models):
-        yield "models are others than those of its attempt"
-    if trial.proxies != attempt.proxies:
-        yield "proxies differ from those of its attempt"
-    for timing in trial.timings:
-        home = timing.backend == attempt.backend
-        if home and (timing.execution, timing.reason) != (attempt.execution, attempt.reason):
-            yield f"is {timing.execution} on {timing.backend}, {attempt.execution} there in its attempt"
-    if trial.timings and (attempt.execution == "real") != any(one.execution == "real" for one in trial.timings):
-        yield f"is {attempt.execution} in its attempt, and its timings say otherwise"
 
 
 def as_lines(checked: Checked) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from joulemark.check.derived import AGREE
 from joulemark.judging.losses import Truths
 from joulemark.judging.metrics.metric import metric
 from joulemark.judging.packed import unpack_bits
+from joulemark.judging.repeated import AGREE
 from joulemark.judging.truths import groups_of, labels_of, predicted_of, truth_key
 from joulemark.record import Attempt, FreeTrial, Record, Score, Trial, Truth
 

@@ -13,17 +13,16 @@ from typing import Any
 import msgspec
 
 from joulemark.check.derived import (
-    AGREE,
     agreement_faults,
     free_faults,
     paced_faults,
-    same,
     timing_faults,
     trial_faults,
 )
 from joulemark.check.scores import score_faults, truth_faults
 from joulemark.judging.fields import values_in
 from joulemark.judging.losses import Truths
+from joulemark.judging.repeated import AGREE, same
 from joulemark.judging.settings import links_of
 from joulemark.judging.trace import is_unit
 from joulemark.record import (

@@ -11,32 +11,42 @@ import msgspec
 import typer
 
 from joulemark.cli.app import Refused, app, printable
+from joulemark.cli.child import RUNNING_OTHERS_CODE, in_child
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What the parser raises. It is click's, which older versions of typer import and newer ones hold inside."""
 
 
 def main() -> NoReturn:
-    """Run the command. Bad input is one sentence on standard error and exit code 2; Ctrl-C is 130.
+    """Run the command as it was typed, in a child where it runs other people's code."""
+    words = sys.argv[1:]
+    tell = in_child(lambda text: _refused(text, words)) if RUNNING_OTHERS_CODE.intersection(words[:1]) else None
+    code = answer(words)
+    if tell is not None:
+        tell(code)
+    sys.exit(code)
+
+
+def answer(words: Sequence[str]) -> int:
+    """Run the command in this process; its exit code. Bad input is one sentence on standard error and 2; Ctrl-C is 130.
 
     Under --json a script finds the sentence on standard output, too, as ``{"error": "..."}``.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our characters still shows the rest
-    words = sys.argv[1:]
     try:
-        code = app(standalone_mode=not words)  # without a word it shows its help
+        code = app(list(words), standalone_mode=not words)  # without a word it shows its help
     except UsageError as error:
         wrong = cast(typer.BadParameter, error)
         text = wrong.format_message()
         end = "" if text.endswith((".", "?")) else "."
-        _refuse(f"{text}{end} See `{wrong.ctx.command_path if wrong.ctx else 'joulemark'} --help`.", words)
+        return _refused(f"{text}{end} See `{wrong.ctx.command_path if wrong.ctx else 'joulemark'} --help`.", words)
     except typer.Abort:
-        sys.exit(1)
+        return 1
     except (Refused, ValueError, OSError, ArithmeticError, MemoryError, RecursionError) as error:
-        _refuse(sentence(error), words)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _refused(sentence(error), words)
+    return code if isinstance(code, int) else 0
 
 
 def sentence(error: Exception) -> str:
@@ -64,8 +74,8 @@ def asked_for_json(words: Sequence[str]) -> bool:
     return words[:1] != ["measure"] and "--json" in words
 
 
-def _refuse(text: str, words: Sequence[str]) -> NoReturn:
+def _refused(text: str, words: Sequence[str]) -> int:
     typer.echo(printable(f"joulemark: {text}"), err=True)
     if asked_for_json(words):
         typer.echo(msgspec.json.encode({"error": text}).decode())
-    sys.exit(2)
+    return 2

@@ -8,7 +8,6 @@ below.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import resource
@@ -17,14 +16,15 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from joulemark.command.descendants import adopting, children, left_running
+from joulemark.machine.signals import caught_signals, pass_on
 from joulemark.meters.idle import idle_of, net_of, with_idle
 from joulemark.meters.meters import open_meters
 from joulemark.meters.tenants import between, boards_of, look
@@ -33,8 +33,6 @@ from joulemark.record import Kind, Quantity, Record
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
 """Exit codes of POSIX shells: no such command, a file that cannot be run, and what is added to a signal's number."""
-
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class CannotRun(ValueError):  # noqa: N818  (an answer, not a fault)
@@ -144,7 +142,7 @@ def _run(command: Sequence[str], window: Window, ours: frozenset[int], boards: S
 
 def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
     """Start a command and pass signals on to it; once it has ended, its wait status, resources and if there was one."""
-    with _signals() as read_signals:
+    with caught_signals() as read_signals:
         try:
             child = subprocess.Popen(list(command))  # noqa: S603  (running the given command is the task)
         except FileNotFoundError as error:
@@ -156,7 +154,7 @@ def _wait(command: Sequence[str]) -> tuple[int, resource.struct_rusage, bool]:
             for number in read_signals():
                 if number != signal.SIGCHLD:
                     signalled = True
-                    _pass_on(number, child.pid)
+                    pass_on(number, child.pid)
             ended, status, usage = os.wait4(child.pid, os.WNOHANG)
         child.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait again
     return status, usage, signalled
@@ -175,49 +173,6 @@ def _missing(program: str) -> CannotRun:
     return CannotRun(
         f"cannot run {program}: its first line asks for {interpreter!r}, which is not there", NOT_EXECUTABLE
     )
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bytes]]:
-    """Catch signals that would end this process, and that a child has ended; what is yielded waits for the next ones.
-
-    Their numbers go through a pipe, so none is lost that comes while a command is being started, or just before the
-    wait. A signal ignored before stays so, for the command too: `nohup` means both.
-    """
-    numbers = [one for one in FORWARDED if signal.getsignal(one) is not signal.SIG_IGN]
-    ours, kernels = os.pipe()
-    os.set_blocking(kernels, False)  # as set_wakeup_fd asks
-    fd = signal.set_wakeup_fd(kernels, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, lambda *_: None) for number in [*numbers, signal.SIGCHLD]}
-    try:
-        yield lambda: os.read(ours, 4096)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(fd)
-        os.close(ours)
-        os.close(kernels)
-
-
-def _pass_on(number: int, pid: int) -> None:
-    """Let the command decide what a signal means.
-
-    Ctrl-C on a terminal reaches every process of its foreground group, so there the command has it already.
-    """
-    if number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():
-        with contextlib.suppress(PermissionError):  # a command that became another user's may not be told
-            os.kill(pid, number)  # not yet reaped, so the number is still its own
-
-
-def _in_foreground() -> bool:
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False  # no terminal
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    finally:
-        os.close(terminal)
 
 
 def _peak(usage: resource.struct_rusage) -> Quantity:

@@ -30,7 +30,8 @@ def is_depthwise(layer: nn.Module) -> bool:
     >>> is_depthwise(nn.Conv2d(8, 16, 3, groups=8)), is_depthwise(nn.Conv2d(8, 16, 3, groups=4))
     (True, False)
     """
-    return isinstance(layer, _ConvNd) and 1 < layer.groups == layer.in_channels
+    several = isinstance(layer, _ConvTransposeNd) and layer.out_channels != layer.in_channels  # its weight has two axes
+    return isinstance(layer, _ConvNd) and 1 < layer.groups == layer.in_channels and not several
 
 
 def filters_per_channel(layer: Any) -> int:

@@ -76,30 +76,44 @@ def reach(module: nn.Module, inputs: Tensor) -> Reach:
     Raises :class:`NetFailsError` with the name of what the net's own code raises for numbers that are not finite.
     """
     probe = _Probe(module, inputs)
-    sources = probe.sources()
-    whole = probe.run([{axis: torch.ones(axis.size, dtype=torch.bool)} for axis in sources])
-    reached = {
-        source: {axis: seen[row] for axis, seen in whole.items() if seen[row].any()}
-        for row, source in enumerate(sources)
-    }
-    links = [
-        Link(source, axis, (), (), mixed=True) for source in sources if source.size == 1 for axis in reached[source]
-    ]
-    several = []
+    try:
+        links = _links(probe)
+    except NetFailsError:
+        if not probe.by_rows:
+            raise
+        probe.by_rows = False  # what it makes of several rows may be no batch of them
+        links = _links(probe)
+    return Reach(tuple(links), frozenset(probe.calm))
+
+
+def _links(probe: _Probe) -> list[Link]:
+    reached: dict[Axis, dict[Axis, Tensor]] = {}
+    for sources in (probe.makers(), probe.own_tensors()):
+        seen = probe.run([{axis: torch.ones(axis.size, dtype=torch.bool)} for axis in sources])
+        for row, source in enumerate(sources):
+            reached[source] = {axis: places[row] for axis, places in seen.items() if places[row].any()}
+    links = [Link(one, axis, (), (), mixed=True) for one, places in reached.items() if one.size == 1 for axis in places]
+    several: dict[Axis, list[Axis]] = defaultdict(list)
     for together in _apart({source: places for source, places in reached.items() if source.size > 1}):
         rows = [row for digit in range(_digits(together)) for row in _by_digit(together, digit)]
         seen = probe.run(rows)
         for source in together:
             for axis, places in reached[source].items():
-                link = _link(source, axis, places, seen[axis][: 2 * _digits([source])])
+                link = _link(source, axis, places, _in_turn(seen, axis, rows)[: 2 * _digits([source])])
                 if link is None:
-                    several.append((source, axis))
+                    several[source].append(axis)
                 else:
                     links.append(link)
-    for source in dict.fromkeys(source for source, _ in several):
-        seen = probe.run([{source: entry} for entry in torch.eye(source.size, dtype=torch.bool)])
-        links += [_exact(source, axis, seen[axis]) for one, axis in several if one == source]
-    return Reach(tuple(links), frozenset(probe.calm))
+    for source, places in several.items():
+        rows = [{source: entry} for entry in torch.eye(source.size, dtype=torch.bool)]
+        seen = probe.run(rows)
+        links += [_exact(source, axis, _in_turn(seen, axis, rows)) for axis in places]
+    return links
+
+
+def _in_turn(seen: Mapping[Axis, Tensor], axis: Axis, rows: Sequence[Row]) -> Tensor:
+    """What was seen at an axis in each row, (rows, places); a net may leave its way of before for other numbers."""
+    return seen.get(axis, torch.zeros(len(rows), axis.size, dtype=torch.bool))
 
 
 def _digits(sources: Sequence[Axis]) -> int:
@@ -181,21 +195,21 @@ class _Probe:
         twice = self._answer(2)
         ones, twos = [*_all(calm), *answer], [*_all(self.calm), *twice]
         self.calm = calm
-        self.by_rows = len(ones) == len(twos) and all(
-            one.dim() and two.shape[0] == 2 * one.shape[0] for one, two in zip(ones, twos, strict=True)
-        )
-        self.most_rows = (
-            max(1, min(64, MOST_NUMBERS // max(1, sum(one.numel() for one in ones)))) if self.by_rows else 1
-        )
+        self.by_rows = len(ones) == len(twos) and all(map(_is_repeated, ones, twos))
+        self.most_rows = max(1, min(64, MOST_NUMBERS // max(1, sum(one.numel() for one in ones))))
 
-    def sources(self) -> list[Axis]:
-        """Outputs of all products that ran, and every dimension of every tensor that is in no layer of a known kind.
-
-        Those of layers that did not run are among these: the net's own code may read them.
-        """
+    def makers(self) -> list[Axis]:
+        """Outputs of all products that ran."""
         layers = dict(self.module.named_modules())
-        found = [Axis(path, OUTPUTS, length(layers[path], OUTPUTS)) for path in self.calm if is_product(layers[path])]
-        for path, layer in layers.items():
+        return [Axis(path, OUTPUTS, length(layers[path], OUTPUTS)) for path in self.calm if is_product(layers[path])]
+
+    def own_tensors(self) -> list[Axis]:
+        """Every dimension of every tensor that is in no layer of a known kind, or in one that did not run.
+
+        The net's own code may read them.
+        """
+        found = []
+        for path, layer in self.module.named_modules():
             if path not in self.calm:
                 held = (*layer.named_parameters(path, recurse=False), *layer.named_buffers(path, recurse=False))
                 for name, tensor in held:
@@ -204,17 +218,16 @@ class _Probe:
         return found
 
     def run(self, rows: Sequence[Row]) -> dict[Axis, Tensor]:
-        """Of every axis that reads, which of its places (rows, size) are NaN."""
-        found: list[dict[Axis, Tensor]] = []
-        start = 0
-        while start < len(rows):
-            alone = self.most_rows == 1 or any(map(_in_no_layer, rows[start]))
-            batch = rows[start : start + (1 if alone else self.most_rows)]
-            batch = batch[:1] if alone else [row for row in batch if not any(map(_in_no_layer, row))]
-            found.append(self._run(batch))
-            start += len(batch)
-        every = dict.fromkeys(axis for seen in found for axis in seen)
-        return {axis: torch.cat([seen[axis] for seen in found]) for axis in every}
+        """Of every axis that reads, which of its places (rows, size) are NaN.
+
+        Tensors in no layer are the same for all rows of a batch, so rows that poison one run alone.
+        """
+        alone = not self.by_rows or any(_in_no_layer(axis) for row in rows for axis in row)
+        size = 1 if alone else self.most_rows
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        found = [(self._run(batch), batch) for batch in batches]
+        every = dict.fromkeys(axis for seen, _ in found for axis in seen)
+        return {axis: torch.cat([_in_turn(seen, axis, batch) for seen, batch in found]) for axis in every}
 
     def _run(self, rows: Sequence[Row]) -> dict[Axis, Tensor]:
         self.rows, self.seen, self.calls = len(rows), {}, dict.fromkeys(self.calm, 0)
@@ -283,9 +296,22 @@ class _Probe:
         """Note which channels of ``x`` are NaN in which row; without ``dimension`` it counts as one channel."""
         bad = x.isnan() if x.is_floating_point() else torch.zeros_like(x, dtype=torch.bool)
         bad = bad.unsqueeze(-1) if dimension is None else bad.movedim(dimension, -1)
-        found = bad.reshape(self.rows, -1, bad.shape[-1]).any(1)
+        rows = self.rows if self.by_rows else 1
+        try:
+            found = bad.reshape(rows, bad.numel() // max(1, rows * bad.shape[-1]), bad.shape[-1]).any(1)
+        except RuntimeError as error:
+            raise NetFailsError("rows of a batch that cannot be told apart") from error
         axis = Axis(path, name, found.shape[1])
         self.seen[axis] = self.seen.get(axis, torch.zeros_like(found)) | found
+
+
+def _is_repeated(one: Tensor, two: Tensor) -> bool:
+    """Whether for two equal rows a net gives what it gives for one, twice in turn."""
+    if not one.dim() or two.shape != (2 * one.shape[0], *one.shape[1:]):
+        return False
+    return torch.allclose(
+        two.float(), one.repeat(2, *[1] * (one.dim() - 1)).float(), rtol=1e-3, atol=1e-4, equal_nan=True
+    )
 
 
 def _all(calm: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:

@@ -105,14 +105,25 @@ def _lively(module: nn.Module) -> nn.Module:
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for layer in lively.modules():
-            for name, tensor in layer.named_parameters(recurse=False):
-                a_line = sum(size > 1 for size in tensor.shape) == 1
-                scale = name == "weight" if isinstance(layer, NORMS) else a_line and not is_product(layer)
-                if scale and tensor.abs().max() < TINY:
+            held = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
+            for name, tensor in held:
+                if not tensor.is_floating_point() or (isinstance(layer, NORMS) and name == "bias"):
+                    continue
+                if is_product(layer):
+                    if name == "weight":
+                        _amplify(tensor, random)
+                elif sum(size > 1 for size in tensor.shape) <= 1 and (not tensor.numel() or tensor.abs().max() < TINY):
                     tensor.copy_(0.5 + torch.rand(tensor.shape, generator=random))
-                elif is_product(layer) and name == "weight" and not tensor.any():
-                    tensor.copy_(torch.randn(tensor.shape, generator=random) / max(1, tensor[0].numel()) ** 0.5)
     return lively
+
+
+def _amplify(weight: Tensor, random: torch.Generator) -> None:
+    """Let a product make of inputs of deviation 1 outputs of deviation 1, if it makes far less of them."""
+    if not weight.any():
+        weight.copy_(torch.randn(weight.shape, generator=random))
+    gain = float(weight.square().mean().sqrt()) * max(1, weight[0].numel()) ** 0.5
+    if gain < TINY or not weight.any():
+        weight.div_(gain)
 
 
 def _same_on(zeroed: nn.Module, cut: nn.Module, rows: Tensor) -> bool:
@@ -121,7 +132,7 @@ def _same_on(zeroed: nn.Module, cut: nn.Module, rows: Tensor) -> bool:
     for exact in (torch.float32, torch.float64):
         before, after = _outputs(zeroed, rows, exact), _outputs(cut, rows, exact)
         if before is None or after is None or len(before) != len(after):
-            return same is True or (before is None and exact is torch.float64)  # it computes in floats of its own only
+            break  # it computes in floats of its own
         same = all(_equal(one, other) for one, other in zip(before, after, strict=True))
         if all(map(_is_told, before)):
             break
@@ -154,8 +165,10 @@ def _is_told(before: Tensor) -> bool:
 
 
 def _variation(outputs: Tensor) -> float:
+    if not outputs.numel():
+        return 0.0
     flat = outputs.reshape(len(outputs) if outputs.dim() else 1, -1)
-    return float((flat - flat.mean(0)).abs().max()) if flat.numel() else 0.0
+    return float((flat - flat.mean(0)).abs().max())
 
 
 def _rounding(outputs: Tensor) -> float:
