@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (as everybody writes it)
 
 from joulemark.nets.groups import Group, Member
-from joulemark.nets.zero_channels import CHANGES, FAILS, judged, puts_out_numbers, random_rows
+from joulemark.nets.zero_channels import CHANGES, FAILS, judged, random_rows
 
 IMAGE = (3, 6, 6)
 
@@ -213,14 +213,47 @@ def test_what_stands_an_even_cut_only_stays():
     assert judged([Group(4, (outputs("a"),))], net, IMAGE) == [FAILS]
 
 
-def test_what_stands_a_cut_of_the_first_channel_only_stays():
+@pytest.mark.parametrize("channel", range(4))
+def test_every_channel_is_tried(channel):
     net = Of(lambda net, x: net.b(net.a(x).sigmoid())).eval()
     with torch.no_grad():
-        net.b.weight[:, 0] = 0.0  # nothing is made of that one
+        net.b.weight[:, [one for one in range(4) if one != channel]] = 0.0  # nothing is made of the others
     assert judged([Group(4, (outputs("a"), inputs("b")))], net, IMAGE) == [CHANGES]
-    with torch.no_grad():
-        net.b.weight[:, 1::2] = 0.0
-    assert judged([Group(4, (outputs("a"), inputs("b")))], net, IMAGE) == [None]
+
+
+def test_groups_that_go_in_equal_numbers_only_stay():
+    """Each half of ``a`` is read by a layer of its own, which takes half of what there is."""
+
+    def forward(net: Any, x: Tensor) -> Tensor:
+        first, second = net.a(x).relu().chunk(2, 1)
+        return net.b(first) + net.c(second)
+
+    net = Of(forward, a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(4, 2, 1), c=nn.Conv2d(4, 2, 1)).eval()
+    four = tuple(range(4))
+    halves = [
+        Group(4, (Member("a", "outputs", places, four), Member(reader, "inputs", four, four)))
+        for places, reader in ((four, "b"), (tuple(range(4, 8)), "c"))
+    ]
+    assert judged(halves, net, IMAGE) == [FAILS, FAILS]
+
+
+def test_a_part_that_is_a_share_of_the_width_moves_with_the_last_channels():
+    def forward(net: Any, x: Tensor) -> Tensor:
+        y = net.a(x)
+        half = y.shape[1] // 2
+        return net.b(torch.cat([y[:, :half].relu(), y[:, half:].tanh()], 1))
+
+    assert why(forward) == CHANGES
+
+
+def test_a_layer_that_runs_in_training_only_is_in_the_way_unless_it_is_cut_too():
+    def forward(net: Any, x: Tensor) -> Tensor:
+        y = net.a(x).relu()
+        return net.b(y) + (net.more(y) if net.training else 0.0)
+
+    more = nn.Conv2d(4, 2, 1)
+    assert why(forward, more=more) == FAILS
+    assert why(forward, inputs("more"), more=more) is None
 
 
 def test_what_a_layer_between_adds_is_zero_too():
@@ -234,7 +267,8 @@ def test_what_a_layer_between_adds_is_zero_too():
     assert why(lambda net, x: net.b(net.a(x) + net.offset), of_offset._replace(axis="1"), **scale) is None
     plain = nn.BatchNorm2d(4, affine=False)
     plain.running_mean.fill_(1.0)
-    assert why(lambda net, x: net.b(net.n(net.a(x))), outputs("n"), n=plain) == CHANGES
+    assert why(lambda net, x: net.b(net.n(net.a(x))), outputs("n"), n=plain) is None
+    assert why(lambda net, x: net.b(net.n(net.a(x))), n=nn.BatchNorm2d(4, affine=False)) == FAILS
 
 
 def test_a_transposed_convolution_has_its_outputs_second():
@@ -363,7 +397,7 @@ def test_good_groups_are_tried_together():
     judged([group], Of(forward).eval(), IMAGE)
     once = len(runs)
     judged([group, Group(2, (Member("h", "outputs", (0, 1), (0, 1)),))], Of(forward).eval(), IMAGE)
-    assert len(runs) == 2 * once
+    assert once < len(runs) - once < 1.5 * once  # two rounds more, which tell them apart
     assert set(runs) == {2}
 
 
@@ -376,17 +410,3 @@ def test_the_net_given_is_as_it_was():
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
     assert [layer.out_channels for layer in net.convolutions] == [4] * 6
     assert all(parameter.grad is None for parameter in net.parameters())
-
-
-@pytest.mark.parametrize(
-    ("run", "expected"),
-    [
-        (lambda net, x: net.h(x), True),
-        (lambda net, x: {"y": net.h(x), "n": net.h(x).argmax(1)}, True),
-        (lambda net, x: net.h(x).sqrt(), False),
-        (lambda net, x: [net.h(x), net.h(x) / 0], False),
-        (lambda net, x: net.b(x), False),
-    ],
-)
-def test_whether_a_net_puts_out_numbers(run, expected):
-    assert puts_out_numbers(Of(run), random_rows(IMAGE)) is expected

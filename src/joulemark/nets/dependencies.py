@@ -10,28 +10,30 @@ structural pruning", CVPR 2023; they are found from rules for operators there.
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from joulemark.nets.answers import NetFailsError, answer, copied, has_numbers
 from joulemark.nets.axes import INPUTS, NORMS, OUTPUTS, axes, filters_per_channel, is_depthwise, is_product
 from joulemark.nets.edits.edit import replay
 from joulemark.nets.flow import owners_of
 from joulemark.nets.groups import Group, Member, cutting_edits
 from joulemark.nets.net import Net
-from joulemark.nets.reach import ANSWER, PADDING, Axis, NetFailsError, Reach, reach, tensors_of
-from joulemark.nets.zero_channels import ROWS, judged, puts_out_numbers, random_rows
+from joulemark.nets.probe import ANSWER, PADDING, Axis, tensors_of
+from joulemark.nets.reach import Reach, reach
+from joulemark.nets.zero_channels import ROWS, judged, random_rows
 
 Places = dict[Axis, list[int]]
 """Of each axis the places of one channel: what is cut together, and no less."""
 
 TO_THE_ANSWER = "its outputs are those of the net"
-UNREAD = "no layer reads what it puts out"
+UNREAD = "no layer was found that reads what it puts out"
+LONE = "its channels go different ways, and each alone"
 FROM_INPUTS = "its channels are those of the net's inputs"
 OWN_CODE = "the net's own code reads its weights"
 MIXED = "its channels are mixed before a layer reads them, as by a norm over all of them or by attention"
@@ -68,41 +70,68 @@ def channel_ties(net: Net) -> Ties:
     if net.route is not None or net.parts or net.formats:
         raise ValueError("channels are cut before a net gets exits, parts or integers")
     module = net.module(formats=False)
-    rows = random_rows(net.input_shape)
-    if not puts_out_numbers(module, rows[:ROWS]):
+    rows = random_rows(net.input_shape)[:ROWS]
+    try:
+        outputs = answer(module, rows)
+    except NetFailsError as error:
+        raise ValueError(f"no channel can be judged: the net does not run ({error})") from error
+    if not all(bool(one.isfinite().all()) for one in outputs):
         raise ValueError("no channel can be judged: the net puts out numbers that are not finite")
     try:
-        found = reach(module, rows[:1])
+        if not has_numbers(outputs):
+            raise NetFailsError("it puts out no numbers that could be compared")
+        found = _reach(module, rows[:1])
     except NetFailsError as error:
         reason = f"how its channels are tied is not understood ({error})"
         return Ties((), {path: _why_whole(layer) or reason for path, layer in _with_weights(module)})
     layers = dict(module.named_modules())
+    mixed = {link.source for link in found.links if link.mixed and link.source.size > 1}
+    candidates, whole = _candidates(found, layers, mixed)
+    groups: list[Group] = []
+    for group, why in zip(candidates, judged(candidates, module, net.input_shape), strict=True):
+        if why is None:
+            groups.append(group._replace(number=1 + sum(one.members[0].layer == group.name for one in groups)))
+            continue
+        outputs_of = {member.layer for member in group.members if member.axis == OUTPUTS}
+        why = MIXED if any(axis.layer in outputs_of for axis in mixed) else why
+        whole |= {layer: why for layer in outputs_of if layer not in whole}
+    return Ties(tuple(groups), dict(_left_whole(module, found, groups, whole)))
+
+
+def _reach(module: nn.Module, inputs: Tensor) -> Reach:
+    """What reaches what when a net answers; when it trains too, if there are layers that run only then."""
+    found = reach(module, inputs)
+    if all(path in found.ran or not axes(layer) for path, layer in _with_weights(module)):
+        return found
+    try:
+        more = reach(module, inputs, training=True)
+    except NetFailsError:
+        return found
+    return found._replace(links=(*found.links, *more.links), failing=found.failing | more.failing)
+
+
+def _candidates(found: Reach, layers: Mapping[str, nn.Module], mixed: Set[Axis]) -> tuple[list[Group], dict[str, str]]:
+    """Channels that may go by what reaches what, by where they are and where they go; and why others stay."""
     order = {path: place for place, path in enumerate(layers)}
     barred = _barred(layers, found)
-    mixed = {link.source for link in found.links if link.mixed and link.source.size > 1}
     whole: dict[str, str] = {}
-    candidates: dict[tuple[str, object], list[Places]] = defaultdict(list)
+    alike: dict[tuple[str, object], list[Places]] = defaultdict(list)
     for channel in _channels(found):
         makers = [axis.layer for axis in channel if axis.name == OUTPUTS and is_product(layers[axis.layer])]
-        if not makers:
-            continue
         why = _why_stays(channel, barred, mixed)
-        if why is not None:
+        if makers and why is None:
+            shape = frozenset((axis, len(places)) for axis, places in channel.items())
+            alike[min(makers, key=order.__getitem__), shape].append(channel)
+        elif makers and why is not None:
             whole |= {axis.layer: why for axis in channel if axis.name == OUTPUTS and axis.layer not in whole}
-            continue
-        shape = frozenset((axis, len(places)) for axis, places in channel.items())
-        candidates[min(makers, key=order.__getitem__), shape].append(channel)
-    tried = [_group(name, channels, layers) for (name, _), channels in candidates.items()]
-    allowed: dict[str, list[Places]] = defaultdict(list)
-    reasons = judged(tried, module, net.input_shape)
-    for group, channels, why in zip(tried, candidates.values(), reasons, strict=True):
-        if why is None:
-            allowed[group.name] += channels
+    groups = []
+    for (name, _), channels in sorted(alike.items(), key=lambda item: order[item[0][0]]):
+        group = _group(name, channels, layers)
+        if group.channels > 1:
+            groups.append(group)
         else:
-            why = MIXED if not mixed.isdisjoint(channels[0]) else why
-            whole |= {one.layer: why for one in group.members if one.axis == OUTPUTS and one.layer not in whole}
-    groups = [_group(name, allowed[name], layers) for name in sorted(allowed, key=order.__getitem__)]
-    return Ties(tuple(groups), dict(_left_whole(module, found, groups, whole)))
+            whole |= {one.layer: LONE for one in group.members if one.axis == OUTPUTS and one.layer not in whole}
+    return groups, whole
 
 
 def keep(net: Net, kept: Mapping[str, Sequence[int]], groups: Sequence[Group] | None = None) -> Net:
@@ -124,14 +153,14 @@ def keep(net: Net, kept: Mapping[str, Sequence[int]], groups: Sequence[Group] | 
     return net.replace(edits=(*net.edits, *edits), masks=masks).with_state(module)
 
 
-def _edited_masks(net: Net, module: nn.Module, edits: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
+def _edited_masks(net: Net, module: nn.Module, edits: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
     """The masks of a net after ``edits`` of its module: they are replayed on a copy whose weights are the masks."""
-    copied = copy.deepcopy(module)
+    masks = copied(module)
     with torch.no_grad():
         for name, mask in net.masks.items():
-            tensors_of(copied)[name].copy_(mask)
-    replay(copied, tuple(edits))
-    return {name: tensors_of(copied)[name].detach() != 0 for name in net.masks}
+            tensors_of(masks)[name].copy_(mask)
+    replay(masks, tuple(edits))
+    return {name: tensors_of(masks)[name].detach() != 0 for name in net.masks}
 
 
 def _channels(found: Reach) -> list[Places]:
@@ -150,6 +179,9 @@ def _channels(found: Reach) -> list[Places]:
         if link.mixed and not link.source.name.isdigit():
             for entry in range(link.source.size):
                 lead((link.source, entry))
+    for source in found.failing:
+        for entry in range(source.size):
+            lead((source, entry))
     channels: dict[tuple[Axis, int], Places] = defaultdict(lambda: defaultdict(list))
     for axis, place in sorted(leader):
         channels[lead((axis, place))][axis].append(place)
@@ -160,7 +192,7 @@ def _barred(layers: Mapping[str, nn.Module], found: Reach) -> dict[Axis, str]:
     """Axes of which nothing is cut, and why."""
     tied = {path for owners in owners_of(layers[""]).values() if len(owners) > 1 for path in owners}
     barred = {link.source: TO_THE_ANSWER for link in found.links if link.mixed and link.reader.name == ANSWER}
-    for axis in {one for link in found.links for one in (link.source, link.reader)}:
+    for axis in {one for link in found.links for one in (link.source, link.reader)} | found.failing:
         owner = axis.layer.rpartition(".")[0] if axis.name.isdigit() else axis.layer
         if axis.name == ANSWER:
             barred[axis] = TO_THE_ANSWER
@@ -170,6 +202,8 @@ def _barred(layers: Mapping[str, nn.Module], found: Reach) -> dict[Axis, str]:
             barred[axis] = "a grouped convolution reads or makes its channels"
         elif axis.name.isdigit() and axes(layers[owner]):
             barred[axis] = OWN_CODE
+        elif axis in found.failing:
+            barred[axis] = "the net does not run if what it puts out is no number"
         elif axis.size == 1 and axis.name != PADDING:
             barred[axis] = "it has a single channel"
     return barred

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from joulemark.nets.axes import INPUTS, OUTPUTS, length
 from joulemark.nets.edits.pad_channels import padded_channels
-from joulemark.nets.reach import PADDING, tensors_of
+from joulemark.nets.probe import PADDING, tensors_of
 
 
 class Member(NamedTuple):
@@ -30,13 +30,13 @@ class Member(NamedTuple):
 
     @property
     def tensors(self) -> dict[str, int]:
-        """The weight and bias that go with the channels, by name, and in which dimension they have them."""
+        """Names of what makes, scales, shifts or reads the channels, if it is there, and the dimension they are."""
         if self.axis == PADDING:
             return {}
         if self.axis.isdigit():
             return {self.layer: int(self.axis)}
         weight = {f"{self.layer}.weight": int((self.axis == INPUTS) != self.transposed)}
-        return {**weight, f"{self.layer}.bias": 0} if self.axis == OUTPUTS else weight
+        return {**weight, f"{self.layer}.bias": 0, f"{self.layer}.running_mean": 0} if self.axis == OUTPUTS else weight
 
     def places_without(self, channels: Collection[int]) -> list[int]:
         """The places of all channels of the group but these."""
@@ -44,15 +44,17 @@ class Member(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Channels that are cut together; the first member is the layer that they are named after."""
+    """Channels each of which is cut with all that it is in; the first member is the layer that they are named after."""
 
     channels: int
     members: tuple[Member, ...]
+    number: int = 1
+    """Of several groups that are outputs of one layer and go different ways, which."""
 
     @property
     def name(self) -> str:
-        """Path of the layer whose outputs they are."""
-        return self.members[0].layer
+        """Path of the layer whose outputs they are, with its number behind it from the second on."""
+        return self.members[0].layer if self.number == 1 else f"{self.members[0].layer}#{self.number}"
 
 
 def channel_sums(group: Group, values: Mapping[str, Tensor]) -> Tensor:

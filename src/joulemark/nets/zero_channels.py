@@ -6,17 +6,17 @@ zero (a sigmoid, a mean over channels, a norm over neighbours), or counts on how
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from joulemark.nets.axes import NORMS, is_product
+from joulemark.nets.answers import NetFailsError, answer, copied
+from joulemark.nets.axes import INPUTS, is_product
 from joulemark.nets.edits.edit import replay
 from joulemark.nets.groups import Group, cutting_edits
-from joulemark.nets.reach import tensors_of
+from joulemark.nets.probe import tensors_of
 
 ROWS = 2
 """Random inputs of each size on which a group is tried."""
@@ -28,19 +28,32 @@ ROUNDING = {torch.float64: 1e-13, torch.float32: 3e-6}
 TOLD = 1e-3
 """Up to this share of what outputs vary by, rounding leaves no doubt."""
 TINY = 0.1
-"""Scales that are all below this are tried at about 1: nets begin with blocks that are scaled to almost nothing."""
+"""Scales, offsets and products below this are tried at about 1: nets begin with what is zero and will not stay so."""
 
 CHANGES = "cutting channels that are zero would change the outputs"
 FAILS = "the net does not run with fewer of its channels"
+
+Cuts = Sequence[tuple[Group, Collection[int]]]
+"""Groups, and the channels of each that are kept."""
 
 
 def judged(groups: Sequence[Group], module: nn.Module, input_shape: tuple[int, ...]) -> list[str | None]:
     """For each group why its channels must stay, or ``None`` if they may go.
 
-    Tried together, and in halves where that fails, since a large net takes a while.
+    Tried together, and in halves where that fails, since a large net takes a while; what is left of the halves is tried
+    together again, and one by one if that fails.
     """
-    lively = _lively(module)
-    return _judged(groups, lively, random_rows(input_shape))
+    trial = _Trial(lively(module), random_rows(input_shape))
+    found = _by_halves(groups, trial)
+    left = [group for group, why in zip(groups, found, strict=True) if why is None]
+    if len(left) in (0, len(groups)) or trial.why_not(left) is None:
+        return found
+    believed: list[Group] = []
+    for place, group in enumerate(groups):
+        if found[place] is None:
+            found[place] = trial.why_not([*believed, group])
+            believed += [group] if found[place] is None else []
+    return found
 
 
 def random_rows(input_shape: tuple[int, ...]) -> Tensor:
@@ -53,105 +66,152 @@ def random_rows(input_shape: tuple[int, ...]) -> Tensor:
     return torch.cat([*sizes, max(SCALES) * torch.rand(ROWS, *input_shape, generator=random)])
 
 
-def puts_out_numbers(module: nn.Module, rows: Tensor) -> bool:
-    """Whether a net runs on some rows, and what it puts out is finite."""
-    outputs = _outputs(module, rows)
-    return outputs is not None and all(bool(one.isfinite().all()) for one in outputs)
+def lively(module: nn.Module) -> nn.Module:
+    """A copy in which nothing is at a value that hides what goes through it, as a scale or an offset of zero.
+
+    Own tensors of the net, biases and the means of norms that are next to nothing are drawn anew, products that make
+    next to nothing of their inputs amplified.
+    """
+    drawn_anew = copied(module)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for layer in drawn_anew.modules():
+            for name, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+                if not tensor.is_floating_point() or not tensor.numel():
+                    continue
+                if is_product(layer) and name == "weight":
+                    _amplify(tensor, random)
+                elif tensor.abs().max() < TINY:
+                    several = sum(size > 1 for size in tensor.shape) > 1 or name in ("bias", "running_mean")
+                    drawn = torch.randn(tensor.shape, generator=random) * TINY
+                    tensor.copy_(drawn if several else 0.5 + torch.rand(tensor.shape, generator=random))
+    return drawn_anew
 
 
-def _judged(groups: Sequence[Group], module: nn.Module, rows: Tensor) -> list[str | None]:
-    why = _why_not(groups, module, rows) if groups else None
+def _amplify(weight: Tensor, random: torch.Generator) -> None:
+    """Let a product make of inputs of deviation 1 outputs of deviation 1, if it makes far less of them."""
+    nothing = not weight.any()
+    if nothing:
+        weight.copy_(torch.randn(weight.shape, generator=random))
+    gain = float(weight.square().mean().sqrt()) * max(1, weight[0].numel()) ** 0.5
+    if nothing or gain < TINY:
+        weight.div_(gain)
+
+
+def _by_halves(groups: Sequence[Group], trial: _Trial) -> list[str | None]:
+    why = trial.why_not(groups) if groups else None
     if why is None or len(groups) == 1:
         return [why] * len(groups)
     middle = len(groups) // 2
-    return [*_judged(groups[:middle], module, rows), *_judged(groups[middle:], module, rows)]
+    return [*_by_halves(groups[:middle], trial), *_by_halves(groups[middle:], trial)]
 
 
-def _why_not(groups: Sequence[Group], module: nn.Module, rows: Tensor) -> str | None:
-    """Tried for the first channel alone and for every second one: halves of a gated unit stand an even cut only."""
-    for kept in (lambda channels: range(1, channels), lambda channels: range(0, channels, 2)):
-        cuts = [(group, kept(group.channels)) for group in groups]
-        zeroed = _zeroed(module, cuts)
-        cut = copy.deepcopy(zeroed)
-        try:
-            replay(cut, cutting_edits(cut, cuts))
-        except ValueError:
-            return FAILS
-        if not puts_out_numbers(zeroed, rows[:ROWS]):
-            return CHANGES
-        if _outputs(cut, rows[:ROWS]) is None:
-            return FAILS
-        if not all(_same_on(zeroed, cut, some) for some in rows.split(ROWS)):
-            return CHANGES
-    return None
+class _Trial:
+    """A net, and the inputs on which it is tried with and without channels that are zero."""
+
+    def __init__(self, module: nn.Module, rows: Tensor) -> None:
+        self.module, self.rows = module, rows
+        self.trains = _trains(module, rows)
+
+    def why_not(self, groups: Sequence[Group]) -> str | None:
+        """Why not all of some groups may lose channels, or ``None``."""
+        for number, cuts in enumerate(_rounds(groups)):
+            zeroed = _zeroed(self.module, cuts)
+            cut = copied(zeroed)
+            try:
+                replay(cut, cutting_edits(cut, cuts))
+                before, _ = answer(zeroed, self.rows[:ROWS]), answer(cut, self.rows[:ROWS])
+            except (ValueError, NetFailsError):
+                return FAILS
+            if not number and self.trains and not _trains(cut, self.rows):
+                return FAILS
+            if not all(one.isfinite().all() for one in before):
+                return CHANGES
+            # How large inputs are matters to what is computed, not to how channels hang together.
+            if not _same(zeroed, cut, self.rows if number < 2 else self.rows[:ROWS]):
+                return CHANGES
+        return None
 
 
-def _zeroed(module: nn.Module, cuts: Sequence[tuple[Group, Collection[int]]]) -> nn.Module:
-    """A copy in which everything that makes or scales the channels that are not kept is zero."""
-    zeroed = copy.deepcopy(module)
+def _rounds(groups: Sequence[Group]) -> Iterator[Cuts]:
+    """What is tried to be kept: all but the first, every second one, all but the last, some, two.
+
+    Halves that are taken apart again stand an even cut only, and parts that begin at a share of the width move with the
+    first. Then one channel less of some groups and not of the others, so that any two are told apart: those whose
+    number has a binary digit set, and those that have it not.
+    """
+    yield [(group, range(1, group.channels)) for group in groups]
+    yield [(group, range(0, group.channels, 2)) for group in groups]
+    yield [(group, range(group.channels - 1)) for group in groups]
+    random = torch.Generator().manual_seed(0)
+    for most in (None, 2):
+        sizes = [min(most or 1 + group.channels // 3, group.channels) for group in groups]
+        orders = [torch.randperm(group.channels, generator=random).tolist() for group in groups]
+        yield [(group, sorted(order[:size])) for group, size, order in zip(groups, sizes, orders, strict=True)]
+    for digit in range((len(groups) - 1).bit_length()):
+        for wanted in (0, 1):
+            first = [int(place >> digit & 1 == wanted) for place in range(len(groups))]
+            yield [(group, range(begin, group.channels)) for begin, group in zip(first, groups, strict=True)]
+
+
+def _zeroed(module: nn.Module, cuts: Cuts) -> nn.Module:
+    """A copy in which everything that makes, scales or shifts the channels that are not kept is zero."""
+    zeroed = copied(module)
     tensors = tensors_of(zeroed)
     with torch.no_grad():
         for group, kept in cuts:
             for member in group.members:
                 for name, dimension in member.tensors.items():
-                    if member.axis != "inputs" and tensors.get(name) is not None:
+                    if member.axis != INPUTS and tensors.get(name) is not None:
                         tensors[name].movedim(dimension, 0)[member.places_without(kept)] = 0.0
     return zeroed
 
 
-def _lively(module: nn.Module) -> nn.Module:
-    """A copy in which no scale and no product is so small that what goes through it could not be seen."""
-    lively = copy.deepcopy(module)
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for layer in lively.modules():
-            held = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
-            for name, tensor in held:
-                if not tensor.is_floating_point() or (isinstance(layer, NORMS) and name == "bias"):
-                    continue
-                if is_product(layer):
-                    if name == "weight":
-                        _amplify(tensor, random)
-                elif sum(size > 1 for size in tensor.shape) <= 1 and (not tensor.numel() or tensor.abs().max() < TINY):
-                    tensor.copy_(0.5 + torch.rand(tensor.shape, generator=random))
-    return lively
-
-
-def _amplify(weight: Tensor, random: torch.Generator) -> None:
-    """Let a product make of inputs of deviation 1 outputs of deviation 1, if it makes far less of them."""
-    if not weight.any():
-        weight.copy_(torch.randn(weight.shape, generator=random))
-    gain = float(weight.square().mean().sqrt()) * max(1, weight[0].numel()) ** 0.5
-    if gain < TINY or not weight.any():
-        weight.div_(gain)
-
-
-def _same_on(zeroed: nn.Module, cut: nn.Module, rows: Tensor) -> bool:
-    """Whether both give the same for some rows; computed again in float64 where float32 cannot tell."""
-    same: bool | None = None
-    for exact in (torch.float32, torch.float64):
-        before, after = _outputs(zeroed, rows, exact), _outputs(cut, rows, exact)
-        if before is None or after is None or len(before) != len(after):
-            break  # it computes in floats of its own
-        same = all(_equal(one, other) for one, other in zip(before, after, strict=True))
-        if all(map(_is_told, before)):
-            break
-    return bool(same)
-
-
-def _outputs(module: nn.Module, rows: Tensor, exact: torch.dtype = torch.float32) -> list[Tensor] | None:
-    """What a net puts out, computed in numbers of this type; ``None`` if it does not run so."""
+def _trains(module: nn.Module, rows: Tensor) -> bool:
+    """Whether a net runs as it does in training: layers may run then that do not when it answers."""
     try:
-        with torch.no_grad():
-            answer = copy.deepcopy(module).to(exact)(rows.to(exact))
-    except Exception:  # noqa: BLE001 (a net is anybody's code, and raises what it likes for sizes it does not know)
-        return None
-    return [one for one in tree_leaves(answer) if isinstance(one, Tensor)]
+        answer(copied(module).train(), rows[:ROWS])
+    except NetFailsError:
+        return False
+    return True
+
+
+def _same(zeroed: nn.Module, cut: nn.Module, rows: Tensor) -> bool:
+    """Whether both give the same for all rows; computed again in float64 where float32 cannot tell."""
+    exact: tuple[nn.Module, nn.Module] | None = None
+    for some in rows.split(ROWS):
+        try:
+            before, same = _compared(zeroed, cut, some)
+        except NetFailsError:
+            return False
+        if all(map(_is_told, before)):
+            if not same:
+                return False
+            continue
+        exact = exact or (_in_float64(zeroed), _in_float64(cut))
+        with contextlib.suppress(NetFailsError):  # it computes in floats of its own
+            _, same = _compared(*exact, some.double())
+        if not same:
+            return False
+    return True
+
+
+def _compared(zeroed: nn.Module, cut: nn.Module, rows: Tensor) -> tuple[list[Tensor], bool]:
+    before, after = answer(zeroed, rows), answer(cut, rows)
+    same = len(before) == len(after) and all(_equal(one, other) for one, other in zip(before, after, strict=True))
+    return before, same
+
+
+def _in_float64(module: nn.Module) -> nn.Module:
+    """A copy that computes in doubles, but for complex numbers."""
+    doubled = copied(module)
+    doubled._apply(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    return doubled
 
 
 def _equal(before: Tensor, after: Tensor) -> bool:
     """Whether outputs are equal, beside what they vary by over inputs of one size: no offset hides a difference."""
-    if before.shape != after.shape or not before.is_floating_point():
+    if before.shape != after.shape or not (before.is_floating_point() or before.is_complex()):
         return before.shape == after.shape and bool(before.equal(after))
     if not before.isfinite().all():
         return True  # it overflows with the channels, too: that tells nothing

@@ -41,10 +41,11 @@ def freeze(net: Net, groups: str) -> Net:
         for kind in kinds:
             mask &= alive.any(GROUPS[kind], keepdim=True)
         masks[name] = masks.get(name, torch.ones_like(mask)) & mask
+    parameters = dict(module.named_parameters())
     if "filters" in kinds:
         for member, dead in _dead_outputs(module, channel_groups(net), net.input_shape):
             for name, dimension in member.tensors.items():
-                if name in net.state:
+                if name in parameters:
                     mask = masks.get(name, torch.ones_like(net.state[name], dtype=torch.bool)).clone()
                     mask.movedim(dimension, 0)[dead] = False
                     masks[name] = mask
@@ -106,9 +107,13 @@ def shapes(net: Net, small: Net) -> dict[str, dict[str, Any]]:
 def alive(module: nn.Module, group: Group) -> Tensor:
     """Which channels, (channels,), anything makes and anything reads: some output and some input is not zero.
 
-    A filter of zeros still makes the offset of its batch norm; a PReLU makes nothing of zero.
+    A filter of zeros still makes the offset of its batch norm, or without one the mean that is taken off; a PReLU makes
+    nothing of zero.
     """
     sizes = {name: parameter.detach().abs() for name, parameter in module.named_parameters()}
+    for name, mean in module.named_buffers():
+        if name.endswith("running_mean") and name.replace("running_mean", "weight") not in sizes:
+            sizes[name] = mean.abs()
     made = [member for member in group.members if member.axis != INPUTS and not _bends_only(module, member)]
     read = [member for member in group.members if member.axis == INPUTS]
     return (_sums(group, made, sizes) > 0) & (_sums(group, read, sizes) > 0)
