@@ -48,7 +48,10 @@ def test_the_library_of_the_paper_gives_the_same_scores(builder):
             parameter.data.uniform_(0.5, 1.5)  # batch norms that differ
     net = net.with_state(module)
     graph = DependencyGraph().build_dependency(module, example_inputs=torch.zeros(1, *CIFAR))
+    padded = {"conv1", "layer2.0.conv2", "layer3.0.conv2"} if builder == "resnet20" else set()
     for name, score in norms(net).items():
+        if name in padded:  # shortcuts that pad channels are not understood there
+            continue
         layer = module.get_submodule(name)
         cut = graph.get_pruner_of_module(layer).prune_out_channels
         group = graph.get_pruning_group(layer, cut, list(range(len(score))))

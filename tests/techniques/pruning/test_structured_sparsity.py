@@ -186,7 +186,7 @@ def test_the_proximal_step_shrinks_the_filter_behind_its_batch_norm():
 
 
 def test_only_what_can_be_cut_is_penalised():
-    """The stream of a padded residual net cannot: only outputs of first convolutions and inputs of second ones."""
+    """Channels of the stream die in no layer alone: only outputs of first convolutions and inputs of second ones."""
     net = Net.new("resnet", CIFAR, seed=0, depth=8)
     module = net.module(formats=False)
     terms = list(_penalty(net, "filters+channels")(module))

@@ -25,12 +25,14 @@ Reference:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from joulemark.nets.axes import INPUTS, OUTPUTS, is_product
 from joulemark.nets.dependencies import channel_groups
 from joulemark.nets.flow import foldable
 from joulemark.nets.layers.lowered import can_be_lowered
@@ -223,9 +225,21 @@ def _penalty(net: Net, groups: str) -> Penalty:
 
 
 def _penalised(net: Net, module: nn.Module, groups: str) -> list[tuple[str, str]]:
-    """Convolutions and the kinds of groups that are penalised in each: those that can be cut."""
+    """Convolutions and the kinds of groups that are penalised in each: those that can be cut.
+
+    Layers that make some of their channels together with others, as those of a residual stream, are not: such channels
+    would have to die in all of them at once.
+    """
     if groups == "shapes":
         return [(path, "shapes") for path, layer in convolutions(module).items() if can_be_lowered(layer)]
-    axes = {"outputs": "filters", "inputs": "channels"}
-    ends = {(member.layer, axes[member.axis]) for group in channel_groups(net) for member in group.members}
-    return [(path, kind) for path in convolutions(module) for kind in groups.split("+") if (path, kind) in ends]
+    axes = {"filters": OUTPUTS, "channels": INPUTS}
+    places = Counter[tuple[str, str]]()
+    for group in channel_groups(net):
+        if sum(one.axis == OUTPUTS and is_product(module.get_submodule(one.layer)) for one in group.members) == 1:
+            places.update({(member.layer, member.axis): len(member.places) for member in group.members})
+    return [
+        (path, kind)
+        for path, layer in convolutions(module).items()
+        for kind in groups.split("+")
+        if places[path, axes[kind]] == layer.weight.shape[0 if kind == "filters" else 1]
+    ]
