@@ -142,7 +142,7 @@ def test_an_offset_far_greater_than_what_varies_hides_nothing(step, expected, of
     assert why(lambda net, x: net.b(step(net.a(x))) + offset * torch.arange(2.0).view(2, 1, 1)) == expected
 
 
-@pytest.mark.parametrize(("share", "expected"), [(1e-6, None), (1e-5, None), (1e-3, CHANGES), (1e-2, CHANGES)])
+@pytest.mark.parametrize(("share", "expected"), [(1e-7, None), (1e-6, None), (1e-3, CHANGES), (1e-2, CHANGES)])
 def test_a_difference_counts_from_a_share_of_what_varies(share, expected):
     net = Of(lambda net, x: net.h(x) + share * net.b(net.a(x).sigmoid())).eval()
     with torch.no_grad():
@@ -410,3 +410,12 @@ def test_the_net_given_is_as_it_was():
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
     assert [layer.out_channels for layer in net.convolutions] == [4] * 6
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_difference_in_one_output_is_not_hidden_by_another_that_is_far_larger():
+    def forward(net: Any, x: Tensor) -> Tensor:
+        y = net.a(x)
+        return torch.cat([3e3 * net.b(y.relu()), net.b(y.sigmoid())], 1)
+
+    assert why(forward) == CHANGES
+    assert why(lambda net, x: torch.cat([3e3 * net.b(net.a(x).relu()), net.b(net.a(x).tanh())], 1)) is None
