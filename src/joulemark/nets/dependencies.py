@@ -92,9 +92,8 @@ def channel_ties(net: Net) -> Ties:
         if why is None:
             groups.append(group._replace(number=1 + sum(one.members[0].layer == group.name for one in groups)))
             continue
-        outputs_of = {member.layer for member in group.members if member.axis == OUTPUTS}
-        why = MIXED if any(axis.layer in outputs_of for axis in mixed) else why
-        whole |= {layer: why for layer in outputs_of if layer not in whole}
+        why = MIXED if group.read_mixed else why
+        whole |= {one.layer: why for one in group.members if one.axis == OUTPUTS and one.layer not in whole}
     return Ties(tuple(groups), dict(_left_whole(module, found, groups, whole)))
 
 
@@ -126,7 +125,7 @@ def _candidates(found: Reach, layers: Mapping[str, nn.Module], mixed: Set[Axis])
             whole |= {axis.layer: why for axis in channel if axis.name == OUTPUTS and axis.layer not in whole}
     groups = []
     for (name, _), channels in sorted(alike.items(), key=lambda item: order[item[0][0]]):
-        group = _group(name, channels, layers)
+        group = _group(name, channels, layers)._replace(read_mixed=not mixed.isdisjoint(channels[0]))
         if group.channels > 1:
             groups.append(group)
         else:

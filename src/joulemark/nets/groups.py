@@ -50,6 +50,8 @@ class Group(NamedTuple):
     members: tuple[Member, ...]
     number: int = 1
     """Of several groups that are outputs of one layer and go different ways, which."""
+    read_mixed: bool = False
+    """Whether something else than its members reads the channels, all at once, as their sum or their maximum."""
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ def channel_sums(group: Group, values: Mapping[str, Tensor]) -> Tensor:
             value = values.get(name)
             if value is not None:
                 sums = value.movedim(dimension, 0).flatten(1).sum(1) if value.dim() > 1 else value
-                total.index_add_(0, torch.tensor(member.channels), sums[list(member.places)])
+                total.index_add_(0, torch.tensor(member.channels), sums[list(member.places)].to(total.dtype))
     return total
 
 

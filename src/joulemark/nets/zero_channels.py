@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.nets.answers import NetFailsError, answer, copied
-from joulemark.nets.axes import INPUTS, is_product
+from joulemark.nets.axes import INPUTS, OUTPUTS, is_product
 from joulemark.nets.edits.edit import replay
-from joulemark.nets.groups import Group, cutting_edits
+from joulemark.nets.groups import Group, Member, cutting_edits
 from joulemark.nets.probe import tensors_of
 
 ROWS = 2
@@ -56,6 +56,22 @@ def judged(groups: Sequence[Group], module: nn.Module, input_shape: tuple[int, .
             found[place] = trial.why_not([*believed, group])
             believed += [group] if found[place] is None else []
     return found
+
+
+def makes_of_zero(group: Group, member: Member, module: nn.Module, input_shape: tuple[int, ...]) -> bool:
+    """Whether a tensor of the net's own makes something of channels that are zero otherwise, as an offset does.
+
+    A scale does not. Tried with the tensor at lively values and at zero, where products make nothing and norms add none.
+    """
+    products = [one for one in group.members if one.axis == OUTPUTS and is_product(module.get_submodule(one.layer))]
+    norms = [one for one in group.members if one.axis == OUTPUTS and one not in products]
+    without = _zeroed(lively(module), [(group._replace(members=tuple(products)), ())])
+    tensors = tensors_of(without)
+    for name in (f"{norm.layer}.{end}" for norm in norms for end in ("bias", "running_mean")):
+        if tensors.get(name) is not None:
+            tensors[name].data.zero_()
+    own = group._replace(members=(member,))
+    return not _compared(without, _zeroed(without, [(own, ())]), random_rows(input_shape)[:ROWS])[1]
 
 
 def random_rows(input_shape: tuple[int, ...]) -> Tensor:

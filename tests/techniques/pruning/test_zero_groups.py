@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from joulemark.nets.dependencies import channel_groups
 from joulemark.nets.edits.edit import replay
@@ -15,6 +15,7 @@ from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 from joulemark.techniques.pruning.zero_groups import GROUPS, alive, freeze, remove, residual_blocks, rounded, shapes
 from joulemark.training import fit, sgd
+from joulemark.vocabulary import TABLES
 
 CIFAR = (3, 32, 32)
 
@@ -211,7 +212,7 @@ def test_a_channel_lives_if_anything_makes_it_and_anything_reads_it():
     with torch.no_grad():
         module.stage1.bn1.bias[:4] = torch.tensor([0.5, 0.5, 0.0, 0.0])
     (group,) = [one for one in channel_groups(net) if one.name == "stage1.conv1"]
-    made_and_read = alive(module, group)
+    made_and_read = alive(module, group, CIFAR)
     # 0 and 1 have no filter but an offset or a scale behind it, 2 a scale alone, 3 a filter; nothing reads 4.
     assert made_and_read.tolist() == [True, True, True, True, False, True, True, True]
 
@@ -231,3 +232,123 @@ def test_no_fewer_channels_would_do(flags, round_to):
     assert {place for place, lives in enumerate(flags) if lives} <= set(kept) <= set(range(len(flags)))
     assert len(kept) == len(flags) or len(kept) % round_to == 0
     assert len(kept) < round_to + max(1, sum(flags))
+
+
+class Foreign(nn.Module):
+    """Two convolutions with something of the net's own between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.h = nn.Conv2d(1, 12, 3), nn.Conv2d(12, 8, 3), nn.Linear(8, 10)
+
+    def between(self, x: Tensor) -> Tensor:
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.h(self.b(self.between(self.a(x).relu())).relu().mean((2, 3)))
+
+
+class Scaled(Foreign):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.linspace(0.5, 1.5, 12).view(12, 1, 1))
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.gamma * x
+
+
+class Offset(Foreign):
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.linspace(0.5, 1.5, 12).view(12, 1, 1))
+
+    def between(self, x: Tensor) -> Tensor:
+        return x + self.offset
+
+
+class OffsetInABuffer(Foreign):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.linspace(0.5, 1.5, 12).view(12, 1, 1))
+
+    def between(self, x: Tensor) -> Tensor:
+        return x + self.offset
+
+
+class MadeTwice(Foreign):
+    """A convolution with weights of the net's own makes the same channels, and a norm is behind both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.n = nn.Parameter(torch.rand(12, 12, 1, 1)), nn.BatchNorm2d(12)
+        self.other = nn.Parameter(torch.rand(12, 1, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.n(self.a(x) + nn.functional.conv2d(x, self.other)).relu()
+        return self.h(self.b(y).relu().mean((2, 3)))
+
+
+class PReLUs(Foreign):
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.PReLU(12)
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.p(x - 1.0 + 1.0)
+
+
+class PlainNorm(Foreign):
+    """A norm without scales takes a mean off, of a filter of zeros too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n = nn.BatchNorm2d(12, affine=False)
+        self.n.running_mean.fill_(0.7)
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.n(x)
+
+
+class Doubles(Foreign):
+    def __init__(self) -> None:
+        super().__init__()
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.double())
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [(Foreign, 8), (Scaled, 8), (PReLUs, 8), (Doubles, 8), (Offset, 12), (OffsetInABuffer, 12), (MadeTwice, 12),
+     (PlainNorm, 12)],
+)  # fmt: skip
+def test_what_scales_makes_nothing_of_zero_and_what_is_added_does(kind, left, monkeypatch):
+    monkeypatch.setitem(TABLES["builder"], "theirs", f"{__name__}:{kind.__name__}")
+    net = zeroed(Net.new("theirs", (1, 12, 12), seed=0), a__weight=range(4), a__bias=range(4))
+    x = torch.randn(4, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    before = net.module()(x)
+    frozen = freeze(net, "filters")
+    torch.testing.assert_close(frozen.module()(x), before)
+    small = remove(frozen, "filters")
+    torch.testing.assert_close(small.module()(x), before, rtol=1e-4, atol=1e-6)
+    assert small.module().a.out_channels == left
+
+
+class ReadByItsLength(Foreign):
+    def __init__(self) -> None:
+        super().__init__()
+        self.g = nn.Conv2d(1, 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x).relu()
+        return self.h((self.b(y) + self.g(y.norm(dim=1, keepdim=True))).relu().mean((2, 3)))
+
+
+def test_a_channel_that_is_read_as_part_of_a_whole_lives(monkeypatch):
+    monkeypatch.setitem(TABLES["builder"], "theirs", f"{__name__}:ReadByItsLength")
+    net = zeroed(Net.new("theirs", (1, 12, 12), seed=0), a__weight=[5], a__bias=[5], b__weight=(slice(None), range(4)))
+    x = torch.randn(4, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    small = remove(net, "filters+channels")
+    assert small.module().a.out_channels == 11  # without 5; nothing but the length reads 0 to 3
+    torch.testing.assert_close(small.module()(x), net.module()(x), rtol=1e-4, atol=1e-6)

@@ -228,7 +228,7 @@ def _penalised(net: Net, module: nn.Module, groups: str) -> list[tuple[str, str]
     """Convolutions and the kinds of groups that are penalised in each: those that can be cut.
 
     Layers that make some of their channels together with others, as those of a residual stream, are not: such channels
-    would have to die in all of them at once.
+    would have to die in all of them at once. Nor are those whose channels go several at a time, as of a group norm.
     """
     if groups == "shapes":
         return [(path, "shapes") for path, layer in convolutions(module).items() if can_be_lowered(layer)]
@@ -236,7 +236,8 @@ def _penalised(net: Net, module: nn.Module, groups: str) -> list[tuple[str, str]
     places = Counter[tuple[str, str]]()
     for group in channel_groups(net):
         if sum(one.axis == OUTPUTS and is_product(module.get_submodule(one.layer)) for one in group.members) == 1:
-            places.update({(member.layer, member.axis): len(member.places) for member in group.members})
+            alone = [member for member in group.members if len(member.places) == group.channels]
+            places.update({(member.layer, member.axis): len(member.places) for member in alone})
     return [
         (path, kind)
         for path, layer in convolutions(module).items()

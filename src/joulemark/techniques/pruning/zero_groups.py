@@ -20,6 +20,8 @@ from joulemark.nets.flow import all_pass, trace
 from joulemark.nets.groups import Group, Member, channel_sums
 from joulemark.nets.layers.lowered import can_be_lowered
 from joulemark.nets.net import Net
+from joulemark.nets.probe import tensors_of
+from joulemark.nets.zero_channels import makes_of_zero
 
 GROUPS = {"filters": (1, 2, 3), "channels": (0, 2, 3), "shapes": (0,)}
 """Axes of a weight (filters, channels, height, width) that a group runs over."""
@@ -74,7 +76,7 @@ def remove(net: Net, groups: str, *, round_to: int = 1, masks: Mapping[str, Tens
                 edits.append({"edit": "lower_columns", "layer": path, "columns": used.nonzero()[:, 0].tolist()})
     else:
         found = channel_groups(net)
-        kept = {group.name: rounded(alive(module, group), round_to) for group in found}
+        kept = {group.name: rounded(alive(module, group, net.input_shape), round_to) for group in found}
         return keep(
             net, {group.name: kept[group.name] for group in found if len(kept[group.name]) < group.channels}, found
         )
@@ -104,19 +106,20 @@ def shapes(net: Net, small: Net) -> dict[str, dict[str, Any]]:
     return found
 
 
-def alive(module: nn.Module, group: Group) -> Tensor:
+def alive(module: nn.Module, group: Group, input_shape: tuple[int, ...]) -> Tensor:
     """Which channels, (channels,), anything makes and anything reads: some output and some input is not zero.
 
-    A filter of zeros still makes the offset of its batch norm, or without one the mean that is taken off; a PReLU makes
-    nothing of zero.
+    A filter of zeros still makes the offset of its batch norm, or without one the mean that is taken off. What is read
+    as a whole, as by a maximum over channels, is read.
     """
-    sizes = {name: parameter.detach().abs() for name, parameter in module.named_parameters()}
-    for name, mean in module.named_buffers():
-        if name.endswith("running_mean") and name.replace("running_mean", "weight") not in sizes:
-            sizes[name] = mean.abs()
-    made = [member for member in group.members if member.axis != INPUTS and not _bends_only(module, member)]
+    sizes = {name: tensor.detach().abs() for name, tensor in tensors_of(module).items()}
+    for name in [name for name in sizes if name.endswith("running_mean")]:
+        if name.replace("running_mean", "weight") in sizes:
+            del sizes[name]
     read = [member for member in group.members if member.axis == INPUTS]
-    return (_sums(group, made, sizes) > 0) & (_sums(group, read, sizes) > 0)
+    makers = [member for member in group.members if _makes(module, group, member, input_shape)]
+    made = _sums(group, makers, sizes) > 0
+    return made if group.read_mixed else made & (_sums(group, read, sizes) > 0)
 
 
 def rounded(alive: Tensor, round_to: int) -> list[int]:
@@ -146,13 +149,15 @@ def _dead_outputs(
 ) -> Iterator[tuple[Member, list[int]]]:
     """Convolutions and norms of a channel all of whose filters, or one that all pass, are zero; the places of those."""
     layers: Mapping[str, nn.Module] = dict(module.named_modules())
-    filters = {name: p.detach().abs() for name, p in module.named_parameters() if name.endswith(".weight")}
+    sizes = {name: tensor.detach().abs() for name, tensor in tensors_of(module).items()}
+    filters = {name: size for name, size in sizes.items() if name.endswith(".weight")}
     depthwise = {path for path, layer in layers.items() if is_depthwise(layer)}
     traced = trace(module, input_shape) if depthwise else []
     for group in groups:
         outputs = [member for member in group.members if member.axis == OUTPUTS]
         makers = [member for member in outputs if is_product(layers[member.layer])]
-        made = _sums(group, makers, filters) > 0
+        own = [one for one in group.members if one.axis.isdigit() and _makes(module, group, one, input_shape)]
+        made = _sums(group, makers, filters) + _sums(group, own, sizes) > 0
         paths = {member.layer for member in makers}
         for gate in depthwise & {member.layer for member in outputs}:
             passed = [member for member in outputs if member.layer == gate]
@@ -160,7 +165,7 @@ def _dead_outputs(
             if every and all_pass(traced, paths, gate, through=depthwise):
                 made &= _sums(group, passed, filters) > 0
         for member in outputs:
-            if not isinstance(layers[member.layer], nn.Linear) and not _bends_only(module, member):
+            if not isinstance(layers[member.layer], nn.Linear | nn.PReLU):
                 yield member, member.places_without(made.nonzero()[:, 0].tolist())
 
 
@@ -169,9 +174,14 @@ def _sums(group: Group, members: Sequence[Member], values: Mapping[str, Tensor])
     return channel_sums(group._replace(members=tuple(members)), values)
 
 
-def _bends_only(module: nn.Module, member: Member) -> bool:
-    """Whether a member makes nothing of zero whatever its weights are."""
-    return member.axis == OUTPUTS and isinstance(module.get_submodule(member.layer), nn.PReLU)
+def _makes(module: nn.Module, group: Group, member: Member, input_shape: tuple[int, ...]) -> bool:
+    """Whether a member may make something of a channel that is zero in the others.
+
+    A PReLU makes nothing of zero whatever its weights are, nor does a tensor of the net's own that only scales.
+    """
+    if member.axis.isdigit():
+        return makes_of_zero(group, member, module, input_shape)
+    return member.axis == OUTPUTS and not isinstance(module.get_submodule(member.layer), nn.PReLU)
 
 
 def convolutions(module: nn.Module, prefix: str = "") -> dict[str, nn.Conv2d]:
