@@ -61,7 +61,7 @@ def judged(groups: Sequence[Group], module: nn.Module, input_shape: tuple[int, .
 def makes_of_zero(group: Group, member: Member, module: nn.Module, input_shape: tuple[int, ...]) -> bool:
     """Whether a tensor of the net's own makes something of channels that are zero otherwise, as an offset does.
 
-    A scale does not. Tried with the tensor at lively values and at zero, where products make nothing and norms add none.
+    A scale does not. Tried with it at lively values and at zero, while products make nothing and norms add nothing.
     """
     products = [one for one in group.members if one.axis == OUTPUTS and is_product(module.get_submodule(one.layer))]
     norms = [one for one in group.members if one.axis == OUTPUTS and one not in products]
