@@ -18,7 +18,8 @@ PROGRAM = """
 import os, signal, sys, time
 from joulemark.cli import app, main
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs these tests may ignore some
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def answer(words):
     print(os.getpid(), flush=True)

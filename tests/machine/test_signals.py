@@ -12,6 +12,15 @@ import pytest
 from joulemark.machine.signals import FORWARDED, caught_signals, pass_on
 
 
+@pytest.fixture(autouse=True)
+def _not_ignored():
+    """What runs these tests may ignore some."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def test_numbers_are_read_in_the_order_in_which_signals_came():
     with caught_signals() as read_signals:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):

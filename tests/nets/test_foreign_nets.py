@@ -437,6 +437,28 @@ class Attention(nn.Module):
         return self.h((x + self.o(places @ self.v(x))).mean(1))
 
 
+class AttentionOfHeads(Attention):
+    """Two heads of a fixed width each: a head goes as a whole."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.p(x).flatten(2).transpose(1, 2)
+        layers = ((self.q, 4), (self.k, 4), (self.v, 6))
+        q, k, v = (layer(x).unflatten(-1, (-1, width)).transpose(1, 2) for layer, width in layers)
+        mixed = (q @ k.transpose(2, 3)).softmax(-1) @ v
+        return self.h((x + self.o(mixed.transpose(1, 2).flatten(2))).mean(1))
+
+
+class ChosenReLU(Layers):
+    """A comparison with NaN is false, so it is hidden here."""
+
+    def __init__(self) -> None:
+        super().__init__(6, a=nn.Conv2d(3, 8, 3), b=nn.Conv2d(8, 6, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.logits(self.b(torch.where(x > 0, x, torch.zeros_like(x))).relu())
+
+
 class VisionTransformer(nn.Module):
     """What layer norms read stays; the net's own tensors belong to it."""
 
@@ -623,7 +645,9 @@ NETS: dict[type[nn.Module], tuple[dict[str, int], dict[str, str]]] = {
     DenselyConnected: ({"a": 8, "b": 4, "c": 4}, {}),
     SpatialGate: ({"b": 6}, {"a": MIXED, "m": "it has a single channel"}),
     Chosen: ({"a": 8, "c": 6}, {"g": MIXED}),
-    Attention: ({"p": 16, "v": 12}, {"q": MIXED, "k": MIXED}),
+    Attention: ({"p": 16, "q": 8, "v": 12}, {}),
+    AttentionOfHeads: ({"p": 16, "q": 2}, {}),
+    ChosenReLU: ({"a": 8, "b": 6}, {}),
     VisionTransformer: (
         {"f1": 32},
         {"p": MIXED, "f2": "the net's own code reads its weights", "attend": "a MultiheadAttention cannot be cut",

@@ -115,7 +115,7 @@ def _candidates(found: Reach, layers: Mapping[str, nn.Module], mixed: Set[Axis])
     barred = _barred(layers, found)
     whole: dict[str, str] = {}
     alike: dict[tuple[str, object], list[Places]] = defaultdict(list)
-    for channel in _channels(found):
+    for channel in _paired(_channels(found), found):
         makers = [axis.layer for axis in channel if axis.name == OUTPUTS and is_product(layers[axis.layer])]
         why = _why_stays(channel, barred, mixed)
         if makers and why is None:
@@ -187,6 +187,37 @@ def _channels(found: Reach) -> list[Places]:
     return list(channels.values())
 
 
+def _paired(channels: Sequence[Places], found: Reach) -> list[Places]:
+    """Channels, those of layers that are mixed into the same places joined by their numbers.
+
+    Queries and keys of attention meet in a sum over channels, where NaN does not say which belongs to which. If they do
+    not belong together so, the trial will say it.
+    """
+    into: dict[Axis, set[Axis]] = defaultdict(set)
+    for link in found.links:
+        if link.mixed and not link.source.name.isdigit() and link.source.size > 1:
+            into[link.source].add(link.reader)
+    families: dict[tuple[int, frozenset[Axis]], list[Axis]] = defaultdict(list)
+    linked = {link.source for link in found.links if not link.mixed}
+    for source, readers in into.items():
+        if source not in linked:
+            families[source.size, frozenset(readers)].append(source)
+    pairs = {source: family for family in families.values() if len(family) > 1 for source in family}
+    joined: dict[tuple[Axis, int], Places] = {}
+    kept: list[Places] = []
+    for channel in channels:
+        axis, (place, *_) = next(iter(channel.items()))
+        if axis in pairs and len(channel) == 1:
+            first = (pairs[axis][0], place)
+            if first not in joined:
+                joined[first] = {}
+                kept.append(joined[first])
+            joined[first][axis] = [place]
+        else:
+            kept.append(channel)
+    return kept
+
+
 def _barred(layers: Mapping[str, nn.Module], found: Reach) -> dict[Axis, str]:
     """Axes of which nothing is cut, and why."""
     tied = {path for owners in owners_of(layers[""]).values() if len(owners) > 1 for path in owners}
@@ -215,8 +246,9 @@ def _why_stays(channel: Places, barred: Mapping[Axis, str], mixed: Set[Axis]) ->
         return why
     if any(axis.size == len(places) for axis, places in channel.items() if axis.name != PADDING):
         return "all its channels are tied to each other"
-    unread = MIXED if not mixed.isdisjoint(channel) else UNREAD
-    return None if any(axis.name == INPUTS for axis in channel) else unread
+    if any(axis.name == INPUTS for axis in channel) or len([axis for axis in channel if axis in mixed]) > 1:
+        return None
+    return MIXED if not mixed.isdisjoint(channel) else UNREAD
 
 
 def _group(name: str, channels: Iterable[Places], layers: Mapping[str, nn.Module]) -> Group:

@@ -1,7 +1,9 @@
-"""A net run with NaN among what its layers put out, and watched for NaN among what they read.
+"""A net run with poison among what its layers put out, and watched for it among what they read.
 
-Products (convolutions, linear layers) are not computed: each puts out what it did for one row of inputs, beside the NaN
-that a row of the batch has for it. So what is seen at a layer depends on the layers in front of it and on no other.
+Poison is NaN, since whatever is computed from NaN is NaN; or infinity, which a comparison lets through where it is
+greater. Products (convolutions, linear layers) are not computed: each puts out what it did for one row of inputs,
+beside the poison that a row of the batch has for it. So what is seen at a layer depends on the layers in front of it
+and on no other.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Probe:
         self.poison: dict[str, Tensor] | None = None  # (rows, outputs) of each layer; None while it is being watched
         self.seen: dict[Axis, Tensor] = {}
         self.rows = 1
+        self.value = torch.nan
         self.own: set[str] = set()  # products that do more than their kind
         for tensor in tensors_of(self.module).values():
             tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)  # an expanded one cannot be written
@@ -111,14 +114,18 @@ class Probe:
         return _joined(found), failing
 
     def run(self, rows: Sequence[Row]) -> dict[Axis, Tensor]:
-        """Of every axis that reads, which of its places (rows, size) are NaN.
+        """Of every axis that reads, which of its places (rows, size) are poisoned.
 
         Tensors in no layer are the same for all rows of a batch, so rows that poison one run alone.
         """
         alone = not self.by_rows or any(in_no_layer(axis) for row in rows for axis in row)
         size = 1 if alone else self.most_rows
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return _joined([(self._run(batch), batch) for batch in batches])
+        seen = _joined([(self._run(batch), batch) for batch in batches])
+        if rows and self.value == torch.inf:  # a net may have infinities of its own, as where attention is masked
+            calm = self._run([{}])
+            seen = {axis: places & ~in_turn(calm, axis, [{}]) for axis, places in seen.items()}
+        return seen
 
     def _run(self, rows: Sequence[Row]) -> dict[Axis, Tensor]:
         self.rows, self.seen, self.calls = len(rows), {}, dict.fromkeys(self.calm, 0)
@@ -132,7 +139,7 @@ class Probe:
         tensors = tensors_of(self.module)
         kept = {axis.layer: tensors[axis.layer].detach().clone() for axis, _ in alone}
         for axis, mask in alone:
-            tensors[axis.layer].data.movedim(int(axis.name), 0)[mask] = torch.nan
+            tensors[axis.layer].data.movedim(int(axis.name), 0)[mask] = self.value
         try:
             outputs = self._answer(len(rows))
         finally:
@@ -165,7 +172,7 @@ class Probe:
             poison = self.poison[path].repeat_interleave(len(calm), 0) if self.by_rows else self.poison[path]
             shape = [len(poison), *[1] * (calm.dim() - 1)]
             shape[dimension] = poison.shape[1]
-            out = out.masked_fill(poison.reshape(shape), torch.nan)
+            out = out.masked_fill(poison.reshape(shape), self.value)
         return out
 
     def _passing(self, path: str, layer: nn.Module, real: Any, *args: Any, **kwargs: Any) -> Any:
@@ -183,8 +190,10 @@ class Probe:
             self._see(path, PADDING, torch.cat([out[:, :before], out[:, out.shape[1] - after :]], 1), 1)
 
     def _see(self, path: str, name: str, x: Tensor, dimension: int | None) -> None:
-        """Note which channels of ``x`` are NaN in which row; without ``dimension`` it counts as one channel."""
+        """Note which channels of ``x`` are poisoned in which row; without ``dimension`` it counts as one channel."""
         bad = x.isnan() if x.is_floating_point() or x.is_complex() else torch.zeros_like(x, dtype=torch.bool)
+        if self.value == torch.inf:
+            bad = bad | x.isinf()
         bad = bad.unsqueeze(-1) if dimension is None else bad.movedim(dimension, -1)
         rows = self.rows if self.by_rows else 1
         try:

@@ -8,7 +8,8 @@ sums, concatenations, paddings, permutations, pieces, gates, or anybody's code. 
 A row of the batch is one such try. First each source is NaN as a whole; then all sources that reach no place together
 are tried at once, with NaN in the channels whose number has its first binary digit set, those that have it not, those
 that have the second set, and so on. A place that depends on one channel reads its number out of that. Where it depends
-on several, each channel has a row of its own.
+on several, each channel has a row of its own. A source that reaches nothing so is tried with infinity: comparisons with
+NaN are false, and a ReLU that is written as a choice hides it.
 """
 
 from __future__ import annotations
@@ -54,14 +55,19 @@ def reach(module: nn.Module, inputs: Tensor, *, training: bool = False) -> Reach
     the layers are not told. Raises :class:`NetFailsError` with the name of what the net's own code raises.
     """
     probe = Probe(module, inputs, training)
+    makers, own = probe.makers(), probe.own_tensors()
     failing: set[Axis] = set()
-    reached: dict[Axis, dict[Axis, Tensor]] = {}
-    for sources in (probe.makers(), probe.own_tensors()):
-        seen, bad = probe.tried([{axis: torch.ones(axis.size, dtype=torch.bool)} for axis in sources])
-        failing |= {sources[row] for row in bad}
-        for row, source in enumerate(sources):
-            reached[source] = {axis: places[row] for axis, places in seen.items() if places[row].any()}
-    links = _links(probe, {source: places for source, places in reached.items() if source not in failing})
+    links: list[Link] = []
+    for probe.value in (torch.nan, torch.inf):
+        reached: dict[Axis, dict[Axis, Tensor]] = {}
+        for sources in (makers, own):
+            seen, bad = probe.tried([{axis: torch.ones(axis.size, dtype=torch.bool)} for axis in sources])
+            failing |= {sources[row] for row in bad}
+            for row, source in enumerate(sources):
+                reached[source] = {axis: places[row] for axis, places in seen.items() if places[row].any()}
+        links += _links(probe, {source: places for source, places in reached.items() if source not in failing})
+        makers = [source for source in makers if not reached[source] and source not in failing]
+        own = [source for source in own if not reached[source] and source not in failing]
     return Reach(tuple(links), frozenset(probe.calm), frozenset(failing))
 
 
@@ -69,7 +75,7 @@ def _links(probe: Probe, reached: Mapping[Axis, Mapping[Axis, Tensor]]) -> list[
     """What depends on which entries, of sources that reach some places as a whole."""
     links = [Link(one, axis, (), (), mixed=True) for one, places in reached.items() if one.size == 1 for axis in places]
     several: dict[Axis, dict[Axis, Tensor]] = defaultdict(dict)
-    for together in _apart({source: places for source, places in reached.items() if source.size > 1}):
+    for together in _apart({source: places for source, places in reached.items() if source.size > 1 and places}):
         rows = [row for digit in range(_digits(together)) for row in _by_digit(together, digit)]
         seen = probe.run(rows)
         for source in together:

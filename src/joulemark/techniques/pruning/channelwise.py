@@ -54,7 +54,8 @@ def input_channels(group: Group, layers: Mapping[str, Layer]) -> dict[str, Tenso
 
 def all_readers_in(group: Group, layers: Mapping[str, Layer]) -> bool:
     """Whether all that reads ``group`` is in ``layers``: what another kind of layer loses is not known."""
-    return {member.layer for member in group.members if member.axis == "inputs"} <= layers.keys()
+    reading = {member.layer for member in group.members if member.axis == "inputs"}
+    return bool(reading) and reading <= layers.keys() and not group.read_mixed
 
 
 def readers(group: Group, layers: Mapping[str, Layer], sums: Mapping[str, Sums]) -> list[Reader]:
