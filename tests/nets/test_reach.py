@@ -22,14 +22,7 @@ from joulemark.nets.reach import Link, Reach, reach
 IMAGE = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 MIXED = "mixed"
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small nets are no faster on several threads, and far slower where other programs run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Of(nn.Module):

@@ -18,14 +18,7 @@ from joulemark.nets.zero_channels import CHANGES, FAILS, judged, random_rows
 
 IMAGE = (3, 6, 6)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small nets are no faster on several threads, and far slower where other programs run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Of(nn.Module):
