@@ -112,7 +112,8 @@ def alive(module: nn.Module, group: Group, input_shape: tuple[int, ...]) -> Tens
     A filter of zeros still makes the offset of its batch norm, or without one the mean that is taken off. What is read
     as a whole, as by a maximum over channels, is read.
     """
-    sizes = {name: tensor.detach().abs() for name, tensor in tensors_of(module).items()}
+    own = {name for member in group.members for name in member.tensors}
+    sizes = {name: tensor.detach().abs() for name, tensor in tensors_of(module).items() if name in own}
     for name in [name for name in sizes if name.endswith("running_mean")]:
         if name.replace("running_mean", "weight") in sizes:
             del sizes[name]
