@@ -7,6 +7,7 @@
                                   /failures/<key>.json
                                   /truths/<key>.json             (what is true of the rows of a split)
                                   /studies/<suite>.json           (which of these one board is drawn from)
+                                  /suites/<suite>.json            (of a user's own task: how it was run)
                                   /nets/<hash>.safetensors
                                   /steps/<attempt>/<step>         (unfinished attempts; removed when they finish)
                                   /damaged/<name>                 (files that could not be read and were made again)
@@ -355,6 +356,13 @@ def hardware_classes(root: str | Path, task: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(name.rpartition("/")[2] for name in folders if files.exists(f"{name}/{task}/attempts"))
+
+
+def task_folders(root: str | Path) -> list[tuple[str, str]]:
+    """(hardware class, task's folder) of everything two levels below ``root``, results or not."""
+    files, path = _open(root)
+    names = [str(name).removeprefix(path).strip("/").split("/") for name in files.glob(f"{path}/*/*")]
+    return sorted((parts[0], parts[1]) for parts in names if len(parts) == 2)
 
 
 def folders(root: str | Path) -> list[tuple[str, str]]:

@@ -69,6 +69,24 @@ class Recipe(Record, frozen=True, kw_only=True, omit_defaults=True):
                 raise ValueError(f"options: {name} = {value:g} must be a number from -1e9 to 1e9")
 
 
+class Own(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What a task of a user's own is beside its data: the net he gives is the baseline, and is not trained again.
+
+    ``net`` is the digest of its weights. Without ``trains`` there are no rows to train on, without ``labelled`` the
+    classes of the original net stand in for labels, and without ``scratch`` nobody said how such a net is trained from
+    scratch. ``functions`` are the digests of the user's code that changes inputs or losses. ``warnings`` stand on every
+    board. What is not ``isolated`` is made of live objects: its results are never used again by another process.
+    """
+
+    net: str
+    trains: bool = True
+    labelled: bool = True
+    scratch: bool = True
+    functions: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+    isolated: bool = True
+
+
 class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One question: this data, this split, this metric, this baseline.
 
@@ -94,6 +112,7 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     metric: Annotated[str, msgspec.Meta(min_length=1)] = "accuracy"
     recipe: Recipe
     limit_images: Positive | None = None  # at most so many of each split: for smoke runs, never for results
+    own: Own | None = None  # of a user's own task
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a name that makes no folder, or if shape and scaling do not fit together."""

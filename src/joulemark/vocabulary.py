@@ -17,6 +17,7 @@ import hashlib
 import importlib
 import importlib.util
 import re
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
@@ -160,6 +161,7 @@ class Registration:
 
 
 _registered: dict[tuple[str, str], Registration] = {}
+_live: dict[tuple[str, str], tuple[Any, str]] = {}
 _listeners: list[set[str]] = []
 _imported: dict[tuple[str, str], ModuleType] = {}  # by path and digest
 _sources: dict[str, bytes] = {}  # of files, by path, as they were imported last
@@ -201,6 +203,22 @@ another name
     return added
 
 
+def register_live(kind: str, name: str, thing: Any) -> None:
+    """Add a name for a live object, such as a net that was made in a notebook; one of that name before it is replaced.
+
+    No other process can repeat it, so nothing that was made of it is used again: only :func:`joulemark.custom_task`
+    calls this. Raises :class:`VocabularyError` for a name that a file has.
+    """
+    if (kind, name) in _registered:
+        raise VocabularyError(f"the {kind} {name!r} is {_registered[kind, name].where}: give this one another name")
+    _live[kind, name] = thing, secrets.token_hex(8)
+
+
+def live_mark(kind: str, name: str) -> str | None:
+    """What tells a live object from every other one, of other processes too; ``None`` for a name that is none."""
+    return _live[kind, name][1] if (kind, name) in _live else None
+
+
 def registrations() -> tuple[Registration, ...]:
     """All that was registered in this process, for :func:`repeat` in another."""
     return tuple(_registered.values())
@@ -222,7 +240,8 @@ def names(kind: str) -> dict[str, str]:
     """
     installed = {entry.name: entry.value for entry in entry_points(group=GROUPS[kind])} if kind in GROUPS else {}
     registered = {one.name: one.where for one in _registered.values() if one.kind == kind}
-    return {**installed, **registered, **TABLES.get(kind, {})}
+    live = {name: "an object of this process" for of, name in _live if of == kind}
+    return {**installed, **live, **registered, **TABLES.get(kind, {})}
 
 
 def look_up(kind: str, name: str) -> Any:
@@ -230,6 +249,8 @@ def look_up(kind: str, name: str) -> Any:
 
     Of a name that stands for a module alone, the module. Whoever listens (:func:`listening`) is told its module.
     """
+    if (kind, name) in _live:
+        return _live[kind, name][0]
     module, attribute = _module(kind, name)
     tell([module.__name__])
     if not attribute:
@@ -241,8 +262,8 @@ def look_up(kind: str, name: str) -> Any:
 
 
 def module_of(kind: str, name: str) -> ModuleType:
-    """The module that a name leads to. Raises as :func:`look_up`."""
-    return _module(kind, name)[0]
+    """The module that a name leads to; of a live object this one, which counts in no trace. Raises as :func:`look_up`."""
+    return sys.modules[__name__] if (kind, name) in _live else _module(kind, name)[0]
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import torch
 
 from joulemark.benchmarking.chains import Chain, chain_name, shares
 from joulemark.benchmarking.errors import AttemptError, sentence
+from joulemark.benchmarking.own_functions import loss_and_augment
 from joulemark.benchmarking.workbench import Bench
 from joulemark.machine.atomic_files import StoreError
 from joulemark.machine.time_limit import TimeLimit, time_limit
@@ -91,6 +92,7 @@ def _trained(session: Session, seed: int, ledger: Ledger) -> Net:
 def _bench(session: Session, seed: int, ledger: Ledger, epochs: tuple[int, int], shared: str = "shared") -> Bench:
     """A workbench with its own budget of ``epochs`` to train and to search, and its own notes."""
     suite = session.suite
+    loss, augment = loss_and_augment(suite.task)
     return Bench(
         task=suite.task,
         seed=seed,
@@ -105,6 +107,8 @@ def _bench(session: Session, seed: int, ledger: Ledger, epochs: tuple[int, int],
         shared=shared,
         search_epochs=epochs[1],
         going=session.going,
+        loss=loss,
+        augment=augment,
     )
 
 

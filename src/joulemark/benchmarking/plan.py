@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from joulemark.benchmarking.baselines import published
 from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, refuse_thin
+from joulemark.benchmarking.own_limits import why_not
 from joulemark.benchmarking.session import Session
 from joulemark.data import readers
 from joulemark.judging.rules import boards
@@ -26,10 +27,14 @@ def plan(session: Session, chains: Sequence[Chain]) -> list[str]:
     for seed in suite.seeds:
         given = not session.fresh and published(suite.task, seed) is not None
         lines.append(
+            f"take the net that is given as the baseline, seed {seed}" if suite.task.own is not None else
             f"take the baseline that comes with the package, seed {seed}" if given else
             f"train the baseline, seed {seed}: {suite.task.recipe.epochs} epochs"
         )  # fmt: skip
     for chain in chains:
+        if (reason := why_not(suite.task, chain)) is not None:
+            lines.append(f"{chain_name(chain)}: not run, {reason}")
+            continue
         attempts, (_, epochs) = attempts_of(suite, chain), suite.budget.of(chain[0].start)
         many = f"{attempts} {'attempt' if attempts == 1 else 'attempts'} of {epochs} epochs"
         lines += [f"{chain_name(chain)}, seed {seed}: at most {many}" for seed in suite.seeds]

@@ -16,9 +16,12 @@ from joulemark.benchmarking.baselines import published
 from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, chains_of, refuse_thin, searched_place
 from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.free import measure_free
+from joulemark.benchmarking.given import given_baseline
 from joulemark.benchmarking.making import made_inputs, make_net
+from joulemark.benchmarking.own_limits import why_not
 from joulemark.benchmarking.search import next_knobs
 from joulemark.benchmarking.session import Session, StoredNet
+from joulemark.benchmarking.stored_suites import keep_suite
 from joulemark.benchmarking.study_settings import study_settings
 from joulemark.benchmarking.suite_files import load_suite, narrowed
 from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
@@ -88,6 +91,8 @@ class _Run:
         self.steps = seeds * (1 + sum(per_chain)) + seeds * (1 + len(chains))  # trials: a first guess
 
     def all(self) -> Outcome:
+        if self.suite.task.own is not None:
+            keep_suite(self.session)
         for seed in self.suite.seeds:
             self._baseline(seed)
         pool = [attempt for attempt, _ in self.baselines.values()]
@@ -111,6 +116,8 @@ class _Run:
 
     def free(self) -> Outcome:
         """The free board alone: of all baselines only the first seed's is trained, if it is not there."""
+        if self.suite.task.own is not None:
+            keep_suite(self.session)
         self._baseline(self.suite.seeds[0])
         self._open_study()
         self._free()
@@ -171,7 +178,8 @@ class _Run:
         self.session.store.put(study)
 
     def _baseline(self, seed: int) -> None:
-        given = self._published(seed)
+        own = self.suite.task.own is not None
+        given = given_baseline(self.session, seed) if own else self._published(seed)
         inputs = made_inputs(self.session, (), (), seed, None)
         attempt = self._step(
             inputs,
@@ -239,6 +247,9 @@ class _Run:
 
     def _attempt(self, chain: Chain, knobs: tuple[dict[str, Any], ...], seed: int, title: str) -> Attempt | None:
         judged, baseline = self.baselines[seed]
+        if (reason := why_not(self.suite.task, chain)) is not None:
+            self._declined(chain, knobs, seed, title, reason)
+            return None
         inputs = made_inputs(self.session, chain, knobs, seed, baseline)
         store = self.session.store
         try:
@@ -255,18 +266,22 @@ class _Run:
             )
         except AttemptError as error:
             reason = sentence(error)
-            task = self.suite.task
-            failure = Failure(
-                key=content_key("failure", task.key, chain_name(chain)), task=task.name, task_key=task.key,
-                technique=chain_name(chain), knobs=knobs, seed=seed, reason=reason,
-                started=datetime.now(UTC).isoformat(timespec="seconds"),
-            )  # fmt: skip
-            store.put(failure)
             self.failed.append(f"{title}: {reason}")
-            self._tell("failed", inputs, title, detail=reason)
+            self._declined(chain, knobs, seed, title, reason)
             return None
         store.remove(f"failures/{content_key('failure', self.suite.task.key, chain_name(chain))}.json")
         return attempt
+
+    def _declined(self, chain: Chain, knobs: tuple[dict[str, Any], ...], seed: int, title: str, reason: str) -> None:
+        """Keep why a technique has no row: it failed, or this task does not allow it."""
+        task = self.suite.task
+        key = content_key("failure", task.key, chain_name(chain))
+        failure = Failure(
+            key=key, task=task.name, task_key=task.key, technique=chain_name(chain), knobs=knobs, seed=seed,
+            reason=reason, started=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        self.session.store.put(failure)
+        self._tell("failed", key, title, detail=reason)
 
     def _chosen(self, pool: Sequence[Attempt]) -> list[Attempt]:
         """Attempts to measure and test: the baselines and what the rules choose of each technique."""

@@ -31,6 +31,7 @@ from joulemark.meters.sampler import LONGEST_PERIOD_SECONDS
 from joulemark.nets.net import Net, hash_of
 from joulemark.record import Attempt, FreeTrial, Machine, Made, Provenance, Trial
 from joulemark.store import Store
+from joulemark.vocabulary import live_mark
 
 COMPILED_KEPT = 32
 T = TypeVar("T", Made, Attempt, Trial, FreeTrial)
@@ -114,7 +115,13 @@ class Session:
 
     @cached_property
     def unpinned(self) -> tuple[str, ...]:
-        """Digest of the data of a task that does not pin them: what is made of other data is something else."""
+        """Digest of the data of a task that does not pin them: what is made of other data is something else.
+
+        Of a task of live objects what tells them from all others, so that nothing made of them is used again.
+        """
+        own = self.suite.task.own
+        if own is not None and not own.isolated:
+            return (str(live_mark("data set", self.suite.task.data)),)
         if self.suite.task.data_sha256 != UNPINNED:
             return ()
         parts = [part for name in sorted(self.splits) for part in (self.splits[name].images, self.splits[name].labels)]
@@ -167,7 +174,7 @@ class Session:
 
     def save_net(self, net: Net) -> str:
         """Store a net under its hash, once; a damaged file in its place is written over."""
-        data = net.to_bytes()
+        data = net.witnessed().to_bytes()
         key = hash_of(data)
         path = f"nets/{key}.safetensors"
         if self.store.read(path) != data:

@@ -54,16 +54,28 @@ def parse_suite(text: str, *, where: str, folder: Path = Path()) -> Suite:
 
 
 def narrowed(
-    suite: Suite, *, techniques: tuple[str, ...] = (), seeds: int | None = None, limit_images: int | None = None
+    suite: Suite,
+    *,
+    techniques: tuple[str, ...] = (),
+    seeds: int | None = None,
+    limit_images: int | None = None,
+    limit: float | None = None,
 ) -> Suite:
-    """The suite with the command's options applied. A limit of images makes another task, never mixed with the full."""
+    """The suite with the command's options applied. A limit of images makes another task, never mixed with the full.
+
+    With one ``limit`` in points a suite has another name, so that its study does not take the place of the whole one;
+    of a user's own task the latest study counts.
+    """
     changes: dict[str, Any] = {}
     if techniques:
         changes["techniques"] = techniques
     if seeds is not None:
         changes["seeds"] = tuple(range(seeds))
+    if limit is not None:
+        changes["limits_points"] = (limit,)
+        changes["name"] = suite.name if suite.task.own is not None else f"{suite.name}-limit{limit:g}"
     if limit_images is not None:
         task = suite.task
         name = f"{task.name}-first{limit_images}"
         changes["task"] = msgspec.structs.replace(task, name=name, limit_images=limit_images)
-    return msgspec.structs.replace(suite, **changes)
+    return msgspec.convert(msgspec.to_builtins(msgspec.structs.replace(suite, **changes)), Suite)  # what it refuses

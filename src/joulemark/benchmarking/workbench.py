@@ -24,6 +24,7 @@ from joulemark.record import EnergyReport, content_key
 from joulemark.task import Task
 from joulemark.training import (
     AUGMENTS,
+    Augment,
     Callback,
     Loss,
     MakeOptimiser,
@@ -70,6 +71,8 @@ class Bench:
     going: Callable[[float], None] = lambda share: None  # told after every epoch: the share of the budget that is spent
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Compiled] = dataclasses.field(default_factory=dict)
+    loss: Loss = cross_entropy
+    augment: Augment | None = None
     searching: bool = False
 
     def __post_init__(self) -> None:
@@ -121,17 +124,17 @@ class Bench:
             self._book(passes, fitted=True)
             fit(
                 module,
-                torch.from_numpy(data.images),
+                torch.from_numpy(data.images) if isinstance(data.images, np.ndarray) else data.images,
                 torch.from_numpy(data.labels),
                 epochs=epochs,
                 batch_size=recipe.batch_size,
                 seed=self.seed,
                 optimiser=optimiser or gentle,
                 schedule=schedule or cosine,
-                loss=loss or cross_entropy,
+                loss=loss or self.loss,
                 after_backward=after_backward,
                 after_step=after_step,
-                augment=AUGMENTS[recipe.augment],
+                augment=self.augment or AUGMENTS[recipe.augment],
                 precision=precision or recipe.precision,
                 masks=net.all_masks,
                 checkpoint=LedgerCheckpoint(self.ledger, self.ledger.owner, "epochs"),
@@ -139,7 +142,7 @@ class Bench:
             )
             return net.with_state(module)
 
-        changes = stateful(after_backward, after_step, loss)
+        changes = stateful(after_backward, after_step, loss or self.loss)
         return self.ledger.remember(step, make, folder=self.ledger.owner, changes=changes)
 
     @contextlib.contextmanager
@@ -198,6 +201,8 @@ class Bench:
         if split not in ("train", "policy"):
             why = "it chooses between attempts" if split == "validation" else "a workbench has no other to train on"
             raise ValueError(f"a fit trains on 'train' or 'policy', not on {split!r}: {why}")
+        if split == "train" and self.task.own is not None and not self.task.own.trains:
+            raise ValueError("nothing can be trained: the task gives no training rows, so write train()")
         return self.splits[split]
 
     def _budget(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from joulemark.cli.app import (
     Hardware,
     Json,
     Limit,
+    Points,
     Refused,
     ResultsFolder,
     SuiteName,
@@ -37,15 +38,16 @@ def board(
     suite: SuiteName,
     results: ResultsFolder = RUNS,
     hardware: Hardware = None,
+    limit: Points = None,
     limit_images: Limit = None,
     technique: Files = None,
     json: Json = False,
 ) -> None:
     """Show the boards of a suite: who is ranked where, who is not, and why."""
-    from joulemark.benchmarking.suite_files import load_suite, narrowed
+    from joulemark.benchmarking.stored_suites import suite_of_results
 
     import_given(technique)
-    chosen = narrowed(load_suite(suite), limit_images=limit_images)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit)
     show_boards(chosen, results, hardware, json=json)
 
 
@@ -65,7 +67,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say in one sentence which of two techniques costs less, with figures, or why there is no verdict."""
-    from joulemark.benchmarking.suite_files import load_suite, narrowed
+    from joulemark.benchmarking.stored_suites import suite_of_results
     from joulemark.report.comparison import compare as judge
     from joulemark.report.load import place_of, why_elsewhere
 
@@ -75,7 +77,7 @@ def compare(
         return why_elsewhere(chosen, results, here, name, technique_names())
 
     import_given(technique)
-    chosen = narrowed(load_suite(suite), limit_images=limit_images)
+    chosen = suite_of_results(suite, results, limit_images=limit_images)
     known = stored_results(chosen, results, hardware)
     here = place_of(chosen, results, hardware)
     answer = judge(
@@ -94,16 +96,17 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     results: ResultsFolder = RUNS,
     hardware: Hardware = None,
+    limit: Points = None,
     limit_images: Limit = None,
     technique: Files = None,
     json: Json = False,
 ) -> None:
     """Write the results of a suite as one page: a self-contained file that needs no network."""
-    from joulemark.benchmarking.suite_files import load_suite, narrowed
+    from joulemark.benchmarking.stored_suites import suite_of_results
     from joulemark.report.page import render_page
 
     import_given(technique)
-    chosen = narrowed(load_suite(suite), limit_images=limit_images)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit)
     known = stored_results(chosen, results, hardware)
     page = render_page(known)
     write_output(output, page)

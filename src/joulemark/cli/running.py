@@ -12,6 +12,7 @@ import typer
 from joulemark.cli.app import (
     Json,
     Limit,
+    Points,
     Refused,
     ResultsFolder,
     SuiteName,
@@ -19,12 +20,14 @@ from joulemark.cli.app import (
     console,
     print_json,
     print_lines,
+    printable,
     show_boards,
     stored_results,
     tell_damaged,
 )
 
 if TYPE_CHECKING:
+    from joulemark.benchmarking.suite import Suite
     from joulemark.store import Store
 
 
@@ -43,6 +46,7 @@ def run(
     seeds: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Run seeds 0 to N-1 instead of the suite's.")
     ] = None,
+    limit: Points = None,
     limit_images: Limit = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train baselines anew instead of taking those that come with the package.")
@@ -55,10 +59,12 @@ def run(
 
     A run that was stopped goes on where it was; a finished one does nothing. Results are in --results.
     """
-    from joulemark.benchmarking.suite_files import load_suite, narrowed
+    from joulemark.benchmarking.suite_files import narrowed
 
     names, files = _techniques(technique or [])
-    chosen = narrowed(load_suite(suite), techniques=names, seeds=seeds, limit_images=limit_images)
+    chosen = narrowed(
+        _suite(suite, limit), techniques=names, seeds=seeds, limit_images=limit_images, limit=limit
+    )  # fmt: skip
     from joulemark.benchmarking.chains import chains_of
     from joulemark.benchmarking.plan import plan
     from joulemark.benchmarking.run import run as run_suite
@@ -96,6 +102,7 @@ def run(
 @app.command()
 def free(
     suite: SuiteName,
+    limit: Points = None,
     limit_images: Limit = None,
     results: ResultsFolder = "runs",
     json: Json = False,
@@ -106,11 +113,11 @@ def free(
     """
     from joulemark.benchmarking.run import run_free
     from joulemark.benchmarking.session import Session
-    from joulemark.benchmarking.suite_files import load_suite, narrowed
+    from joulemark.benchmarking.suite_files import narrowed
     from joulemark.cli.progress import listening
     from joulemark.report.free_board import as_dict, build_free, free_table
 
-    chosen = narrowed(load_suite(suite), limit_images=limit_images)
+    chosen = narrowed(_suite(suite, limit), limit_images=limit_images, limit=limit)
     session = Session.open(chosen, results)
     try:
         with closing(session), listening(json=json) as listen:
@@ -145,6 +152,21 @@ def publish(
     if not written:
         raise Refused(f"no baseline of suite {suite!r} was trained in {results}: `joulemark run {suite} -t baseline`")
     print_json(written) if json else print_lines([f"Wrote {path} and its net." for path in written])
+
+
+def _suite(name: str, limit: float | None) -> Suite:
+    """A suite by its name or path, or that of a user's own task, which is opened for it: its data are read."""
+    if not name.endswith(".py"):
+        from joulemark.benchmarking.suite_files import load_suite
+
+        return load_suite(name)
+    from joulemark.benchmarking.own_task import LIMITS, open_task
+
+    opened = open_task(name, limits=LIMITS if limit is None else (limit,))
+    own = opened.task.own
+    for warning in () if own is None else own.warnings:
+        typer.echo(printable(f"joulemark: {Path(name).name}: {warning}"), err=True)
+    return opened.suite
 
 
 def _tell_set_aside(store: Store) -> None:

@@ -6,6 +6,7 @@ A reader is a module with ``read() -> Source``. Installed packages add theirs as
 
 from __future__ import annotations
 
+from joulemark.data.own.own_data import own_splits
 from joulemark.data.source import Source
 from joulemark.data.splits import Split, split
 from joulemark.task import Task
@@ -14,6 +15,8 @@ from joulemark.vocabulary import look_up, names
 
 def load(task: Task) -> dict[str, Split]:
     """The splits of a task. ``ValueError`` for an unknown reader, ``FileNotFoundError`` where data are missing."""
+    if task.own is not None:
+        return own_splits(task)
     reader = look_up("data set", task.data)
     try:
         source = reader.read()

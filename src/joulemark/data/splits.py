@@ -21,9 +21,12 @@ UNPINNED = "unknown"
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Inputs (n, ...), float32, scaled; labels (n,), int64; the group of every row, ``None`` if there are none."""
+    """Inputs (n, ...), float32, scaled; labels (n,), int64; the group of every row, ``None`` if there are none.
 
-    images: NDArray[np.float32]
+    Inputs are an array, or, where they are too many for the memory, rows that are made when they are asked for.
+    """
+
+    images: Any
     labels: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
 

@@ -61,7 +61,11 @@ class Route(Record, frozen=True, kw_only=True):
 
 
 class Header(Record, frozen=True, kw_only=True):
-    """The JSON part of a saved net."""
+    """The JSON part of a saved net.
+
+    Of a net of the user's own ``source`` is the digest of the code that built it, and ``witness`` what it answers four
+    seeded rows; of others both are not written.
+    """
 
     builder: str
     input_shape: tuple[int, ...]
@@ -70,6 +74,8 @@ class Header(Record, frozen=True, kw_only=True):
     formats: dict[str, Format] = {}
     route: Route | None = None
     parts: dict[str, Header] = {}
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    witness: tuple[tuple[float, ...], ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if len(self.input_shape) > 8 or not all(type(size) is int and 1 <= size <= 10**6 for size in self.input_shape):

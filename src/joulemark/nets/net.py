@@ -26,6 +26,7 @@ from joulemark.nets.edits.edit import replay
 from joulemark.nets.formats import apply_formats, learned_formats
 from joulemark.nets.header import Format, Header, Route
 from joulemark.nets.layers.layer import words
+from joulemark.nets.own_nets import answers, is_own, own_structure, refuse_other_answers, source_of
 from joulemark.nets.segments import Segments
 from joulemark.vocabulary import look_up, module_of, names
 
@@ -68,6 +69,8 @@ class Net:
     formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
     route: Route | None = None
     parts: Mapping[str, Net] = dataclasses.field(default_factory=dict)
+    source: str | None = None  # of a user's own net: digest of the code that built it
+    witness: tuple[tuple[float, ...], ...] | None = None  # what it answers four seeded rows: joulemark.nets.own_nets
 
     @classmethod
     def new(cls, builder: str, input_shape: tuple[int, ...], *, seed: int, **options: Any) -> Net:
@@ -90,11 +93,11 @@ class Net:
         inside = tuple(f"{name}." for name in self.parts)
         state = {name: held[name].detach().clone() for name in names if not (inside and name.startswith(inside))}
         parts = {name: part.with_state(module.get_submodule(name)) for name, part in self.parts.items()}
-        return dataclasses.replace(self, state=state, parts=parts, formats=learned_formats(module, self.formats))
+        return self.replace(state=state, parts=parts, formats=learned_formats(module, self.formats))
 
     def replace(self, **changes: Any) -> Net:
-        """A copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        """A copy with some fields changed; it answers something else, so what the net answered is not kept."""
+        return dataclasses.replace(self, **{"witness": None, **changes})
 
     def module(self, *, formats: bool = True, training: bool = False) -> nn.Module:
         """The network as a module in evaluation mode: built, edited, loaded, masked, routed, in its number formats.
@@ -143,7 +146,7 @@ class Net:
             if self.edits:
                 raise ValueError("a net of parts has no edits of its own: its parts have theirs")
             return Segments({name: self.parts[name]._structure() for name in self.route.order}, self.route)
-        module = build(self.builder, self.options)
+        module = build(self.builder, self.options, source=self.source)
         replay(module, self.edits)
         return module if self.route is None else Segments(dict(module.named_children()), self.route)
 
@@ -206,6 +209,7 @@ class Net:
             net = cls._from_header(header, tensors, "")
             if strange := sorted(tensors.keys() - net._names("")):
                 raise ValueError(f"it holds {strange[0]!r:.80}, which belongs to nothing in it")
+            net._refuse_another_source()
         except (
             struct.error,
             LookupError,
@@ -217,6 +221,20 @@ class Net:
         ) as error:
             raise ValueError(f"not a saved net: {error}") from error
         return net
+
+    def witnessed(self) -> Net:
+        """This net with what it answers four seeded rows, if it is of a user's: to be saved so."""
+        if self.source is None or self.witness is not None:
+            return self
+        return self.replace(witness=answers(self.module(), self.input_shape))
+
+    def _refuse_another_source(self) -> None:
+        """Raise ``ValueError`` if the code of a user's net was changed and it is another net now."""
+        if self.source is None or self.builder not in names("builder") or source_of(self.builder) == self.source:
+            return
+        if self.witness is None:
+            raise ValueError("its code was changed since, and it does not say what the net answered: make it anew")
+        refuse_other_answers(self.builder, self.witness, answers(self.module(), self.input_shape))
 
     def _names(self, prefix: str) -> set[str]:
         """Names that its tensors, and those of its parts, have in a file."""
@@ -234,6 +252,8 @@ class Net:
             formats=dict(self.formats),
             route=self.route,
             parts={name: part._header(tensors, f"{prefix}parts/{name}/") for name, part in self.parts.items()},
+            source=msgspec.UNSET if self.source is None else self.source,
+            witness=msgspec.UNSET if self.witness is None else self.witness,
         )
 
     @classmethod
@@ -254,6 +274,8 @@ class Net:
             parts={
                 name: cls._from_header(part, tensors, f"{prefix}parts/{name}/") for name, part in header.parts.items()
             },
+            source=None if header.source is msgspec.UNSET else header.source,
+            witness=None if header.witness is msgspec.UNSET else header.witness,
         )
 
 
@@ -272,8 +294,13 @@ def hash_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
-    """Call a builder of the vocabulary. ``ValueError`` for an unknown name or options that it does not take."""
+def build(builder: str, options: Mapping[str, Any], *, source: str | None = None) -> nn.Module:
+    """Call a builder of the vocabulary. ``ValueError`` for an unknown name or options that it does not take.
+
+    A user's own net is a copy of what his function gave; ``source`` is the digest of the code that built a saved one.
+    """
+    if is_own(builder):
+        return own_structure(builder, source)
     make = look_up("builder", builder)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script

@@ -115,7 +115,7 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
         models=suite.models,
         backends=suite.backends,
         batch_sizes=suite.batch_sizes,
-        command=f"joulemark run {suite.name}",
+        command=f"joulemark run {suite.name}{'' if suite.task.own is None else '.py'}",
         attempts=attempts,
         trials=trials,
         failures=failures,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from joulemark.data.own.rows import Rows
 from joulemark.training.checkpoint import Checkpoint, Run, stateful
 from joulemark.training.recipe import Augment, Loss, MakeOptimiser, Schedule, cosine, cross_entropy
 
@@ -63,7 +64,7 @@ def image_passes(epochs: float, images: int) -> int:
 
 def fit(
     module: nn.Module,
-    images: Tensor,
+    images: Tensor | Rows,
     labels: Tensor,
     *,
     epochs: float,
@@ -83,6 +84,8 @@ def fit(
 ) -> Fitted:
     """Train ``module`` in place on images (n, ...) and labels (n,).
 
+    Images that do not fit into memory are rows that are made when they are asked for.
+
     ``epochs`` may have a fraction: the last epoch then ends early, after exactly :func:`image_passes` in all.
     ``schedule(progress)`` scales the learning rate before every step. ``after_backward`` may change gradients and
     ``after_step`` weights. What of both and of the loss has ``state_dict`` and ``load_state_dict`` has its state
@@ -96,9 +99,9 @@ def fit(
     if precision not in PRECISIONS:
         raise ValueError(f"a fit multiplies in {' or '.join(PRECISIONS)}, not in {precision!r}")
     rows = _Rows(len(images), image_passes(epochs, len(images)), batch_size, seed)
-    if images.dim() == 4:  # faster convolutions on CPUs; other ranks have no such layout
+    if len(images.shape) == 4:  # faster convolutions on CPUs; other ranks have no such layout
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last) if isinstance(images, Tensor) else images
     made = optimiser(module)
     _join(made, loss)
     base = [group["lr"] for group in made.param_groups]
@@ -117,7 +120,8 @@ def fit(
             for group, rate in zip(made.param_groups, base, strict=True):
                 group["lr"] = rate * factor
             made.zero_grad()
-            batch = images[chosen] if augment is None else augment(images[chosen], random)
+            batch = _rows_of(images, chosen)
+            batch = batch if augment is None else augment(batch, random)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 value = loss(module, batch, labels[chosen])
             value.backward()
@@ -139,6 +143,13 @@ def fit(
             after_epoch(epoch + 1)
     module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return Fitted(image_passes=max(0, rows.passes - start * rows.images), losses=tuple(run.losses))
+
+
+def _rows_of(images: Tensor | Rows, chosen: Tensor) -> Tensor:
+    if isinstance(images, Tensor):
+        return images[chosen]
+    batch = torch.from_numpy(images[chosen.numpy()])
+    return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""How a user's own task is run: the techniques, the budget and the measuring of its suite, and whether it has the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemark.benchmarking.suite import Budget, Measuring, Suite
+from joulemark.judging.metrics.metric import Pairs, metric
+from joulemark.task import Task
+from joulemark.vocabulary import unknown_name_message
+
+TRAINED = ("int8", "group-magnitude", "energy-aware-pruning:structure=channels", "small-dense")
+UNTRAINED = ("int8", "small-dense")
+"""What is run unless the caller names others: with training rows, and without. The control stands on every board."""
+ATTEMPTS = 4
+"""Settings that a technique may try from the trained net; from scratch half as many, twice as long."""
+USUAL_DISCORDANCE = 0.02
+"""Share of the rows that a cheaper net may well answer otherwise: what the advice on rows is computed for."""
+
+
+def own_suite(task: Task, stated: Mapping[str, Any], limits: tuple[float, ...]) -> Suite:
+    """The suite of a user's task. ``stated`` are fields of a suite that he chose himself.
+
+    Raises ``ValueError`` for a field that is none.
+    """
+    own = task.own
+    trains = own is not None and own.trains
+    epochs = math.ceil(task.recipe.epochs / 2)
+    usual = {
+        "techniques": TRAINED if trains else UNTRAINED,
+        "seeds": (0,),
+        "limits_points": limits,
+        "backends": ("onnxruntime", "eager"),
+        "batch_sizes": (1, 64),
+        "home_only": (1, 64),
+        "models": ("row-stationary",),
+        "budget": Budget(
+            trained_epochs=epochs, trained_attempts=ATTEMPTS, scratch_epochs=2 * epochs, scratch_attempts=ATTEMPTS // 2
+        ),
+        "measuring": Measuring(window_seconds=0.03, blocks=40, joules_window_seconds=2.0, screening_seconds=0.05),
+    }
+    fields = {field.name for field in msgspec.structs.fields(Suite)} - {"name", "task"}
+    for name in stated:
+        if name not in fields:
+            raise ValueError(f"suite: {unknown_name_message('field', str(name), fields)}")
+    try:
+        plain = {name: msgspec.to_builtins(value) for name, value in {**usual, **stated}.items()}
+        return msgspec.convert({"name": task.name, "task": msgspec.to_builtins(task), **plain}, Suite)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ValueError(f"suite: {error}") from error
+
+
+def refuse_too_few(task: Task, limits: Sequence[float], groups: NDArray[np.str_] | None = None) -> None:
+    """Raise ``ValueError`` if there are too few validation rows to show that a net loses less than the strictest limit.
+
+    It says how many are needed.
+    """
+    rows, limit = task.splits.validation, min(limits)
+    if groups is not None or shown_by(task.metric, rows) <= limit:
+        return  # of groups nobody can say beforehand
+    least = rows
+    while shown_by(task.metric, least) > limit and least < 10**7:
+        least = math.ceil(least * 1.1) + 1
+    raise ValueError(
+        f"{rows} validation rows are too few for a limit of {limit:g} points: a net that loses nothing could not show "
+        f"it. Give {round(least, -1) + 10:,} or more, or allow more by --limit {math.ceil(shown_by(task.metric, rows))}"
+    )
+
+
+def shown_by(name: str, rows: int) -> float:
+    """The least loss in points that so many rows can bound: that of a net which answers each like the original.
+
+    >>> round(shown_by("accuracy", 300), 2)
+    0.99
+    """
+    same = np.zeros((1, rows), np.int64)
+    return metric(name).loss(Pairs(true=same, baseline=same, candidate=same), 0.95)[1]
+
+
+def rows_advised(limit: float) -> int:
+    """Rows by which a net with no true loss is shown to stay within ``limit`` points, of 2 % that it answers otherwise.
+
+    (z sqrt(discordance) / limit)^2, z being the normal quantile of the one-sided 95 % bound.
+
+    >>> rows_advised(1.0)
+    542
+    """
+    return math.ceil((1.6449 * math.sqrt(USUAL_DISCORDANCE) / (limit / 100.0)) ** 2)

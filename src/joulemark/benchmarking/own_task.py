@@ -1,0 +1,204 @@
+"""A user's own task: a Python file, or live objects, as a Task with its data, its net and a suite to run it by.
+
+What a task file may define is :data:`FUNCTIONS` and :data:`VALUES`; ``joulemark init`` writes one with comments.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from joulemark.benchmarking.own_functions import prepare_by
+from joulemark.benchmarking.own_net import classes_of, own_net, predicted_by, weights_digest
+from joulemark.benchmarking.own_suite import own_suite, refuse_too_few
+from joulemark.benchmarking.suite import Suite
+from joulemark.data.own.dealing import dealt, missing_classes, shared_rows
+from joulemark.data.own.own_data import OwnData, digest_of, hold
+from joulemark.data.own.reading import Given, read_all
+from joulemark.data.own.rows import prepared
+from joulemark.judging.metrics.metric import Metric
+from joulemark.judging.syntax import tree_digest
+from joulemark.nets.net import Net
+from joulemark.nets.own_nets import PREFIX
+from joulemark.task import Own, Recipe, Splits, Task, refuse_name
+from joulemark.vocabulary import look_up, register, register_live, unknown_name_message
+
+SPLITS = ("train", "policy", "validation", "test")
+FUNCTIONS = ("net", *SPLITS, "augment", "loss", "preprocess")
+VALUES = ("metric", "recipe", "suite", "title", "rows", "version")
+"""What a task file may define: functions, and plain values."""
+LIMITS = (1.0,)
+"""Points that may be lost, unless the caller says otherwise."""
+EXAMPLE_ROWS = 8
+USUAL = Recipe(builder="", epochs=1, batch_size=64, learning_rate=0.01, weight_decay=0.0)
+"""By what a net is fine-tuned whose user does not say how it was trained: a tenth of this learning rate."""
+
+
+class OwnTask(NamedTuple):
+    """A task of a user's own, opened: its data are held in this process and its net is known by its label."""
+
+    task: Task
+    suite: Suite
+    net: Net
+
+
+def open_task(path: str | Path, *, limits: tuple[float, ...] = LIMITS) -> OwnTask:
+    """Import a task file, read its data and look at its net.
+
+    Raises ``ValueError`` in one sentence for whatever is wrong with it.
+    """
+    name = register_task(path)
+    module = look_up("data set", PREFIX + name)
+    defined = {one: getattr(module, one) for one in (*FUNCTIONS, *VALUES) if hasattr(module, one)}
+    return _opened(name, defined, where=Path(path).name, limits=limits, isolated=True)
+
+
+def register_task(path: str | Path) -> str:
+    """Register a task file by its label, without importing it; its name. ``ValueError`` if it is no such file."""
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"there is no task file {path}: `joulemark init {file.name}` writes one")
+    name = file.stem
+    refuse_name("the name of a task file", name)
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # what it imports stands beside it
+    register("builder", PREFIX + name, "net", file=file)
+    register("data set", PREFIX + name, "", file=file)
+    return name
+
+
+def live_task(name: str, defined: Mapping[str, Any], *, limits: tuple[float, ...] = LIMITS) -> OwnTask:
+    """The same of objects of this process; what is made of them is never used again by another one."""
+    refuse_name("name", name)
+    register_live("builder", PREFIX + name, defined["net"])
+    register_live("data set", PREFIX + name, defined)
+    return _opened(name, defined, where=name, limits=limits, isolated=False)
+
+
+def _opened(name: str, defined: Mapping[str, Any], *, where: str, limits: tuple[float, ...], isolated: bool) -> OwnTask:
+    _refuse_incomplete(defined, where)
+    label = PREFIX + name
+    try:
+        given = read_all({one: defined[one] for one in SPLITS if one in defined}, most=defined.get("rows"))
+        prepare = prepare_by(defined.get("preprocess"))
+        splits = dealt(given)
+        first, places = splits["validation"]
+        example = np.asarray(prepared(first.inputs, places[:EXAMPLE_ROWS], prepare))
+        net = own_net(label, example)
+        classes = classes_of(net.module(), example)
+        labelled = first.labels is not None
+        warnings = [*shared_rows(given), *missing_classes(given, classes), *_told(given)]
+        data = OwnData(splits, prepare, {}, defined.get("augment"), defined.get("loss"))
+        if not labelled:
+            made = {
+                split: predicted_by(net, prepared(one.given.inputs, one.places, prepare))
+                for split, one in splits.items()
+            }
+            data = OwnData(splits, prepare, made, data.augment, data.loss)
+            warnings.append("rows have no labels: what is lost is counted as disagreement with the original net")
+        hold(label, data)
+        metric = _metric(defined, label, labelled=labelled, isolated=isolated)
+        task = Task(
+            name=name,
+            title=str(defined.get("title", name)),
+            data=label,
+            data_sha256=digest_of(given),
+            splits=Splits(**{split: len(one.places) for split, one in splits.items()}),
+            split_by="given",
+            input_shape=net.input_shape,
+            classes=classes,
+            metric=metric,
+            recipe=_recipe(defined.get("recipe"), net),
+            own=Own(
+                net=weights_digest(net),
+                trains="train" in defined,
+                labelled=labelled,
+                scratch="recipe" in defined and "train" in defined,
+                functions=_digests(defined),
+                warnings=tuple(warnings),
+                isolated=isolated,
+            ),
+        )
+        suite = own_suite(task, defined.get("suite") or {}, limits)
+        refuse_too_few(task, suite.limits_points, data.splits["validation"].given.groups)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return OwnTask(task, suite, net)
+
+
+def _refuse_incomplete(defined: Mapping[str, Any], where: str) -> None:
+    for name in ("net", "validation", "test"):
+        if name not in defined:
+            raise ValueError(f"{where} has no {name}(): write it (`joulemark init example.py` shows how)")
+    for name in FUNCTIONS:
+        if name in defined and not callable(defined[name]):
+            raise ValueError(f"{where}: {name} is a {type(defined[name]).__name__}, and should be a function")
+    rows = defined.get("rows")
+    if rows is not None and (type(rows) is not int or rows < 1):
+        raise ValueError(f"{where}: rows = {rows!r:.40} should be the most rows that a split may have")
+
+
+def _told(given: Mapping[str, Given]) -> list[str]:
+    return [warning for one in given.values() for warning in one.warnings]
+
+
+def _metric(defined: Mapping[str, Any], label: str, *, labelled: bool, isolated: bool) -> str:
+    """The name of the metric; one of the user's own is registered by the name that it has."""
+    stated = defined.get("metric", "accuracy" if labelled else "agreement")
+    if isinstance(stated, Metric):
+        if isolated:
+            module = sys.modules[look_up("builder", label).__module__]
+            register("metric", stated.name, "metric", file=str(module.__file__))
+        else:
+            register_live("metric", stated.name, stated)
+        return stated.name
+    if not isinstance(stated, str):
+        raise ValueError(
+            f"metric is a {type(stated).__name__}: give the name of one (`joulemark list metrics`), or a Metric "
+            "(joulemark.judging.metrics.metric)"
+        )
+    if not labelled and stated != "agreement":
+        raise ValueError(f"metric {stated!r} needs labels, and there are none: leave it out")
+    look_up("metric", stated)
+    return stated
+
+
+def _recipe(stated: Any, net: Net) -> Recipe:
+    """How such a net is trained, as the user says or as usual."""
+    if stated is None:
+        return msgspec.structs.replace(USUAL, builder=net.builder)
+    if not isinstance(stated, Mapping):
+        raise ValueError(
+            f"recipe is a {type(stated).__name__}: give dict(epochs=..., batch_size=..., learning_rate=...)"
+        )
+    known = {field.name for field in msgspec.structs.fields(Recipe)} - {"builder", "options"}
+    for name in stated:
+        if name not in known:
+            raise ValueError(f"recipe: {unknown_name_message('field', str(name), known)}")
+    try:
+        return msgspec.convert({"builder": net.builder, "options": dict(net.options), **stated}, Recipe)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"recipe: {error}") from error
+
+
+def _digests(defined: Mapping[str, Any]) -> dict[str, str]:
+    """Digest of the text of each function that changes what a net sees or minimises, where it has a text."""
+    found = {}
+    for name in ("augment", "loss", "preprocess"):
+        if name in defined:
+            try:
+                text = textwrap.dedent(inspect.getsource(defined[name]))
+            except (OSError, TypeError):  # made by code, or an object
+                text = f"{type(defined[name]).__name__}"
+            found[name] = tree_digest(text.encode())
+    if "version" in defined:
+        found["version"] = str(defined["version"])[:64]
+    return found

@@ -1,0 +1,1 @@
+"""A user's own data: arrays, a torch Dataset or DataLoader, an iterable or a folder of pictures, read once."""

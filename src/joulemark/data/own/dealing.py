@@ -1,0 +1,97 @@
+"""Dealing a user's rows to the four splits, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemark.data.own.reading import Given
+
+POLICY_SHARE, POLICY_MOST = 0.1, 5_000
+"""Of the training rows, what trains decisions (exits, gates) instead of weights."""
+MOST_SHARED = 0.5
+"""Share of the test rows that may be in another split as well before nothing is believed of them."""
+
+
+class Dealt(NamedTuple):
+    """Some rows of what one function gave: their places in it."""
+
+    given: Given
+    places: NDArray[np.int64]
+
+
+def dealt(given: Mapping[str, Given]) -> dict[str, Dealt]:
+    """Train, policy, validation and test, each in the order of its hashes, so that the order of files decides nothing.
+
+    Policy rows are those that ``policy()`` gives; else a tenth of train, at most 5,000, and without train half of
+    validation. Without train nothing is trained: ``train`` is then the policy rows, of which ranges are calibrated.
+    """
+    order = {name: np.argsort(one.hashes, kind="stable") for name, one in given.items()}
+    result = {name: Dealt(given[name], places) for name, places in order.items()}
+    if "policy" not in given:
+        source = "train" if "train" in given else "validation"
+        rows = len(given[source])
+        count = min(POLICY_MOST, int(rows * POLICY_SHARE)) if source == "train" else rows // 2
+        if not 0 < count < rows:
+            raise ValueError(f"{given[source].name} gives {rows} rows, too few to take policy rows from: give policy()")
+        # Alike rows have one hash, and must not part: the same row in two splits would be seen twice.
+        hashes = given[source].hashes[order[source]]
+        while count < rows - 1 and hashes[count] == hashes[count - 1]:
+            count += 1
+        result["policy"] = Dealt(given[source], order[source][:count])
+        result[source] = Dealt(given[source], order[source][count:])
+    if "train" not in given:
+        result["train"] = result["policy"]
+    return {name: result[name] for name in ("train", "policy", "validation", "test")}
+
+
+def shared_rows(given: Mapping[str, Given]) -> list[str]:
+    """A warning for each two splits that share rows, or subjects.
+
+    Raises ``ValueError`` if more than half of the test rows are in another split.
+    """
+    warnings = list(_shared_groups(given))
+    for name in ("test", "validation"):
+        for other in ("train", "policy", "validation"):
+            if other == name or name not in given or other not in given or (name, other) == ("validation", "policy"):
+                continue
+            share = float(np.isin(given[name].hashes, given[other].hashes).mean())
+            if name == "test" and share > MOST_SHARED:
+                raise ValueError(
+                    f"{100 * share:.0f} % of the rows of test() are in {other}() as well: what is measured on them says "
+                    "nothing of new rows, so take them out of one of the two"
+                )
+            if share:
+                warnings.append(f"{100 * share:.2g} % of the rows of {name}() are in {other}() as well")
+    return warnings
+
+
+def missing_classes(given: Mapping[str, Given], classes: int) -> list[str]:
+    """A warning for each split that lacks a class.
+
+    Raises ``ValueError`` for a label that is none of ``classes``.
+    """
+    warnings = []
+    for one in given.values():
+        if one.labels is None:
+            continue
+        if int(one.labels.max()) >= classes:
+            raise ValueError(f"{one.name} gives the label {int(one.labels.max())}, and net() has {classes} outputs")
+        missing = np.flatnonzero(np.bincount(one.labels, minlength=classes) == 0).tolist()
+        if missing:
+            listed = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            word = "class" if len(missing) == 1 else "classes"
+            warnings.append(f"{one.name} has no row of {word} {listed}: nothing is known there of what is lost on it")
+    return warnings
+
+
+def _shared_groups(given: Mapping[str, Given]) -> Iterator[str]:
+    names = [name for name, one in given.items() if one.groups is not None]
+    for place, name in enumerate(names):
+        for other in names[place + 1 :]:
+            both = np.intersect1d(given[name].groups, given[other].groups)  # type: ignore[arg-type]
+            if len(both) and {name, other} != {"train", "policy"}:
+                yield f"group {both[0]} is in {name}() and in {other}(): rows of one group are not independent"

@@ -1,0 +1,115 @@
+"""Rows that are read once: kept in memory while they are few, in a file that is mapped into memory when they are not."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemark.data.own.batches import Batch
+
+MEMORY_BYTES = 1 << 30
+"""Inputs of one split up to this size stay in memory."""
+
+
+class Full(ValueError):
+    """More rows than the disk should hold; the message is one sentence."""
+
+
+def gathered(
+    name: str, batches: Iterable[Batch], *, most: int | None = None, memory_bytes: int = MEMORY_BYTES
+) -> Batch:
+    """All rows of ``batches``, inputs in memory or in a mapped file that goes with the process; types stay as they are.
+
+    Raises ``ValueError`` where batches are of different kinds, hold NaN or infinity, or where there are more than
+    ``most`` rows or none; :class:`Full` where they would take more than half of the free disk.
+    """
+    kept: list[Batch] = []
+    pool = _Pool(name, memory_bytes)
+    rows = 0
+    for batch in batches:
+        first = kept[0] if kept else batch
+        _refuse_unlike(name, first, batch, rows)
+        rows += len(batch.inputs)
+        if most is not None and rows > most:
+            raise ValueError(
+                f"{name} gave more than {most:,} rows and did not end: if there are more, say how many at most, as "
+                f"`rows = {10 * most}` in the task file"
+            )
+        pool.add(batch.inputs)
+        kept.append(Batch(batch.inputs[:0], batch.labels, batch.groups))
+    if not rows:
+        raise ValueError(f"{name} gave no rows")
+    labels = None if kept[0].labels is None else np.concatenate([one.labels for one in kept if one.labels is not None])
+    groups = None if kept[0].groups is None else np.concatenate([one.groups for one in kept if one.groups is not None])
+    return Batch(pool.whole(), labels, groups)
+
+
+class _Pool:
+    """Inputs as they come in."""
+
+    def __init__(self, name: str, memory_bytes: int) -> None:
+        self.name, self.memory_bytes = name, memory_bytes
+        self.parts: list[NDArray[Any]] = []
+        self.bytes = 0
+        self.path: Path | None = None
+        self.folder: str | None = None
+        self.rows, self.form = 0, (np.dtype(np.float32), ())
+
+    def add(self, inputs: NDArray[Any]) -> None:
+        self.form = inputs.dtype, inputs.shape[1:]  # type: ignore[assignment]
+        self.rows += len(inputs)
+        self.bytes += inputs.nbytes
+        self.parts.append(inputs)
+        if self.bytes > self.memory_bytes:
+            self._spill()
+
+    def whole(self) -> NDArray[Any]:
+        if self.path is None:
+            return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+        self._spill()
+        mapped = np.memmap(self.path, self.form[0], "r", shape=(self.rows, *self.form[1]))
+        weakref.finalize(mapped, shutil.rmtree, self.folder, ignore_errors=True)
+        return mapped
+
+    def _spill(self) -> None:
+        if self.path is None:
+            self.folder = tempfile.mkdtemp(prefix="joulemark-rows-")
+            self.path = Path(self.folder, "rows")
+        waiting = sum(part.nbytes for part in self.parts)
+        free = shutil.disk_usage(self.path.parent).free
+        if waiting > free / 2:
+            shutil.rmtree(str(self.folder), ignore_errors=True)
+            raise Full(
+                f"{self.name} gives more than half of what is free on the disk ({self.bytes / 1e9:.1f} GB so far): free "
+                "some space, or give a Dataset with a length, whose rows are then read when they are needed"
+            )
+        with self.path.open("ab") as file:
+            for part in self.parts:
+                file.write(np.ascontiguousarray(part).data)
+        self.parts = []
+
+
+def _refuse_unlike(name: str, first: Batch, batch: Batch, before: int) -> None:
+    """Raise ``ValueError`` for a batch of another kind than the first, or that holds NaN or infinity."""
+    if batch.inputs.shape[1:] != first.inputs.shape[1:] or batch.inputs.dtype != first.inputs.dtype:
+        forms = [f"{one.inputs.dtype} {list(one.inputs.shape[1:])}" for one in (batch, first)]
+        raise ValueError(
+            f"{name} gave rows of {forms[0]} behind row {before:,}, and of {forms[1]} before: give one kind"
+        )
+    for what in ("labels", "groups"):
+        if (getattr(batch, what) is None) != (getattr(first, what) is None):
+            raise ValueError(f"{name} gave {what} with some rows and not with others: give them with all, or with none")
+    if batch.inputs.dtype.kind == "f":
+        rows = batch.inputs.reshape(len(batch.inputs), -1)
+        bad = ~np.isfinite(rows).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"row {before + int(np.flatnonzero(bad)[0]):,} of {name} holds NaN or infinity: clean it, or leave it out"
+            )

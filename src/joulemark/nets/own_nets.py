@@ -1,0 +1,106 @@
+"""Nets that a user brings: called once a process, copied for every use, known by a label and never by an import path.
+
+A saved net holds the label of the task file it is of ("user/mine") and the digest of the code that built it. Nothing in
+a file makes anything be imported: only the command line and :func:`joulemark.vocabulary.register` do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+from joulemark.judging.trace import trace
+from joulemark.record import content_key
+from joulemark.vocabulary import live_mark, look_up, module_of, names
+
+PREFIX = "user/"
+"""Labels of what users bring begin so."""
+WITNESS_ROWS = 4
+WITNESS_TOLERANCE = 1e-3
+"""Largest difference of two answers, over the root mean square of the first, by which they are of one net."""
+
+_given: dict[str, tuple[Any, Any]] = {}  # label -> the function, and what it gave
+
+
+def is_own(builder: str) -> bool:
+    """Whether a builder is the label of a user's net."""
+    return builder.startswith(PREFIX)
+
+
+def given_net(label: str) -> Any:
+    """What the user's function of that label gives, which is called once a process.
+
+    ``ValueError`` in one sentence if it raises.
+    """
+    make = look_up("builder", label)
+    if label not in _given or _given[label][0] is not make:
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script
+                _given[label] = (make, make())
+        except (Exception, SystemExit) as error:  # the user's code
+            raise ValueError(f"net() of {_file(label)} raised {type(error).__name__}: {error}") from error
+    return _given[label][1]
+
+
+def own_structure(label: str, source: str | None = None) -> nn.Module:
+    """A copy of a user's module; ``ValueError`` if nobody named its task file, or what is there is no module."""
+    if label not in names("builder"):
+        of = f" (source {source[:12]})" if source else ""
+        file = f"{label.removeprefix(PREFIX)}.py"
+        raise ValueError(f"the net was built by the task file {file}{of}: add --task {file}")
+    module = given_net(label)
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"net() of {_file(label)} gave a {type(module).__name__}, not a torch module")
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # hooks, views of tensors, open files: a module may hold anything
+        raise ValueError(
+            f"the module that net() of {_file(label)} gave cannot be copied ({type(error).__name__}: {error}): hold "
+            "nothing in it but layers, parameters, buffers and plain values"
+        ) from error
+
+
+def source_of(label: str) -> str:
+    """Digest of the code that builds a user's net: his file and what it imports of his own."""
+    return live_mark("builder", label) or _source(module_of("builder", label).__name__)
+
+
+@functools.cache
+def _source(module: str) -> str:
+    return content_key({unit: digest for unit, digest in trace([module]).items() if unit.startswith("file ")})
+
+
+def seeded_rows(input_shape: tuple[int, ...]) -> torch.Tensor:
+    """The rows that a witness is of: normal noise, the same every time."""
+    return torch.randn(WITNESS_ROWS, *input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def answers(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
+    """What a net answers the seeded rows."""
+    with torch.no_grad():
+        logits = getattr(module, "run", module)(seeded_rows(input_shape))
+    return tuple(tuple(row) for row in logits.flatten(1).double().tolist())
+
+
+def refuse_other_answers(
+    label: str, witness: tuple[tuple[float, ...], ...], found: tuple[tuple[float, ...], ...]
+) -> None:
+    """Raise ``ValueError`` if a net whose source was changed is another one now."""
+    before, now = (torch.tensor(one, dtype=torch.float64) for one in (witness, found))
+    size = float(before.square().mean().sqrt()) or 1.0
+    apart = float((before - now).abs().max()) / size if before.shape == now.shape else float("inf")
+    if not apart <= WITNESS_TOLERANCE:
+        raise ValueError(
+            f"{_file(label)} was changed since this net was saved, and builds another one now (answers differ by "
+            f"{apart:.2g} of their size): bring the old file back, or make the net anew"
+        )
+
+
+def _file(label: str) -> str:
+    return f"{label.removeprefix(PREFIX)}.py"
