@@ -11,7 +11,7 @@ from small_nets import FORM, NETS
 from torch import nn
 
 from joulemark.backends.backend import backend, precision_of
-from joulemark.backends.sparse import Sparse, SparseConv2d, SparseLinear, sparse_rows
+from joulemark.backends.sparse import Sparse, SparseConvolution, SparseLinear, sparse_rows
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
 from joulemark.vocabulary import TABLES
@@ -45,14 +45,22 @@ def test_convolutions_agree_with_dense_ones(options, rows, kept):
     layer = pruned(nn.Conv2d(4, 6, **options), kept)
     x = images(rows, 4, 11, 12)
     with torch.inference_mode():
-        found, expected = SparseConv2d(layer)(x), layer(x)
+        found, expected = SparseConvolution(layer)(x), layer(x)
     assert found.shape == expected.shape
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"stride": 3, "padding": 2, "dilation": 2, "bias": False}])
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_convolutions_of_signals_agree_with_dense_ones(options, rows):
+    layer, x = pruned(nn.Conv1d(4, 6, 5, **options), 0.1), images(rows, 4, 30)
+    with torch.inference_mode():
+        torch.testing.assert_close(SparseConvolution(layer)(x), layer(x), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 5])
 def test_what_is_behind_may_flatten_by_a_view(rows):
-    made = SparseConv2d(pruned(nn.Conv2d(4, 6, 3), 0.1))(images(rows, 4, 8, 8))
+    made = SparseConvolution(pruned(nn.Conv2d(4, 6, 3), 0.1))(images(rows, 4, 8, 8))
     assert made.view(rows, 6 * 6 * 6).shape == (rows, 216)
 
 
@@ -73,7 +81,7 @@ def test_pruned_nets_agree_with_their_module(builder, shape):
     compiled = Sparse().compile(net, threads=1)
     np.testing.assert_allclose(compiled.run(x.numpy()), expected, atol=1e-4, rtol=1e-4)
     assert Sparse().simulated(net) is None
-    left = [layer.weight for layer in compiled.module.modules() if isinstance(layer, SparseConv2d | SparseLinear)]
+    left = [layer.weight for layer in compiled.module.modules() if isinstance(layer, SparseConvolution | SparseLinear)]
     assert len(left) == sum(not mask.all() for mask in net.masks.values())
     assert sum(weight.values().numel() for weight in left) == sum(int(mask.sum()) for mask in net.masks.values())
 
@@ -93,7 +101,7 @@ def test_exits_and_parts_are_sparse_inside():
     for net in (NETS["cascade"].replace(parts=parts), prune(NETS["dynamic"], 0.5)):
         assert Sparse().simulated(net) is None
         compiled = Sparse().compile(net, threads=1)
-        assert any(isinstance(layer, SparseConv2d) for layer in compiled.module.modules())
+        assert any(isinstance(layer, SparseConvolution) for layer in compiled.module.modules())
         np.testing.assert_allclose(compiled.run(x), backend("eager").compile(net, threads=1).run(x), atol=1e-5)
 
 
@@ -130,7 +138,7 @@ def test_masks_that_keep_all_and_zero_biases_change_nothing():
     bias = {"classifier.output.bias": torch.zeros(10, dtype=torch.bool)}
     for masks in (whole, bias):
         compiled = Sparse().compile(net.replace(masks=masks), threads=1)
-        assert not any(isinstance(layer, SparseConv2d | SparseLinear) for layer in compiled.module.modules())
+        assert not any(isinstance(layer, SparseConvolution | SparseLinear) for layer in compiled.module.modules())
         assert Sparse().simulated(net.replace(masks=masks)) is None
 
 

@@ -118,17 +118,24 @@ def test_operations_become_layers():
     assert layer_of(pool, 1) == Layer(
         type="pool", batch=1, input=(2, 6, 6), output=(2, 3, 3), kernel=(2, 2), stride=(2, 2)
     )
+    signal = operation("conv", (4, 9), (6, 5), weight_shape=(6, 4, 3), stride=(2,), padding=(1,), dilation=(1,), macs=1)
+    assert layer_of(signal, 2) == Layer(
+        type="conv", batch=2, input=(4, 1, 9), output=(6, 1, 5), kernel=(1, 3), stride=(1, 2), padding=(0, 1)
+    )
+    assert layer_of(operation("max_pool", (2, 6), (2, 3), kernel=(2,), stride=(2,), macs=0), 1) == Layer(
+        type="pool", batch=1, input=(2, 1, 6), output=(2, 1, 3), kernel=(1, 2), stride=(1, 2)
+    )
     assert layer_of(operation("hardtanh", (3,), (3,), macs=0), 2).type == "relu"
     assert layer_of(operation("_softmax", (3,), (3,), macs=0), 2).type == "softmax"
 
 
 def test_what_no_fit_describes_is_no_layer():
     many = operation("conv", (8, 8, 8), (8, 8, 8), weight_shape=(8, 1, 3, 3), groups=8, macs=1)
-    line = operation("conv", (8, 8), (8, 8), weight_shape=(8, 8, 3), macs=1)
+    solid = operation("conv", (8, 8, 8, 8), (8, 8, 8, 8), weight_shape=(8, 8, 3, 3, 3), macs=1)
     up = operation("conv_transpose", (8, 8, 8), (8, 16, 16), weight_shape=(8, 8, 2, 2), macs=1)
     product = operation("matmul", (4, 4), (4, 4), macs=64)
     pool = operation("max_pool", (2, 6, 6), (2, 3, 3), macs=0)  # of a window that nobody recorded
-    assert [layer_of(one, 1) for one in (many, line, up, product, pool)] == [None] * 5
+    assert [layer_of(one, 1) for one in (many, solid, up, product, pool)] == [None] * 5
 
 
 def test_an_unknown_type_has_no_features():

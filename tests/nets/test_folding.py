@@ -47,6 +47,30 @@ def test_a_folded_net_computes_the_same(builder, options):
     assert fold(folded).hash == folded.hash
 
 
+def signal() -> nn.Module:
+    """A net of windows of six channels, its batch norms with statistics that are not the initial ones."""
+    net = nn.Sequential(
+        nn.Conv1d(6, 8, 5, padding=2, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2),
+        nn.Conv1d(8, 8, 3, groups=8), nn.BatchNorm1d(8), nn.ReLU(), nn.Flatten(), nn.Linear(384, 3),
+    )  # fmt: skip
+    for norm in (net[1], net[5]):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.3, 2.0)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    return net
+
+
+def test_a_folded_net_of_signals_computes_the_same(monkeypatch):
+    monkeypatch.setitem(TABLES["builder"], "signal", f"{__name__}:signal")
+    net, x = Net.new("signal", (6, 100), seed=0), torch.randn(4, 6, 100)
+    folded = fold(net)
+    assert not any(isinstance(m, nn.BatchNorm1d) for m in folded.module().modules())
+    right = net.module().double()(x.double()).detach()
+    torch.testing.assert_close(folded.module().double()(x.double()).detach(), right, rtol=1e-5, atol=1e-6)
+    assert Net.from_bytes(folded.to_bytes()).hash == folded.hash
+
+
 def test_masks_stay_and_zeros_stay_zero():
     net = settled("convnet", (3, 32, 32), width=0.25)
     mask = torch.rand(net.state["stage2.conv1.weight"].shape, generator=torch.Generator().manual_seed(0)) < 0.5

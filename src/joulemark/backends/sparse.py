@@ -14,6 +14,7 @@ With half of the weights two are faster than eight: 4.3, 12.0 and 6.2 against 5.
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from joulemark.backends.backend import unlisted
 from joulemark.backends.eager import Eager, EagerNet
+from joulemark.nets.flow import CONVOLUTIONS
 from joulemark.nets.net import Net
 
 IMAGES_AT_ONCE = 2
@@ -59,15 +61,15 @@ class Sparse:
             layer = module.get_submodule(path)
             if not mask.all() and _no_kernel(layer, parameter) is None:
                 parent, _, child = path.rpartition(".")
-                made = SparseConv2d(layer) if isinstance(layer, nn.Conv2d) else SparseLinear(layer)  # type: ignore[arg-type]
+                made = SparseConvolution(layer) if isinstance(layer, CONVOLUTIONS) else SparseLinear(layer)  # type: ignore[arg-type]
                 setattr(module.get_submodule(parent), child, made)
         return Eager().ready(module, threads)
 
 
-class SparseConv2d(nn.Module):
-    """A plain convolution as a sparse product. Maps (rows, channels, h, w) to (rows, filters, h', w')."""
+class SparseConvolution(nn.Module):
+    """A plain convolution as a sparse product. Maps (rows, channels, *sides) to (rows, filters, *sides')."""
 
-    def __init__(self, layer: nn.Conv2d) -> None:
+    def __init__(self, layer: nn.Conv1d | nn.Conv2d) -> None:
         super().__init__()
         self.kernel, self.stride, self.dilation = layer.kernel_size, layer.stride, layer.dilation
         self.padding = tuple(int(side) for side in layer.padding)
@@ -76,8 +78,7 @@ class SparseConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of ``x``, some images at a time."""
         if any(self.padding):
-            down, across = self.padding
-            x = nn.functional.pad(x, (across, across, down, down))
+            x = nn.functional.pad(x, [side for side in reversed(self.padding) for _ in range(2)])
         parts = [self._product(images) for images in x.split(IMAGES_AT_ONCE)]
         return torch.cat(parts) if len(parts) > 1 else parts[0].contiguous()  # a net may flatten by a view
 
@@ -85,10 +86,12 @@ class SparseConv2d(nn.Module):
         windows = images
         for axis, (kernel, stride, dilation) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), 2):
             windows = windows.unfold(axis, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
-        rows, _, height, width = windows.shape[:4]
-        patches = windows.permute(1, 4, 5, 0, 2, 3).reshape(self.weight.shape[1], rows * height * width)
+        axes = len(self.kernel)
+        rows, _, *sides = windows.shape[: 2 + axes]
+        order = 1, *range(2 + axes, 2 + 2 * axes), 0, *range(2, 2 + axes)  # channels, kernel, rows, sides
+        patches = windows.permute(order).reshape(self.weight.shape[1], rows * math.prod(sides))
         out = torch.addmm(self.bias, self.weight, patches)
-        return out.view(len(out), rows, height, width).transpose(0, 1)
+        return out.view(len(out), rows, *sides).transpose(0, 1)
 
 
 class SparseLinear(nn.Module):
@@ -111,16 +114,16 @@ def sparse_rows(weight: Tensor) -> Tensor:
         return weight.detach().flatten(1).to_sparse_csr()
 
 
-def _column(layer: nn.Conv2d | nn.Linear) -> Tensor:
+def _column(layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> Tensor:
     bias = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias.detach()
     return bias[:, None]
 
 
 def _no_kernel(layer: nn.Module, parameter: str) -> str | None:
     """Why zeros in this parameter of a layer are not left out here; ``None`` if they are."""
-    if type(layer) not in (nn.Conv2d, nn.Linear) or parameter != "weight":
+    if type(layer) not in (*CONVOLUTIONS, nn.Linear) or parameter != "weight":
         return f"no sparse kernel for the {parameter} of a {type(layer).__name__}"
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, CONVOLUTIONS):
         if layer.groups != 1:
             return "no sparse kernel for a convolution in groups"
         if layer.padding_mode != "zeros" or isinstance(layer.padding, str):

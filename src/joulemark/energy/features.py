@@ -106,19 +106,22 @@ def one_group(layer: Layer) -> Layer:
 def layer_of(operation: Operation, batch: int) -> Layer | None:
     """The layer that an operation is at ``batch`` rows; ``None`` for one that no fit describes.
 
-    Not described are transposed, 1-D and 3-D convolutions, convolutions of more than ``MOST_GROUPS`` groups, products
-    of activations with each other, and poolings that are 1-D or whose window is not known.
+    A 1-D convolution or pooling of k taps is the 2-D one with a kernel of 1 x k on an image of height 1, which reads,
+    multiplies and writes the same. A profile is fitted to images that are mostly square.
+
+    Not described are transposed and 3-D convolutions, convolutions of more than ``MOST_GROUPS`` groups, products of
+    activations with each other, and poolings that are 3-D or whose window is not known.
     """
     kind = OPERATORS.get(operation.operator, operation.operator)
     before, after = operation.input_shape or (1,), operation.output_shape or (1,)
     if kind == "conv":
         weight = operation.weight_shape
-        if weight is None or len(weight) != 4 or operation.groups > MOST_GROUPS:
+        if weight is None or len(weight) not in (3, 4) or operation.groups > MOST_GROUPS:
             return None
         return Layer(
-            type=kind, batch=batch, input=before, output=after, kernel=(weight[2], weight[3]),
-            stride=_pair(operation.stride, 1), padding=_pair(operation.padding, 0),
-            dilation=_pair(operation.dilation, 1), groups=operation.groups,
+            type=kind, batch=batch, input=_image(before), output=_image(after), kernel=_pair(weight[2:], before, 1),
+            stride=_pair(operation.stride, before, 1), padding=_pair(operation.padding, before, 0),
+            dilation=_pair(operation.dilation, before, 1), groups=operation.groups,
         )  # fmt: skip
     if kind == "fc":
         weight = operation.weight_shape
@@ -127,11 +130,12 @@ def layer_of(operation: Operation, batch: int) -> Layer | None:
         rows = prod(operation.input_shape) // weight[1]  # applied along an axis: as many rows
         return Layer(type=kind, batch=batch * rows, input=(weight[1],), output=(weight[0],))
     if kind == "pool":
-        if len(operation.input_shape) != 3 or not operation.kernel:
+        if len(before) not in (2, 3) or not operation.kernel:
             return None
         return Layer(
-            type=kind, batch=batch, input=before, output=after, kernel=_pair(operation.kernel, 1),
-            stride=_pair(operation.stride, 1), padding=_pair(operation.padding, 0),
+            type=kind, batch=batch, input=_image(before), output=_image(after),
+            kernel=_pair(operation.kernel, before, 1), stride=_pair(operation.stride, before, 1),
+            padding=_pair(operation.padding, before, 0),
         )  # fmt: skip
     if operation.macs:
         return None
@@ -224,8 +228,17 @@ def _monomials(x: list[float], degree: int) -> list[float]:
     ]
 
 
-def _pair(sizes: tuple[int, ...], default: int) -> tuple[int, int]:
-    """Height and width; one number stands for both, none for ``default``."""
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(C, W) as (C, 1, W); any other shape as it is."""
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+
+
+def _pair(sizes: tuple[int, ...], shape: tuple[int, ...], default: int) -> tuple[int, int]:
+    """Height and width, ``default`` where none is said; of an image, one number stands for both.
+
+    >>> _pair((3,), (8, 32, 32), 1), _pair((3,), (8, 100), 1), _pair((), (8, 100), 1)
+    ((3, 3), (1, 3), (1, 1))
+    """
     if not sizes:
         return (default, default)
-    return (sizes[0], sizes[-1])
+    return (default, sizes[0]) if len(shape) == 2 else (sizes[0], sizes[-1])

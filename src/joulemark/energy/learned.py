@@ -113,7 +113,7 @@ class Learned:
                 continue
             layers.append(found)
             covered += operation.macs
-        notes += unknown_notes(workload)
+        notes += [*_notes_on_signals(workload), *unknown_notes(workload)]
         return self._report(workload, tuple(layers), covered, notes)
 
     def _layer(self, operation: Operation, inputs: int) -> LayerEnergy | None:
@@ -172,6 +172,13 @@ class Learned:
             "its error on whole nets was not judged" if error is None else f"nets never seen: {error:.1%} off (median)"
         )
         return f"seconds predicted for {self.profile.backend}, modelled, not measured; {off}"
+
+
+def _notes_on_signals(workload: Workload) -> list[str]:
+    """What is to be said of 1-D convolutions, if there are any (:func:`joulemark.energy.features.layer_of`)."""
+    if any(one.operator == "conv" and len(one.weight_shape or ()) == 3 for one in workload.operations):
+        return ["1-D convolutions are predicted as 2-D ones of height 1; the fits saw images that are mostly square"]
+    return []
 
 
 def median_net_error(profile: DeviceProfile, quantity: str = "seconds") -> float | None:

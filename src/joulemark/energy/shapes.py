@@ -67,7 +67,9 @@ def layer_shape(operation: Operation) -> Shape | None:
     """Return the convolution that an operation is, or ``None`` if it is none that the model describes.
 
     A linear layer is a convolution of its whole input (E = F = 1, one input a channel); applied along an axis it is a
-    1 x 1 convolution of as many columns. A 1-D convolution (C, W) has height 1.
+    1 x 1 convolution of as many columns. A 1-D convolution of k taps on (C, W) is the 2-D one of
+    a kernel of 1 x k on an image of height 1: it has the same weights, inputs, outputs and products, so arrays that
+    know images only run it as that.
 
     Raises ``ValueError`` if the output shape is not the one that input, taps, stride and padding give.
     """

@@ -18,6 +18,9 @@ aten = torch.ops.aten
 
 NORMS = frozenset({aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default})
 PRODUCTS = frozenset({aten.convolution.default, aten.addmm.default, aten.mm.default})
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+"""What techniques and integers take, of windows of a signal as of images."""
 MOVES = frozenset(
     {
         aten.relu.default,
@@ -26,6 +29,8 @@ MOVES = frozenset(
         aten._unsafe_view.default,
         aten.clone.default,
         aten.alias.default,
+        aten.unsqueeze.default,  # PyTorch pools a signal as an image of height 1
+        aten.squeeze.dim,
     }
 )
 """What neither scales nor adds up values: it is the same before quantising as after it."""
@@ -63,7 +68,7 @@ def owners_of(module: nn.Module) -> dict[int, set[str]]:
 
 
 def foldable(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, str]:
-    """Convolution -> batch norm, by path, wherever a batch norm is all that reads a 2-D convolution."""
+    """Convolution -> batch norm, by path, wherever a batch norm is all that reads a 1-D or 2-D convolution."""
     traced = trace(module, input_shape)
     layers = {node: layer for layer, node in traced}
     found = {}
@@ -71,7 +76,8 @@ def foldable(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, str]:
         reader = next(iter(node.users), None)
         if layer and reader and len(node.users) == 1 and reader.target in NORMS:
             norm, convolution = module.get_submodule(layers[reader] or ""), module.get_submodule(layer)
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
+            kinds = isinstance(convolution, CONVOLUTIONS) and isinstance(norm, BATCH_NORMS)
+            if kinds and norm.track_running_stats:
                 found[layer] = str(layers[reader])
     return found
 

@@ -42,6 +42,18 @@ def test_sampled_inputs_times_the_weights_are_the_sampled_outputs(name):
     assert set(inside.round(decimals=3).flatten().tolist()) <= {0.0, 1.0}  # 0: padding
 
 
+@pytest.mark.parametrize("options", [{"stride": 2, "padding": 2}, {"dilation": 3, "groups": 2}, {"padding": "same"}])
+def test_places_of_a_signal_are_sampled_too(options):
+    convolution, x = nn.Conv1d(4, 6, 5, **options), torch.randn(3, 4, 40)
+    y = convolution(x).detach()
+    inputs, outputs = sampled(convolution, x, y, torch.Generator().manual_seed(1))
+    layer = layered(convolution)
+    made = inputs.double() @ layer.weights.mT + layer.grouped(convolution.bias.detach())[:, None]
+    assert outputs.shape == (convolution.groups, 3 * PLACES, 6 // convolution.groups)
+    torch.testing.assert_close(made.float(), outputs)
+    assert len(set(outputs[0, :, 0].tolist())) > PLACES  # of several places
+
+
 def test_of_a_linear_layer_every_row_is_taken():
     linear = nn.Linear(5, 3)
     x = torch.randn(2, 7, 5)

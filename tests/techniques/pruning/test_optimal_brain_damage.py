@@ -37,7 +37,7 @@ def recursion(layers, x):
     for index in reversed(range(len(layers))):
         layer, inside = layers[index], values[index]
         own = dict(layer.named_parameters())
-        for name in own if isinstance(layer, nn.Conv2d | nn.Linear) else ():
+        for name in own if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear) else ():
 
             def of_parameter(w, layer=layer, inside=inside, own=own, name=name):
                 return torch.func.functional_call(layer, {**own, name: w}, (inside,)).flatten()
@@ -103,6 +103,16 @@ NETS = {
     ),
     "adaptive average pool": (nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)),
     "adaptive pool with unequal windows": (nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(32, 3)),
+    "signal, batch norm, max pool": (
+        nn.Flatten(2), nn.Conv1d(1, 2, 5, stride=4, dilation=2), nn.BatchNorm1d(2), nn.ReLU(), nn.MaxPool1d(2),
+        nn.Conv1d(2, 4, 3, groups=2), nn.Flatten(), nn.Linear(20, 3),
+    ),
+    "signal, average pool, overlapping and padded": (
+        nn.Flatten(2), nn.Conv1d(1, 2, 5, stride=4), nn.AvgPool1d(3, 2, 1, True, False), nn.Flatten(), nn.Linear(16, 3),
+    ),
+    "signal, adaptive pool with unequal windows": (
+        nn.Flatten(2), nn.Conv1d(1, 2, 5, stride=4), nn.AdaptiveAvgPool1d(4), nn.Flatten(), nn.Linear(8, 3),
+    ),
 }  # fmt: skip
 
 
@@ -110,9 +120,9 @@ NETS = {
 def test_layers_follow_the_recursion_of_the_paper(name):
     net = double(*NETS[name])
     for layer in net:
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
             layer.reset_parameters()
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.running_mean.normal_()
             layer.running_var.uniform_(0.2, 3.0)
             layer.weight.data.normal_()

@@ -13,7 +13,7 @@ from joulemark.nets.edits.edit import replay
 from joulemark.nets.layers.lowered import LoweredConv2d
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import prune
-from joulemark.techniques.pruning.zero_groups import GROUPS, alive, freeze, remove, residual_blocks, rounded, shapes
+from joulemark.techniques.pruning.zero_groups import alive, freeze, group_axes, remove, residual_blocks, rounded, shapes
 from joulemark.training import fit, sgd
 from joulemark.vocabulary import TABLES
 
@@ -29,7 +29,7 @@ def with_zeros(net: Net, groups: str) -> Net:
             for kind in groups.split("+"):
                 if kind == "channels" and tensor.shape[1] <= 3:
                     continue
-                shape = [1 if axis in GROUPS[kind] else size for axis, size in enumerate(tensor.shape)]
+                shape = [1 if axis in group_axes(tensor, kind) else size for axis, size in enumerate(tensor.shape)]
                 tensor *= torch.rand(shape, generator=random) < 0.6
         elif tensor.is_floating_point():  # batch norms with an offset, which a zero filter lets through
             tensor += 0.3

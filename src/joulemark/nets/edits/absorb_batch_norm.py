@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from joulemark.nets.edits.edit import put_in_place
+from joulemark.nets.flow import BATCH_NORMS, CONVOLUTIONS
 
 
 def absorb_batch_norm(module: nn.Module, *, layer: str, norm: str) -> None:
@@ -16,7 +17,7 @@ def absorb_batch_norm(module: nn.Module, *, layer: str, norm: str) -> None:
     """
     layers = dict(module.named_modules())
     convolution, batch_norm = layers.get(layer), layers.get(norm)
-    if not isinstance(convolution, nn.Conv2d) or not isinstance(batch_norm, nn.BatchNorm2d):
+    if not isinstance(convolution, CONVOLUTIONS) or not isinstance(batch_norm, BATCH_NORMS):
         raise ValueError(f"absorb_batch_norm: {layer!r} and {norm!r} are no convolution and no batch norm of the net")
     if convolution.bias is None:
         convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))

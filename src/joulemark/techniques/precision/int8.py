@@ -26,7 +26,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.flow import loose
+from joulemark.nets.flow import CONVOLUTIONS, loose
 from joulemark.nets.folding import fold
 from joulemark.nets.header import Format
 from joulemark.nets.net import Net
@@ -62,7 +62,7 @@ def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000
             _widen(outputs, name, y.relu() if outside[name] else y)
 
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
             layer.register_forward_hook(lambda _, x, y, name=name: watch(name, x[0], y))
     seen = 0
     with torch.no_grad():

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.flow import foldable
+from joulemark.nets.flow import BATCH_NORMS, CONVOLUTIONS, foldable
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.reconstruction import Moments, Sums, largest, reconstruct, refit, removed
 
@@ -30,8 +30,8 @@ See = Callable[[str, int, Tensor, Tensor], None]
 class Layer:
     """A convolution or linear layer of a module, with the batch norm that alone reads it; both are changed in place."""
 
-    layer: nn.Conv2d | nn.Linear
-    norm: nn.BatchNorm2d | None
+    layer: nn.Conv1d | nn.Conv2d | nn.Linear
+    norm: nn.BatchNorm1d | nn.BatchNorm2d | None
     alive: Tensor  # like the weight
     # As they are before anything is changed, because :meth:`put` may be called more than once: the bias, and the
     # statistics of the batch norm; without any, those that do nothing.
@@ -50,7 +50,7 @@ class Layer:
     @property
     def groups(self) -> int:
         """Groups of a convolution."""
-        return int(self.layer.groups) if isinstance(self.layer, nn.Conv2d) else 1
+        return int(getattr(self.layer, "groups", 1))
 
     @property
     def scale(self) -> Tensor:
@@ -150,10 +150,10 @@ def prunable(module: nn.Module, net: Net) -> dict[str, Layer]:
     norms = foldable(module, net.input_shape)
     found = {}
     for path, layer in module.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
             mask = net.masks.get(f"{path}.weight", torch.ones_like(layer.weight, dtype=torch.bool))
             norm = module.get_submodule(norms[path]) if path in norms else None
-            found[path] = Layer(layer, norm if isinstance(norm, nn.BatchNorm2d) else None, mask)
+            found[path] = Layer(layer, norm if isinstance(norm, BATCH_NORMS) else None, mask)
     return found
 
 
@@ -194,21 +194,26 @@ def sampled(layer: nn.Module, x: Tensor, y: Tensor, random: torch.Generator) -> 
 
     Of a convolution, at ``PLACES`` random places of each image, drawn with replacement; of a linear layer, all.
     """
-    if not isinstance(layer, nn.Conv2d):
+    if not isinstance(layer, CONVOLUTIONS):
         return x.flatten(0, -2)[None], y.flatten(0, -2)[None]
-    rows, (height, width) = len(x), y.shape[2:]
-    places = min(PLACES, height * width)
-    down, right = (torch.randint(0, size, (rows, places), generator=random) for size in (height, width))
+    rows, sides = len(x), y.shape[2:]
+    places = min(PLACES, math.prod(sides))
+    starts = [torch.randint(0, size, (rows, places), generator=random) for size in sides]
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode).permute(0, 2, 3, 1)
+    padded = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode).movedim(1, -1)
     taps = [
-        start[:, :, None] * stride + torch.arange(size) * dilation
-        for start, stride, size, dilation in zip(
-            (down, right), layer.stride, layer.kernel_size, layer.dilation, strict=True
+        (start[:, :, None] * stride + torch.arange(size) * dilation).reshape(rows, places, *_along(axis, len(sides)))
+        for axis, (start, stride, size, dilation) in enumerate(
+            zip(starts, layer.stride, layer.kernel_size, layer.dilation, strict=True)
         )
     ]
     image = torch.arange(rows)[:, None]
-    read = padded[image[:, :, None, None], taps[0][:, :, :, None], taps[1][:, :, None]]  # rows, places, R, S, channels
-    read = read.flatten(0, 1).unflatten(-1, (layer.groups, -1)).permute(3, 0, 4, 1, 2).flatten(2)
-    made = y.permute(0, 2, 3, 1)[image, down, right].flatten(0, 1)
+    read = padded[image.reshape(rows, 1, *[1] * len(sides)), *taps]  # rows, places, *kernel, channels
+    read = read.flatten(0, 1).unflatten(-1, (layer.groups, -1)).movedim((-2, -1), (0, 2)).flatten(2)
+    made = y.movedim(1, -1)[image, *starts].flatten(0, 1)
     return read, made.unflatten(-1, (layer.groups, -1)).permute(1, 0, 2)
+
+
+def _along(axis: int, axes: int) -> list[int]:
+    """Sizes that let a vector broadcast along one of some axes."""
+    return [-1 if one == axis else 1 for one in range(axes)]

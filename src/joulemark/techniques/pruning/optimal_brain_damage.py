@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, reduce
 from typing import Annotated, Any, Literal
 
 import torch
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from joulemark.nets.builders.lenet1989 import Squash
 from joulemark.nets.dependencies import channel_groups, keep
+from joulemark.nets.flow import BATCH_NORMS
 from joulemark.nets.groups import channel_sums, strongest
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import layer_weights, retrain, spread
@@ -151,7 +152,7 @@ def decayed(net: Net, sample: Batches, weight_decay: float) -> dict[str, Tensor]
     Raises :class:`TechniqueError` for a decay and a net with batch norm, where it is not what the gradient is.
     """
     module = net.module(formats=False)
-    if weight_decay and any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+    if weight_decay and any(isinstance(layer, BATCH_NORMS) for layer in module.modules()):
         raise TechniqueError("optimal-brain-damage: gradient=decay, and this net has batch norm: take gradient=zero")
     parameters = dict(module.named_parameters())
     found = saliencies(module, sample)
@@ -274,20 +275,29 @@ def _elementwise(_layer: nn.Module, x: Tensor, y: Tensor, h: Tensor) -> Tensor:
 def _average(layer: nn.Module, x: Tensor, y: Tensor, h: Tensor) -> Tensor:
     """A mean of n values has weights 1 / n, squared 1 / n^2: the plain gradient of h / n."""
     ones = torch.ones_like(x[:1, :1])
-    if isinstance(layer, nn.AvgPool2d):
-        shape = (layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
-        n = nn.functional.avg_pool2d(ones, *shape, divisor_override=1) / layer(ones)  # values in a window over its mean
+    if isinstance(layer, nn.AvgPool1d | nn.AvgPool2d):
+        n = _window_sums(layer, ones) / layer(ones)  # values in a window over its mean
     else:
         sides = [  # where an adaptive window begins and ends: torch's floor(i size / out), ceil((i + 1) size / out)
             torch.tensor([-(-(i + 1) * size // out) - i * size // out for i in range(out)])
-            for size, out in zip(x.shape[-2:], y.shape[-2:], strict=True)
+            for size, out in zip(x.shape[2:], y.shape[2:], strict=True)
         ]
-        n = sides[0][:, None] * sides[1]
+        n = reduce(lambda before, side: before[..., None] * side, sides)
     (gradient,) = torch.autograd.grad(y, x, h / n)
     return gradient
 
 
-def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _window_sums(layer: nn.AvgPool1d | nn.AvgPool2d, x: Tensor) -> Tensor:
+    """Sum of each window of a pooling. PyTorch has it for images only: a signal is one of height 1."""
+    flat = isinstance(layer, nn.AvgPool1d)
+    sides: Any = (layer.kernel_size, layer.stride, layer.padding)
+    kernel, stride, padding = ((fill, *one) for fill, one in zip((1, 1, 0), sides, strict=True)) if flat else sides
+    images = x[:, :, None] if flat else x
+    sums = nn.functional.avg_pool2d(images, kernel, stride, padding, layer.ceil_mode, divisor_override=1)
+    return sums[:, :, 0] if flat else sums
+
+
+def _convolution(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
     return _Squared.apply(layer._conv_forward, x, layer.weight, layer.bias)  # type: ignore[no-any-return]
 
 
@@ -300,11 +310,11 @@ SLOPES: dict[type, Callable[..., Tensor]] = {
     nn.Tanh: _elementwise,
     nn.Sigmoid: _elementwise,
     Squash: _elementwise,
-    nn.BatchNorm2d: _elementwise,  # evaluation mode: a fixed scale per channel, so its slope is that scale
-    nn.AvgPool2d: _average,
-    nn.AdaptiveAvgPool2d: _average,
+    # A batch norm is a fixed scale per channel in evaluation mode, so its slope is that scale.
+    **dict.fromkeys(BATCH_NORMS, _elementwise),
+    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), _average),
 }
-PASS_THROUGH = {nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout}
+PASS_THROUGH = {nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout}
 """Layers whose derivative is 0 or 1, so that the plain backward pass is already right."""
 PASS_THROUGH_STEPS = frozenset(
     """_Squared _Slope AccumulateGrad Relu MaxPool2DWithIndices View UnsafeView Add Cat Squeeze Unsqueeze Permute

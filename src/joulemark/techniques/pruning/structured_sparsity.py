@@ -38,7 +38,7 @@ from joulemark.nets.flow import foldable
 from joulemark.nets.layers.lowered import can_be_lowered
 from joulemark.nets.net import Net
 from joulemark.techniques.pruning.magnitude import retrain
-from joulemark.techniques.pruning.zero_groups import GROUPS, convolutions, freeze, remove, residual_blocks, shapes
+from joulemark.techniques.pruning.zero_groups import convolutions, freeze, group_axes, remove, residual_blocks, shapes
 from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
 from joulemark.training import Step, sgd
 
@@ -115,15 +115,16 @@ class Folded(NamedTuple):
     """A convolution and the batch norm behind it, if there is one: what runs is ``scale`` x ``weight``."""
 
     weight: nn.Parameter
-    norm: nn.BatchNorm2d | None = None
+    norm: nn.BatchNorm1d | nn.BatchNorm2d | None = None
 
     @property
     def scale(self) -> Tensor:
-        """What batch norm multiplies each filter by, (filters, 1, 1, 1)."""
+        """What batch norm multiplies each filter by, (filters, 1, ...) with as many axes as the weight."""
+        shape = (-1, *[1] * (self.weight.dim() - 1))
         if self.norm is None or self.norm.running_var is None:
-            return self.weight.new_ones(len(self.weight), 1, 1, 1)
+            return self.weight.new_ones(len(self.weight)).reshape(shape)
         scale: Tensor = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
-        return scale.reshape(-1, 1, 1, 1)
+        return scale.reshape(shape)
 
     def add(self, slope: Tensor) -> None:
         """Add to the weight's gradient; behind batch norm without the part that only changes the length of filters.
@@ -132,8 +133,9 @@ class Folded(NamedTuple):
         and make the learning rate that they feel grow.
         """
         if self.norm is not None:
-            along = (slope * self.weight).sum((1, 2, 3), keepdim=True)
-            slope = slope - along / self.weight.square().sum((1, 2, 3), keepdim=True).clamp_min(1e-12) * self.weight
+            of_filter = group_axes(self.weight, "filters")
+            along = (slope * self.weight).sum(of_filter, keepdim=True)
+            slope = slope - along / self.weight.square().sum(of_filter, keepdim=True).clamp_min(1e-12) * self.weight
         if self.weight.grad is not None:
             self.weight.grad += slope.detach()
 
@@ -142,7 +144,7 @@ class Folded(NamedTuple):
 
         A filter's share goes to its batch norm, which would divide it out of the weight; a filter of zeros stays one.
         """
-        if self.norm is not None and left.shape[1:] == (1, 1, 1):
+        if self.norm is not None and left[:1].numel() == 1:
             self.norm.weight.mul_(left.flatten())
             left = (left > 0).to(left.dtype)
         self.weight.mul_(left)
@@ -151,7 +153,7 @@ class Folded(NamedTuple):
 def lengths(members: Sequence[Folded], axes: Sequence[int]) -> Tensor:
     """‖w‖ of the groups that run over ``axes`` and through all ``members``, these axes kept; its subgradient at 0 is 0.
 
-    Its shape multiplies the weights: (filters, 1, 1, 1) for filters, (1, 1, 1, 1) for all members together.
+    Its shape multiplies the weights: (filters, 1, ...) for filters, (1, 1, ...) for all members together.
     """
     each = [torch.linalg.vector_norm(one.scale * one.weight, dim=tuple(axes), keepdim=True) for one in members]
     together: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)
@@ -208,18 +210,18 @@ def _penalty(net: Net, groups: str) -> Penalty:
         blocks = [list(convolutions(module.get_submodule(block), block)) for block in residual_blocks(module)]
         if not blocks:
             raise TechniqueError("structured-sparsity: groups=depth needs residual blocks, and this net has none")
-        penalised: list[tuple[list[str], tuple[int, ...]]] = [(block, (0, 1, 2, 3)) for block in blocks]
+        penalised = [(block, "depth") for block in blocks]
     else:
-        penalised = [([path], GROUPS[kind]) for path, kind in _penalised(net, module, groups)]
+        penalised = [([path], kind) for path, kind in _penalised(net, module, groups)]
         if not penalised:
             raise TechniqueError(f"structured-sparsity: groups={groups}, and this net has none that can be cut")
 
     def terms(module: nn.Module) -> Iterator[tuple[list[Folded], tuple[int, ...]]]:
-        for paths, axes in penalised:
+        for paths, kind in penalised:
             found: list[Any] = [
                 [module.get_submodule(path) for path in (layer, norms.get(layer)) if path] for layer in paths
             ]
-            yield [Folded(pair[0].weight, *pair[1:]) for pair in found], axes
+            yield [Folded(pair[0].weight, *pair[1:]) for pair in found], group_axes(found[0][0].weight, kind)
 
     return terms
 

@@ -16,15 +16,24 @@ from torch import Tensor, nn
 from joulemark.nets.axes import INPUTS, OUTPUTS, is_depthwise, is_product
 from joulemark.nets.dependencies import channel_groups, keep
 from joulemark.nets.edits.edit import replay
-from joulemark.nets.flow import all_pass, trace
+from joulemark.nets.flow import CONVOLUTIONS, all_pass, trace
 from joulemark.nets.groups import Group, Member, channel_sums
 from joulemark.nets.layers.lowered import can_be_lowered
 from joulemark.nets.net import Net
 from joulemark.nets.probe import tensors_of
 from joulemark.nets.zero_channels import makes_of_zero
 
-GROUPS = {"filters": (1, 2, 3), "channels": (0, 2, 3), "shapes": (0,)}
-"""Axes of a weight (filters, channels, height, width) that a group runs over."""
+WHOLE = {"filters": 0, "channels": 1}
+"""The axis of a weight (filters, channels, *taps) along which groups stand side by side."""
+
+
+def group_axes(weight: Tensor, kind: str) -> tuple[int, ...]:
+    """Axes of a weight (filters, channels, *taps) that a group of a kind runs over; all of them for "depth".
+
+    >>> group_axes(torch.ones(4, 3, 5, 5), "filters"), group_axes(torch.ones(4, 3, 5), "channels")
+    ((1, 2, 3), (0, 2))
+    """
+    return (0,) if kind == "shapes" else tuple(axis for axis in range(weight.dim()) if axis != WHOLE.get(kind))
 
 
 def freeze(net: Net, groups: str) -> Net:
@@ -41,7 +50,7 @@ def freeze(net: Net, groups: str) -> Net:
         name = f"{path}.weight"
         mask = torch.ones_like(alive)
         for kind in kinds:
-            mask &= alive.any(GROUPS[kind], keepdim=True)
+            mask &= alive.any(group_axes(alive, kind), keepdim=True)
         masks[name] = masks.get(name, torch.ones_like(mask)) & mask
     parameters = dict(module.named_parameters())
     if "filters" in kinds:
@@ -185,6 +194,6 @@ def _makes(module: nn.Module, group: Group, member: Member, input_shape: tuple[i
     return member.axis == OUTPUTS and not isinstance(module.get_submodule(member.layer), nn.PReLU)
 
 
-def convolutions(module: nn.Module, prefix: str = "") -> dict[str, nn.Conv2d]:
+def convolutions(module: nn.Module, prefix: str = "") -> dict[str, nn.Conv1d | nn.Conv2d]:
     """All convolutions of ``module``, by path."""
-    return {path: layer for path, layer in module.named_modules(prefix=prefix) if isinstance(layer, nn.Conv2d)}
+    return {path: layer for path, layer in module.named_modules(prefix=prefix) if isinstance(layer, CONVOLUTIONS)}
