@@ -46,6 +46,8 @@ def test_plain_dicts_are_json():
     assert plain["rows"][0]["ratio"]["value"] == pytest.approx(2.0)
     assert plain["rows"][0]["verdict"] == "2.00x faster"
     assert plain["ineligible"][0]["reason"]
+    assert plain["rows"][0]["export"] == f"joulemark export {plain['rows'][0]['trials'][0][:12]} -o model.onnx"
+    assert {row["export"] for row in plain["ineligible"] if not row["trials"]} == {None}
 
 
 def test_a_row_without_knobs_has_no_empty_line():
@@ -124,7 +126,9 @@ def test_a_caption_says_what_x_is_or_why_nothing_is_ranked():
     results = make_results()
     assert "x: seconds of the fp32 baseline over seconds of the row" in drawn(board_table(view_of(results, "seconds")))
     modelled = board_table(view_of(results, "row-stationary"))
-    assert modelled.caption == "x: modelled joules of the fp32 baseline / of the row"
+    what, export = modelled.caption.splitlines()
+    assert what == "x: modelled joules of the fp32 baseline / of the row"
+    assert export.startswith("To export a row: joulemark export KEY -o model.onnx; KEY:")
     none = board_table(view_of(msgspec.structs.replace(results, trials=results.trials[:2]), "seconds"))
     assert none.caption.startswith("No technique is ranked at a limit of 2 points")
 

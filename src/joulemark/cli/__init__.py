@@ -3,7 +3,18 @@
 Imports that are slow stand inside the verbs, so that ``joulemark --help`` answers at once.
 """
 
-from joulemark.cli import running, reading, looking, profiling, calibrating, replaying, selftesting  # noqa: I001  (the order in which --help shows the verbs)
+from joulemark.cli import starting, running, exporting, reading, looking, profiling, calibrating, replaying, selftesting  # noqa: I001  (the order in which --help shows the verbs)
 from joulemark.cli.main import main
 
-__all__ = ["calibrating", "looking", "main", "profiling", "reading", "replaying", "running", "selftesting"]
+__all__ = [
+    "calibrating",
+    "exporting",
+    "looking",
+    "main",
+    "profiling",
+    "reading",
+    "replaying",
+    "running",
+    "selftesting",
+    "starting",
+]

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Set
 
-RUNNING_OTHERS_CODE = frozenset({"run", "free"})
+RUNNING_OTHERS_CODE = frozenset({"run", "free", "export"})
 
 
 def in_child(refuse: Callable[[str], object]) -> Callable[[int], None]:

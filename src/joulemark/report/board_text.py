@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from joulemark.report.board import other_views
+from joulemark.report.exporting import export_command, export_line
 from joulemark.report.facts import control, denominator
 from joulemark.report.pace import paced_rows
 from joulemark.report.results import Results
@@ -27,7 +28,7 @@ def board_table(view: BoardView) -> RowsOrBlocks | Text:
     if not view.rows and not view.ineligible:
         return Text.assemble((f"{title}\n", "italic"), view.note or "", "\n")
     said = f"x: {denominator(view) or 'modelled joules of the fp32 baseline / of the row'}"
-    caption = "\n".join(filter(None, (view.note or said, control(view))))
+    caption = "\n".join(filter(None, (view.note or said, control(view), export_line(view))))
     table = RowsOrBlocks(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("technique", overflow="fold")
@@ -139,4 +140,5 @@ def as_dict(view: BoardView) -> dict[str, Any]:
     for key in ("rows", "ineligible"):
         for drawn, row in zip(plain[key], getattr(view, key), strict=True):
             drawn["verdict"] = row_verdict(view, row)
+            drawn["export"] = export_command(row)
     return plain

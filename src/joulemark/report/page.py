@@ -23,6 +23,7 @@ from markupsafe import Markup, escape
 from joulemark.judging.statistics import kendall_tau
 from joulemark.report import facts, figures, layers, marks, sizes, style, words, zeros
 from joulemark.report.board import build_board, other_views
+from joulemark.report.exporting import export_command
 from joulemark.report.free_board import build_free
 from joulemark.report.generations import earlier_code
 from joulemark.report.line import NO_PROXY
@@ -109,7 +110,7 @@ def environment() -> jinja2.Environment:
         "emphasise": emphasise,
         "sentence_case": words.sentence_case,
     }
-    made.globals["row_verdict"] = row_verdict
+    made.globals |= {"row_verdict": row_verdict, "export_command": export_command}
     return made
 
 
