@@ -16,8 +16,12 @@ CALL = {
     "Range": "joulemark.Range(0.0, 1.0)",
     "TechniqueError": "joulemark.TechniqueError('no')",
     "Workbench": "joulemark.Workbench.__name__",
+    "audit": "joulemark.audit.__name__",
+    "channel_groups": "joulemark.channel_groups(torch.nn.Linear(2, 3), input_shape=(2,))",
     "energy_model": "joulemark.energy_model('row-stationary')",
     "measure": "joulemark.measure()",
+    "keep_channels": "joulemark.keep_channels(torch.nn.Linear(2, 3), {}, [])",
+    "profile": "joulemark.profile(torch.nn.Linear(2, 3), shape=(2,))",
     "register": "joulemark.register('builder', 'user/mine', 'net', module='mine')",
     "technique": "joulemark.technique('x', paper='p', family='f')",
 }
@@ -56,3 +60,10 @@ def test_modules_of_these_names_are_still_reached():
         "assert joulemark.benchmarking.run.run_free and joulemark.workloads.recording.record\n"
         "assert callable(benchmark) and callable(workload)\n"
     )
+
+
+def test_the_version_is_that_of_the_installed_package():
+    from importlib.metadata import version
+
+    assert joulemark.__version__ == version("joulemark")
+    python("import sys, joulemark; assert 'importlib.metadata' not in sys.modules; assert joulemark.__version__")

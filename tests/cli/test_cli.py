@@ -7,10 +7,11 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 
-VERBS = ["run", "free", "publish", "board", "compare", "report", "explain", "check", "migrate"]
+VERBS = ["run", "free", "publish", "export", "board", "compare", "report", "explain", "check", "migrate"]
 VERBS += ["list", "doctor", "profile", "agree", "audit", "calibrate", "measure", "replay", "selftest-gpu"]
 
 
@@ -71,3 +72,13 @@ def test_help_and_import_are_fast_and_need_no_torch():
     done = subprocess.run([sys.executable, "-m", "joulemark.cli", "--help"], capture_output=True)
     assert done.returncode == 0
     assert time.monotonic() - began < 2.0  # 0.3 s on a quiet machine, Python's start included
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--version", "run"]])
+def test_the_version_is_said_at_once(joulemark, words):
+    assert joulemark(*words) == (0, f"joulemark {version('joulemark')}\n", "")
+
+
+def test_a_short_option_asks_for_help_too(joulemark):
+    assert joulemark("-h") == joulemark("--help")
+    assert joulemark("profile", "-h") == joulemark("profile", "--help")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from joulemark.profiling.opening import _module
+from joulemark.profiling.opening import opened_module
 from joulemark.subjects.counted_weights import parameters_and_nonzeros
 
 
@@ -78,7 +78,7 @@ def test_a_traced_module_executes_what_the_module_does():
     net, x = pair(), torch.randn(2, 3, 8, 8)
     script = torch.jit.trace(net, torch.zeros(1, 3, 8, 8))
     for module in (script, torch.jit.freeze(script)):
-        work = _module("net", "net", module, (3, 8, 8)).record(x, 1)
+        work = opened_module("net", "net", module, (3, 8, 8)).record(x, 1)
         assert work.macs_per_input == 8 * 27 * 36 + 4 * 72 * 16
         assert not work.unknown
 

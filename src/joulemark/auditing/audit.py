@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from joulemark.auditing.advice import advice
 from joulemark.auditing.images import Preprocessing, random_images, read_images
 from joulemark.auditing.subject import Subject, open_subject
@@ -48,27 +51,24 @@ class Audit(Record, frozen=True, kw_only=True):
 
 
 def audit(
-    name: str,
-    images: Path | None,
+    net: str | Subject,
+    images: Path | NDArray[np.float32] | None,
     *,
     how: Preprocessing,
     shape: tuple[int, ...] | None = None,
     minutes: float = 5.0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Audit:
-    """Audit ``model.onnx`` or ``package.module:function``. ``ValueError`` says what cannot be used and why.
+    """Audit ``model.onnx``, ``package.module:function`` or a net that is open. ``ValueError`` says what cannot be used.
 
-    ``tell`` hears a line before each step.
+    ``images`` are a folder, a ``.npy`` file or float32 inputs (inputs, ...) that are ready. ``tell`` hears a line
+    before each step.
     """
     began = time.monotonic()
     tell("opening the net")
-    subject = open_subject(name, shape)
+    subject = open_subject(net, shape) if isinstance(net, str) else net
     tell("reading images")
-    rows = (
-        random_images(subject.shape, MOST_IMAGES // 4)
-        if images is None
-        else read_images(images, subject.shape, how, most=MOST_IMAGES)
-    )
+    rows, told = _rows(images, subject, how), _told(images, subject, how)
     checks = quiet_checks()
     tell("recording what it executes")
     size = subject.batch or 1
@@ -83,8 +83,8 @@ def audit(
         everything = ways(subject, machine.cores)
         tried = tuple(trier.try_all(everything, tell))
     return Audit(
-        net=name,
-        inputs="random normal numbers" if images is None else _told(images, subject, how),
+        net=subject.name,
+        inputs=told,
         random=images is None,
         input_shape=subject.shape,
         images=len(rows),
@@ -92,7 +92,7 @@ def audit(
         workload=workload,
         energy=energy,
         tried=tried,
-        advice=advice(tried, energy.layers, images=None if images is None else str(images)),
+        advice=advice(tried, energy.layers, images=None if images is None else told),
         notes=tuple(_notes(subject, checks, len(rows), random=images is None)),
         machine=machine,
         versions=versions(),
@@ -100,7 +100,19 @@ def audit(
     )
 
 
-def _told(images: Path, subject: Subject, how: Preprocessing) -> str:
+def _rows(images: Path | NDArray[np.float32] | None, subject: Subject, how: Preprocessing) -> NDArray[np.float32]:
+    if images is None:
+        return random_images(subject.shape, MOST_IMAGES // 4)
+    if isinstance(images, Path):
+        return read_images(images, subject.shape, how, most=MOST_IMAGES)
+    return images[:MOST_IMAGES]
+
+
+def _told(images: Path | NDArray[np.float32] | None, subject: Subject, how: Preprocessing) -> str:
+    if images is None:
+        return "random normal numbers"
+    if not isinstance(images, Path):
+        return "given by the caller, as they are"
     return f"{images}, as it is" if images.suffix == ".npy" else f"{images}: {how.words(subject.shape)}"
 
 

@@ -38,12 +38,12 @@ def open_subject(name: str, shape: tuple[int, ...] | None) -> Subject:
         file = open_onnx(name, shape)
         return Subject(name, file.graph, None, file.shape, file.last, file.batch, file.precision)
     if ":" in name:
-        return _factory(name, shape)
+        return module_subject(name, build_module(name), shape)
     raise ValueError(f"{name!r} is neither an .onnx file nor a function as package.module:function")
 
 
-def _factory(name: str, shape: tuple[int, ...] | None) -> Subject:
-    module = build_module(name)
+def module_subject(name: str, module: nn.Module, shape: tuple[int, ...] | None) -> Subject:
+    """A torch module in evaluation mode, under that name. Raises ``ValueError`` as :func:`open_subject`."""
     row = input_shape(module, name, shape)
     example = torch.zeros(2, *row)
     output = output_of(module, name, example)

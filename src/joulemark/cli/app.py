@@ -18,12 +18,25 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Make convolutional networks use less energy, and prove it: techniques, meters, models, one fair comparison.",
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 ResultsFolder = Annotated[str, typer.Option("--results", help="Folder (or fsspec URL) that holds the results.")]
-SuiteName = Annotated[str, typer.Argument(help="A suite's name (`joulemark list suites`) or the path of a .toml file.")]
+SuiteName = Annotated[
+    str,
+    typer.Argument(
+        help="A suite's name (`joulemark list suites`), the path of a .toml file, or your own task: mine.py "
+        "(`joulemark init mine.py`)."
+    ),
+]
 Hardware = Annotated[str | None, typer.Option(help="Hardware class to show, if the results are of several.")]
+Points = Annotated[
+    float | None,
+    typer.Option(
+        "--limit", min=0.01, max=100, help="Points of the metric that may be lost, instead of the suite's limits."
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(min=10, help="At most so many images of each split: a smoke run, kept apart from real results."),
@@ -33,6 +46,24 @@ Files = Annotated[
     list[Path] | None,
     typer.Option("-t", "--technique", help="A .py file that registers what the results were made with. Repeatable."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    """Print the version and stop, if that was asked for."""
+    if asked:
+        import joulemark
+
+        typer.echo(f"joulemark {joulemark.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_verb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 class Refused(Exception):  # noqa: N818  (an answer, not a fault)

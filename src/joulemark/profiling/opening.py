@@ -71,13 +71,13 @@ def open_net(name: str, shape: tuple[int, ...] | None = None) -> Opened:
         )
     if ":" in name:
         module = build_module(name)
-        return _module(name, name.partition(":")[2], module, input_shape(module, name, shape))
+        return opened_module(name, name.partition(":")[2], module, input_shape(module, name, shape))
     if name in builders():
         return _built(name, shape)
     for package, find in (("torchvision", _torchvision), ("timm", _timm)):
         if find_spec(package) is not None and (found := _from_package(package, find, name)) is not None:
             module, usual = found
-            return _module(f"{package}'s {name}", name, module.eval(), shape or usual)
+            return opened_module(f"{package}'s {name}", name, module.eval(), shape or usual)
     raise ValueError(_unknown(name))
 
 
@@ -91,7 +91,7 @@ def _saved(name: str, shape: tuple[int, ...] | None) -> Opened:
         raise ValueError(f"{name}: {error}") from error
     if shape is not None and shape != net.input_shape:
         raise ValueError(f"--shape {','.join(map(str, shape))} does not fit {name}, which takes {net.input_shape}")
-    return _net(name, net)
+    return opened_net(name, net)
 
 
 def _built(name: str, shape: tuple[int, ...] | None) -> Opened:
@@ -102,16 +102,18 @@ def _built(name: str, shape: tuple[int, ...] | None) -> Opened:
         )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return _module(name, name, build(name, {}).eval(), shape)  # once: Net would build a large one several times
+        # Built once: a Net would build a large one several times.
+        return opened_module(name, name, build(name, {}).eval(), shape)
 
 
-def _net(name: str, net: Net) -> Opened:
+def opened_net(name: str, net: Net) -> Opened:
+    """A net of ours, under that name."""
     module = net.module()
     plain = net.module(formats=False) if net.formats or net.parts else module  # quantised layers keep other tensors
-    return _module(name, net.builder, module, net.input_shape, counted=plain, formats=net.formats)
+    return opened_module(name, net.builder, module, net.input_shape, counted=plain, formats=net.formats)
 
 
-def _module(
+def opened_module(
     name: str,
     kind: str,
     module: nn.Module,
@@ -120,6 +122,10 @@ def _module(
     counted: nn.Module | None = None,
     formats: Any = None,
 ) -> Opened:
+    """A torch module that takes inputs of ``shape``; ``kind`` names its builder. ``counted`` holds its parameters.
+
+    Raises ``ValueError`` if its parameters cannot be counted, or lazy ones not be made.
+    """
     if any(isinstance(weight, nn.parameter.UninitializedParameter) for weight in module.parameters()):
         output_of(module, name, torch.zeros(1, *shape))  # lazy layers get their shapes when they first run
     try:

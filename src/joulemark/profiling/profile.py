@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import torch
+from torch import Tensor
 
 from joulemark.energy.model import Compared, EnergyModel
 from joulemark.energy.proxies import moved_bytes, proxies
@@ -68,7 +69,7 @@ class Profile(Record, frozen=True, kw_only=True):
     net: str
     input_shape: tuple[int, ...]
     batch_size: int
-    inputs: int  # random ones that were run
+    inputs: int  # that were run
     bits: tuple[int, int] | None  # of weights and activations, if assumed
     dynamic: bool  # rows take different ways: all figures are averages over the inputs
     layers: tuple[Layer, ...]
@@ -79,6 +80,7 @@ class Profile(Record, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     known_share: float = 1.0  # of all output elements
     known_macs_per_input: float | None = None  # of the operators with a rule: the net executes at least so many
+    random: bool = True  # inputs are noise; False: those of the caller
 
 
 def profile_net(
@@ -88,13 +90,18 @@ def profile_net(
     batch_size: int | None = None,
     inputs: int | None = None,
     bits: tuple[int, int] | None = None,
+    images: Tensor | None = None,
 ) -> Profile:
-    """Run random inputs (seeded, normal) through ``net`` and describe what was executed.
+    """Run random inputs (seeded, normal) through ``net``, or these ``images``, and describe what was executed.
 
-    Not given, the batch is 1 (or what the file fixes) and inputs are as many as tell enough. ``bits`` of weights and
-    activations are put in place of those that the net has. ``ValueError`` for what cannot be run.
+    Not given, the batch is 1 (or what the file fixes) and inputs are as many as tell enough. ``images`` are whole
+    batches, (inputs, ...), and stand in place of random ones. ``bits`` of weights and activations are put in place of
+    those that the net has. ``ValueError`` for what cannot be run.
     """
-    workload, count, notes = executed(net, batch_size, inputs)
+    if images is None:
+        workload, count, notes = executed(net, batch_size, inputs)
+    else:
+        workload, count, notes = net.record(images, batch_size_of(net, batch_size)), len(images), []
     if bits is not None:
         workload = with_bits(workload, bits)
         notes.append(f"Bits are assumed: {bits[0]} for weights, {bits[1]} for activations; nobody quantised the net.")
@@ -121,7 +128,18 @@ def profile_net(
         known_macs_per_input=workload.known_macs_per_input,
         warnings=tuple(_warnings(workload, described)),
         notes=tuple(notes),
+        random=images is None,
     )
+
+
+def batch_size_of(net: Opened, batch_size: int | None) -> int:
+    """The batch size that ``net`` is run at. ``ValueError`` for another than the file fixes."""
+    size = batch_size or net.batch or 1
+    if net.batch is not None and size != net.batch:
+        raise ValueError(
+            f"{net.name} fixes its batch at {net.batch}: leave --batch out, or export it with a free batch"
+        )
+    return size
 
 
 def executed(net: Opened, batch_size: int | None, inputs: int | None) -> tuple[Workload, int, list[str]]:
@@ -129,11 +147,7 @@ def executed(net: Opened, batch_size: int | None, inputs: int | None) -> tuple[W
 
     A net whose rows all take one way need not be run on whole batches: one input stands for a batch of its likes.
     """
-    size = batch_size or net.batch or 1
-    if net.batch is not None and size != net.batch:
-        raise ValueError(
-            f"{net.name} fixes its batch at {net.batch}: leave --batch out, or export it with a free batch"
-        )
+    size = batch_size_of(net, batch_size)
     count = inputs or (DYNAMIC_INPUTS if net.dynamic else INPUTS)
     notes = ["Inputs are random numbers: zeros and the ways that rows take depend on them."]
     alone = count < size and not net.dynamic and net.batch is None

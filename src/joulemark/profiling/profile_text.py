@@ -52,8 +52,9 @@ def headline(profile: Profile) -> str:
     """The net in one line."""
     shape = "x".join(map(str, profile.input_shape))
     averaged = ", averages: rows take different ways" if profile.dynamic else ""
+    kind = "random" if profile.random else "given"
     return (
-        f"{profile.net}: inputs of {shape}, batch {profile.batch_size}, {profile.inputs} random"
+        f"{profile.net}: inputs of {shape}, batch {profile.batch_size}, {profile.inputs} {kind}"
         f" {'input' if profile.inputs == 1 else 'inputs'}{averaged}"
     )
 
