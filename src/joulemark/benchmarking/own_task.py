@@ -25,10 +25,12 @@ from joulemark.data.own.reading import Given, read_all
 from joulemark.data.own.rows import prepared
 from joulemark.judging.metrics.metric import Metric
 from joulemark.judging.syntax import tree_digest
+from joulemark.judging.trace import trace
 from joulemark.nets.net import Net
-from joulemark.nets.own_nets import PREFIX
+from joulemark.nets.own_nets import PREFIX, remember_source
+from joulemark.record import content_key
 from joulemark.task import Own, Recipe, Splits, Task, refuse_name
-from joulemark.vocabulary import look_up, register, register_live, unknown_name_message
+from joulemark.vocabulary import live_mark, look_up, module_of, register, register_live, unknown_name_message
 
 SPLITS = ("train", "policy", "validation", "test")
 FUNCTIONS = ("net", *SPLITS, "augment", "loss", "preprocess")
@@ -61,7 +63,10 @@ def open_task(path: str | Path, *, limits: tuple[float, ...] = LIMITS) -> OwnTas
 
 
 def register_task(path: str | Path) -> str:
-    """Register a task file by its label, without importing it; its name. ``ValueError`` if it is no such file."""
+    """Import a task file and register it by its label, so that nets made of it can be opened; its name.
+
+    Its data are not read. ``ValueError`` if it is no such file.
+    """
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"there is no task file {path}: `joulemark init {file.name}` writes one")
@@ -72,6 +77,8 @@ def register_task(path: str | Path) -> str:
         sys.path.insert(0, folder)  # what it imports stands beside it
     register("builder", PREFIX + name, "net", file=file)
     register("data set", PREFIX + name, "", file=file)
+    units = trace([module_of("builder", PREFIX + name).__name__])
+    remember_source(PREFIX + name, content_key({one: was for one, was in units.items() if one.startswith("file ")}))
     return name
 
 
@@ -80,6 +87,7 @@ def live_task(name: str, defined: Mapping[str, Any], *, limits: tuple[float, ...
     refuse_name("name", name)
     register_live("builder", PREFIX + name, defined["net"])
     register_live("data set", PREFIX + name, defined)
+    remember_source(PREFIX + name, str(live_mark("builder", PREFIX + name)))
     return _opened(name, defined, where=name, limits=limits, isolated=False)
 
 

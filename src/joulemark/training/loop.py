@@ -11,15 +11,28 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from joulemark.data.own.rows import Rows
 from joulemark.training.checkpoint import Checkpoint, Run, stateful
 from joulemark.training.recipe import Augment, Loss, MakeOptimiser, Schedule, cosine, cross_entropy
 
 PRECISIONS = ("fp32", "bf16")
+
+
+class Rows(Protocol):
+    """Inputs (n, ...) that are made when they are asked for: an array of places gives a float32 array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, then the shape of one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,6 @@ MEMORY_BYTES = 1 << 31
 
 Prepare = Callable[[NDArray[Any]], NDArray[np.float32]]
 """Raw inputs (n, ...) -> what the net takes, float32 (n, ...)."""
-
-
-@runtime_checkable
-class Rows(Protocol):
-    """Inputs by their places: a NumPy array is such, and so are rows that are made when they are asked for."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 class PreparedRows:
@@ -55,7 +43,9 @@ def raw_rows(raw: NDArray[Any] | Indexed, places: NDArray[np.int64]) -> NDArray[
     return np.asarray(raw[places])
 
 
-def prepared(raw: NDArray[Any] | Indexed, places: NDArray[np.int64], prepare: Prepare) -> Rows:
+def prepared(
+    raw: NDArray[Any] | Indexed, places: NDArray[np.int64], prepare: Prepare
+) -> NDArray[np.float32] | PreparedRows:
     """The inputs at some places as the net takes them: made now if they fit into memory, else when asked for."""
     rows = PreparedRows(raw, places, prepare)
     if 4 * int(np.prod(rows.shape, dtype=np.int64)) > MEMORY_BYTES:

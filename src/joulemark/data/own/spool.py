@@ -1,4 +1,4 @@
-"""Rows that are read once: kept in memory while they are few, in a file that is mapped into memory when they are not."""
+"""Rows that are read once: kept in memory while they are few, and in a mapped file when they are not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEMORY_BYTES = 1 << 30
 """Inputs of one split up to this size stay in memory."""
 
 
-class Full(ValueError):
+class DiskFullError(ValueError):
     """More rows than the disk should hold; the message is one sentence."""
 
 
@@ -28,7 +28,7 @@ def gathered(
     """All rows of ``batches``, inputs in memory or in a mapped file that goes with the process; types stay as they are.
 
     Raises ``ValueError`` where batches are of different kinds, hold NaN or infinity, or where there are more than
-    ``most`` rows or none; :class:`Full` where they would take more than half of the free disk.
+    ``most`` rows or none; :class:`DiskFullError` where they would take more than half of the free disk.
     """
     kept: list[Batch] = []
     pool = _Pool(name, memory_bytes)
@@ -60,10 +60,11 @@ class _Pool:
         self.bytes = 0
         self.path: Path | None = None
         self.folder: str | None = None
-        self.rows, self.form = 0, (np.dtype(np.float32), ())
+        self.rows = 0
+        self.form: tuple[np.dtype[Any], tuple[int, ...]] = (np.dtype(np.float32), ())
 
     def add(self, inputs: NDArray[Any]) -> None:
-        self.form = inputs.dtype, inputs.shape[1:]  # type: ignore[assignment]
+        self.form = inputs.dtype, inputs.shape[1:]
         self.rows += len(inputs)
         self.bytes += inputs.nbytes
         self.parts.append(inputs)
@@ -75,7 +76,7 @@ class _Pool:
             return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
         self._spill()
         mapped = np.memmap(self.path, self.form[0], "r", shape=(self.rows, *self.form[1]))
-        weakref.finalize(mapped, shutil.rmtree, self.folder, ignore_errors=True)
+        weakref.finalize(mapped, shutil.rmtree, str(self.folder), ignore_errors=True)
         return mapped
 
     def _spill(self) -> None:
@@ -86,7 +87,7 @@ class _Pool:
         free = shutil.disk_usage(self.path.parent).free
         if waiting > free / 2:
             shutil.rmtree(str(self.folder), ignore_errors=True)
-            raise Full(
+            raise DiskFullError(
                 f"{self.name} gives more than half of what is free on the disk ({self.bytes / 1e9:.1f} GB so far): free "
                 "some space, or give a Dataset with a length, whose rows are then read when they are needed"
             )
