@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from joulemark.benchmarking.run import benchmark as benchmark
     from joulemark.energy.model import energy_model as energy_model
     from joulemark.nets.channels import channel_groups as channel_groups
     from joulemark.nets.channels import keep_channels as keep_channels
     from joulemark.nets.net import Net as Net
     from joulemark.notebook.audit import audit as audit
     from joulemark.notebook.measure import measure as measure
+    from joulemark.notebook.own import custom_task as custom_task
     from joulemark.notebook.profile import profile as profile
+    from joulemark.notebook.study import benchmark as benchmark
     from joulemark.techniques.technique import Range as Range
     from joulemark.techniques.technique import TechniqueError as TechniqueError
     from joulemark.techniques.technique import Workbench as Workbench
@@ -32,8 +33,9 @@ _PUBLIC = {
     "TechniqueError": ("joulemark.techniques.technique", "TechniqueError"),
     "Workbench": ("joulemark.techniques.technique", "Workbench"),
     "audit": ("joulemark.notebook.audit", "audit"),
-    "benchmark": ("joulemark.benchmarking.run", "benchmark"),
+    "benchmark": ("joulemark.notebook.study", "benchmark"),
     "channel_groups": ("joulemark.nets.channels", "channel_groups"),
+    "custom_task": ("joulemark.notebook.own", "custom_task"),
     "energy_model": ("joulemark.energy.model", "energy_model"),
     "keep_channels": ("joulemark.nets.channels", "keep_channels"),
     "measure": ("joulemark.notebook.measure", "measure"),

@@ -262,7 +262,7 @@ def look_up(kind: str, name: str) -> Any:
 
 
 def module_of(kind: str, name: str) -> ModuleType:
-    """The module that a name leads to; of a live object this one, which counts in no trace. Raises as :func:`look_up`."""
+    """The module that a name leads to; of a live object this one, which no trace counts. Raises as :func:`look_up`."""
     return sys.modules[__name__] if (kind, name) in _live else _module(kind, name)[0]
 
 

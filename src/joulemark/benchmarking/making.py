@@ -49,6 +49,9 @@ def make_net(session: Session, inputs: str, chain: Chain, knobs: Knobs, seed: in
     if ledger.interrupted:
         notes["interrupted"] = True  # the seconds between its last finished step and the stop were not kept
         joules = _unknown(joules, "the attempt was interrupted; the joules before the restart were not kept")
+    own = session.suite.task.own
+    if own is not None and not own.isolated:
+        notes["isolated"] = False  # made of live objects, in the process that holds them
     code = made_by(session, chain, heard, [net, *([baseline.net] if baseline else [])])
     made = Made(
         key=key_of(inputs, code),

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from joulemark.benchmarking.attempt import attempt_inputs, run_attempt
 from joulemark.benchmarking.baselines import published
-from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, chains_of, refuse_thin, searched_place
+from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, refuse_thin, searched_place
 from joulemark.benchmarking.errors import AttemptError, sentence
 from joulemark.benchmarking.free import measure_free
 from joulemark.benchmarking.given import given_baseline
@@ -23,7 +21,6 @@ from joulemark.benchmarking.search import next_knobs
 from joulemark.benchmarking.session import Session, StoredNet
 from joulemark.benchmarking.stored_suites import keep_suite
 from joulemark.benchmarking.study_settings import study_settings
-from joulemark.benchmarking.suite_files import load_suite, narrowed
 from joulemark.benchmarking.trial import run_trial, screen_baseline, trial_inputs
 from joulemark.benchmarking.truths import truth_of
 from joulemark.judging.repeated import unlike_its_attempt, unlike_its_making
@@ -360,20 +357,3 @@ class _Run:
         self.listen(
             Event(what=what, step=key, title=title, done=done, steps=steps, seconds=seconds, share=share, detail=detail)
         )
-
-
-def benchmark(
-    suite: str = "quick",
-    *,
-    techniques: Sequence[str] = (),
-    files: Sequence[Path] = (),
-    results: str | Path = "runs",
-    listen: Listener = lambda event: None,
-) -> Outcome:
-    """Run a suite (by name or TOML path) and store its results; ``techniques`` replaces those of the suite.
-
-    What is in ``results`` already is not run again. Raises ``ValueError`` for a name that is not known.
-    """
-    narrow = narrowed(load_suite(suite), techniques=tuple(techniques))
-    with closing(Session.open(narrow, results)) as session:
-        return run(session, chains_of(narrow.techniques, files), listen)

@@ -72,39 +72,15 @@ class Refused(Exception):  # noqa: N818  (an answer, not a fault)
 
 def show_boards(suite: Any, results: str, hardware: str | None, *, json: bool = False) -> None:
     """Print the boards of a suite, one for each question and limit, with what is free above them."""
-    from joulemark.report.board import build_board
-    from joulemark.report.board_text import as_dict, board_table, other_sizes, paced_table
-    from joulemark.report.facts import unsteady
-    from joulemark.report.free_board import build_free, free_table
-    from joulemark.report.generations import earlier_code
-    from joulemark.report.sizes import as_dicts as sizes_dicts
-    from joulemark.report.sizes import sizes_table
-    from joulemark.report.verdicts import headline
-    from joulemark.report.zeros import as_dicts as zeros_dicts
-    from joulemark.report.zeros import zeros_table
+    from joulemark.report.whole_board import whole_board, whole_board_dicts
 
     known = stored_results(suite, results, hardware)
-    views = [build_board(known, one, limit) for limit in suite.limits_points for one in known.boards]
     if json:
-        more = {"sizes": sizes_dicts(known), "zeros": zeros_dicts(known)}  # of all limits: with the boards of seconds
-        print_json([as_dict(view) | (more if view.board.cost == "seconds" else {}) for view in views])
+        print_json(whole_board_dicts(known))
         return
     screen = console()
-    free = build_free(known.free)
-    if free is not None:
-        screen.print(free_table(free))
-    for view in views:
-        screen.print(board_table(view))
-    beside = (sizes_table(known), zeros_table(known), paced_table(known))
-    for table in (*other_sizes(known, max(suite.limits_points)), *beside):
-        if table is not None:
-            screen.print(table)
-    for sentence in unsteady(known):
-        screen.print(f"Unsteady. {sentence}", markup=False)
-    for sentence in earlier_code(known.generations):
-        screen.print(f"Earlier code. {sentence}", markup=False)
-    for sentence in headline(known, views):
-        screen.print(sentence, markup=False)
+    for part in whole_board(known):
+        screen.print(part)
 
 
 def import_given(files: Iterable[Path] | None) -> None:

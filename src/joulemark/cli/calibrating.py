@@ -49,8 +49,8 @@ def calibrate(
     from joulemark.calibrate.held_out import NETS, net_workload
     from joulemark.calibrate.sampling import CONTROL
     from joulemark.calibrate.timing import MachineBench
-    from joulemark.cli.progress import listening
     from joulemark.meters.meters import open_meters
+    from joulemark.notebook.progress import listening
 
     device = _device(backend, threads)
     nets = NETS if judge else ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from joulemark.cli.app import Json, Refused, ResultsFolder, app, print_json, print_lines
+from joulemark.cli.app import Json, Refused, ResultsFolder, app, print_json, print_lines, printable
 
 if TYPE_CHECKING:
     from joulemark.benchmarking.stored_nets import StoredSubject
@@ -65,9 +65,15 @@ def export(
 
 
 def _remember_task(path: Path) -> list[Task]:
-    """Make what a user's file declares known and return its task."""
-    # HERE: `joulemark.benchmarking.own_task.open_task(path)`, once there is one.
-    raise Refused(f"--task {path}: files with tasks of one's own cannot be read yet")
+    """Open a user's task file, so that his nets can be built; his task, if his data are here too."""
+    from joulemark.benchmarking.own_task import open_task, register_task
+
+    register_task(path)
+    try:
+        return [open_task(path).task]
+    except ValueError as error:  # the net can be built without them
+        typer.echo(printable(f"joulemark: {error}; so random inputs are used"), err=True)
+        return []
 
 
 def _images(found: StoredSubject, task: Task | None) -> tuple[Any, str]:

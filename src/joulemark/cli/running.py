@@ -76,7 +76,7 @@ def run(
     if dry_run:
         print_json(lines) if json else print_lines(lines)
         return
-    from joulemark.cli.progress import listening
+    from joulemark.notebook.progress import listening
 
     try:
         with closing(session), listening(json=json) as listen:
@@ -114,7 +114,7 @@ def free(
     from joulemark.benchmarking.run import run_free
     from joulemark.benchmarking.session import Session
     from joulemark.benchmarking.suite_files import narrowed
-    from joulemark.cli.progress import listening
+    from joulemark.notebook.progress import listening
     from joulemark.report.free_board import as_dict, build_free, free_table
 
     chosen = narrowed(_suite(suite, limit), limit_images=limit_images, limit=limit)

@@ -80,7 +80,7 @@ MOVED: dict[str, str] = {
     "joulemark.profile.page": "joulemark.profiling.profile_page",
     "joulemark.profile.profile": "joulemark.profiling.profile",
     "joulemark.profile.terminal": "joulemark.profiling.profile_text",
-    "joulemark.progress": "joulemark.cli.progress",
+    "joulemark.progress": "joulemark.notebook.progress",
     "joulemark.quantity": "joulemark.judging.quantities",
     "joulemark.report.free": "joulemark.report.free_board",
     "joulemark.report.terminal": "joulemark.report.board_text",

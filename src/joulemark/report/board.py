@@ -53,6 +53,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
         ineligible=tuple(apart),
         note=empty,
         metric=results.metric_title,
+        lost=results.lost_title,
     )
 
 

@@ -112,7 +112,7 @@ def why_not(view: BoardView, *rows: Row | None) -> str | None:
     if any(row is None for row in rows):
         return view.note or "the board is empty."
     reasons = [
-        f"`{row.technique}` is not ranked within {_points(view)}: {row.reason}."
+        f"`{row.technique}` is not ranked within {view.limit_words}: {row.reason}."
         for row in rows
         if row is not None and row.status not in ("ranked", "baseline")
     ]
@@ -203,7 +203,7 @@ def _cost_clause(view: BoardView, first: Row, second: Row, ratio: Ratio, verdict
 def _limit_clause(view: BoardView, first: Row, second: Row) -> str:
     chosen = [row for row in (first, second) if row.status == "ranked"]
     who = "both" if len(chosen) == 2 else f"`{chosen[0].technique}`"
-    text = f", {who} within {_points(view)}"
+    text = f", {who} within {view.limit_words}"
     over = [f"`{row.technique}`" for row in chosen if row.test is not None and row.test.bound > view.limit_points]
     text += f" on the validation images (the test images do not confirm it of {' and '.join(over)})" if over else ""
     simulated = [f"`{row.technique}`" for row in chosen if row.execution == "simulated"]
@@ -229,7 +229,3 @@ def _accuracy_clause(view: BoardView, first: Row, second: Row, gap: AccuracyGap 
 def _flags_clause(*rows: Row) -> str:
     told = [f"`{row.technique}` ({'; '.join(row.flags)})" for row in rows if row.flags]
     return f"; flagged: {', '.join(told)}" if told else ""
-
-
-def _points(view: BoardView) -> str:
-    return f"{view.limit_points:g} {'point' if view.limit_points == 1 else 'points'} of {view.metric}"

@@ -125,6 +125,7 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
         truths=truths,
         made={made.key: made for attempt in attempts if (made := store.made(attempt.made)) is not None},
         folder=str(root),
+        own=suite.task.own,
     )
 
 

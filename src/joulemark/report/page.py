@@ -27,6 +27,7 @@ from joulemark.report.exporting import export_command
 from joulemark.report.free_board import build_free
 from joulemark.report.generations import earlier_code
 from joulemark.report.line import NO_PROXY
+from joulemark.report.own_task import own_sentences
 from joulemark.report.pace import paced_rows
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
@@ -75,6 +76,7 @@ def render_page(results: Results) -> str:
             zeros_rows=rows,
             facts=facts,
             earlier_code=earlier_code,
+            own_sentences=own_sentences,
             label=facts.label(results),
             library=Markup(library),  # noqa: S704 - plotly's own script, checked by its hash in the policy
             script=Markup(script),  # noqa: S704 - our own script, likewise

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from joulemark.judging.losses import scored_by
+from joulemark.judging.metrics.metric import Metric
 from joulemark.judging.rules import Board, Candidate, boards, candidates
 from joulemark.record import Attempt, Failure, FreeTrial, Made, Record, Trial, Truth
 from joulemark.report.generations import Generations, generations_of
 from joulemark.report.tabulate import Table, tabulate
-from joulemark.task import BASELINE
+from joulemark.task import BASELINE, Own
 
 
 class Results(Record, frozen=True, kw_only=True, dict=True):
@@ -34,6 +35,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     truths: Mapping[str, Truth] = {}  # what scores are judged by, by key
     made: Mapping[str, Made] = {}  # how the nets of the attempts were made, by key
     folder: str = ""  # where the records lie; empty: nowhere
+    own: Own | None = None  # of a task of a user's own
 
     @functools.cached_property
     def boards(self) -> tuple[Board, ...]:
@@ -67,9 +69,18 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     @functools.cached_property
     def metric_title(self) -> str:
         """What the task's nets are judged by, in words."""
+        return "accuracy" if self._metric is None else self._metric.title
+
+    @property
+    def lost_title(self) -> str:
+        """What points of its loss are of, in words."""
+        return self.metric_title if self._metric is None else self._metric.lost or self._metric.title
+
+    @functools.cached_property
+    def _metric(self) -> Metric | None:
         scores = [attempt.score for attempt in self.attempts if attempt.score is not None]
         scores += [score for trial in self.trials for score in trial.scores.values()]
-        return scored_by(scores).title if scores else "accuracy"
+        return scored_by(scores) if scores else None
 
     @functools.cached_property
     def table(self) -> Table:

@@ -70,7 +70,13 @@ class BoardView(Record, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     ineligible: tuple[Row, ...]
     note: str | None = None  # why it is empty
-    metric: str = "accuracy"  # what losses are of, in words
+    metric: str = "accuracy"  # what nets are judged by, in words
+    lost: str = "accuracy"  # what points of its loss are of, in words
+
+    @property
+    def limit_words(self) -> str:
+        """The limit in words: "1 point of accuracy"."""
+        return f"{self.limit_points:g} {'point' if self.limit_points == 1 else 'points'} of {self.lost}"
 
     @property
     def unit(self) -> str:

@@ -73,9 +73,9 @@ def price(view: BoardView, row: Row) -> str:
     """Say what a winner costs in the task's metric: the limit it was chosen under, then what the test images say."""
     validation = row.validation
     if validation is not None and validation.bound <= NO_LOSS_POINTS:
-        text = f"no loss of {view.metric}"
+        text = f"no loss of {view.metric}" if view.lost == view.metric else f"no {view.lost}"
     else:
-        text = f"at most {view.limit_points:g} {'point' if view.limit_points == 1 else 'points'} of {view.metric}"
+        text = f"at most {view.limit_words}"
     if row.test is None:
         return text
     over = ", over the limit" if row.test.bound > view.limit_points else ""
@@ -114,7 +114,7 @@ def nothing_wins(view: BoardView) -> str:
         (dearer, "certainly slower" if view.board.cost == "seconds" else "certainly dearer"),
     ]
     why = ", ".join(f"{number} {words}" for number, words in parts if number)
-    limit = f"within {view.limit_points:g} points of {view.metric}"
+    limit = f"within {view.limit_words}"
     return f"nothing is {what} {limit} ({tried} tried{': ' + why if why else ''})."
 
 

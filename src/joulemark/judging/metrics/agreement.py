@@ -8,5 +8,10 @@ from __future__ import annotations
 from joulemark.judging.metrics.right_rows import largest, same_class, share_of_right_rows
 
 agreement = share_of_right_rows(
-    name="agreement", title="agreement with the original net", keep=largest, right=same_class, truth="baseline"
+    name="agreement",
+    title="agreement with the original net",
+    lost="disagreement with the original net",
+    keep=largest,
+    right=same_class,
+    truth="baseline",
 )

@@ -48,6 +48,7 @@ class Metric:
     loss: Callable[[Pairs, float], tuple[float, float]]
     right: Callable[[Classes, Classes], NDArray[np.bool_]] | None = None  # of a metric that is a share of right rows
     truth: Literal["labels", "baseline"] = "labels"  # what is true: the labels, or what the baseline net predicts
+    lost: str | None = None  # what a loss of it is called: points "of disagreement with ..."; None: "of" its title
 
 
 def require_one_class(true: Classes, predicted: Classes) -> None:

@@ -20,6 +20,7 @@ def share_of_right_rows(
     keep: Callable[[Logits], Classes],
     right: Callable[[Classes, Classes], NDArray[np.bool_]],
     truth: Literal["labels", "baseline"] = "labels",
+    lost: str | None = None,
 ) -> Metric:
     """The metric whose value is the share of rows that ``right`` calls right.
 
@@ -35,7 +36,7 @@ def share_of_right_rows(
         points, bound = loss_bound(before, after, level=level)
         return points, bound if pairs.groups is None else _over_groups(before, after, pairs.groups, level)
 
-    return Metric(name=name, title=title, keep=keep, value=value, loss=loss, right=right, truth=truth)
+    return Metric(name=name, title=title, keep=keep, value=value, loss=loss, right=right, truth=truth, lost=lost)
 
 
 def largest(logits: Logits) -> Classes:
