@@ -61,8 +61,8 @@ def _copied(module: nn.Module) -> nn.Module:
         return copy.deepcopy(module).cpu().eval()
     except Exception as error:  # a module may hold anything
         raise ValueError(
-            f"the module cannot be copied ({type(error).__name__}: {error}): hold nothing in it but layers, parameters, "
-            "buffers and plain values"
+            f"the module cannot be copied ({type(error).__name__}: {error}): hold nothing in it but layers, "
+            "parameters, buffers and plain values"
         ) from error
 
 

@@ -24,10 +24,8 @@ def board_table(view: BoardView) -> RowsOrBlocks | Text:
 
     An empty board is two lines of text: its title and why it is empty.
     """
-    lost = "lost" if view.lost == view.metric else f"of {view.lost}"
-    title = (
-        f"{view.board.title} · at most {view.limit_points:g} {'point' if view.limit_points == 1 else 'points'} {lost}"
-    )
+    limit = f"{view.limit_points:g} {'point' if view.limit_points == 1 else 'points'}"
+    title = f"{view.board.title} · at most {limit} {'lost' if view.lost == view.metric else f'of {view.lost}'}"
     if not view.rows and not view.ineligible:
         return Text.assemble((f"{title}\n", "italic"), view.note or "", "\n")
     said = f"x: {denominator(view) or 'modelled joules of the fp32 baseline / of the row'}"

@@ -49,7 +49,10 @@ def whole_board(results: Results) -> list[Any]:
 
 def whole_board_dicts(results: Results) -> list[dict[str, Any]]:
     """The same as plain values for a script, one for each board and limit."""
-    more: dict[str, Any] = {"sizes": sizes_dicts(results), "zeros": zeros_dicts(results)}  # of all limits: with the boards of seconds
+    more: dict[str, Any] = {
+        "sizes": sizes_dicts(results),
+        "zeros": zeros_dicts(results),
+    }  # of all limits: with the boards of seconds
     if results.own is not None:
         more["own_task"] = own_sentences(results)
     return [as_dict(view) | (more if view.board.cost == "seconds" else {}) for view in views_of(results)]

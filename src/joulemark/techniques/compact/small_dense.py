@@ -36,8 +36,8 @@ from joulemark.training import cosine, sgd
 def small_dense(net: Net, bench: Workbench, *, width: Annotated[float, Range(0.1, 0.9, gentle="high")] = 0.5) -> Net:
     """Train a narrower net of the baseline's family from scratch by the baseline's own recipe.
 
-    Every hidden layer has ``width`` times the channels of the baseline. A user's own net has no such option: of it every
-    group of channels keeps that share, and all weights are drawn anew
+    Every hidden layer has ``width`` times the channels of the baseline. A user's own net has no such option: every
+    group of its channels keeps that share, and all weights are drawn anew
     (:func:`joulemark.techniques.compact.drawn_anew.narrow_anew`). Raises :class:`TechniqueError` for a net that has no
     width to shrink.
     """
