@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 FOLDER = Path(__file__).parents[2] / "examples" / "own_nets"
 DATA = Path(os.environ.get("JOULEMARK_DATA") or "nowhere")
 NEEDS = {  # a package, and a folder of data
-    "digit_recognizer": ("digit_recognizer", "MNIST"),
+    "digits": ("digit_recognizer", "MNIST"),
     "motion": ("seglearn", ""),
     "mobile": ("torch", "FashionMNIST"),
     "se_residual": ("torch", "cifar-10-batches-bin"),

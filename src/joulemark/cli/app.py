@@ -66,6 +66,12 @@ def _before_any_verb(
     pass
 
 
+TaskFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--task", help="A task file (`joulemark init`) whose nets or metric are met; it is run. Repeatable."),
+]
+
+
 class Refused(Exception):  # noqa: N818  (an answer, not a fault)
     """The command cannot do what was asked; the message is one sentence."""
 
@@ -91,6 +97,14 @@ def import_given(files: Iterable[Path] | None) -> None:
         import_user_file(path)
 
 
+def import_tasks(files: Iterable[Path] | None) -> None:
+    """Import task files, so that nets made of them can be opened; data are not read. ``ValueError`` if one is none."""
+    for path in files or []:
+        from joulemark.benchmarking.own_task import register_task
+
+        register_task(path)
+
+
 def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
     """All that is stored of a suite's last study; what could not be read is told on standard error.
 
@@ -102,7 +116,8 @@ def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
     try:
         metric(suite.task.metric)
     except ValueError as error:
-        raise Refused(f"{error}; name the file that registers it behind -t") from error
+        file = f"-t, or --task {suite.task.name}.py" if suite.task.own is not None else "-t"
+        raise Refused(f"{error}; name the file that registers it behind {file}") from error
 
     known = load_results(suite, results, hardware)
     tell_damaged(known.damaged)

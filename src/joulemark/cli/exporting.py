@@ -60,6 +60,7 @@ def export(
         "input_shape": [1 if found.net.route else None, *found.net.input_shape],  # null: any number
         "mean": None if its_task is None else list(its_task.mean),
         "deviation": None if its_task is None else list(its_task.deviation),
+        "inputs": _scaling(its_task),
     }
     print_json(told) if json else print_lines(_lines(told, dynamic=found.net.route is not None))
 
@@ -96,7 +97,7 @@ def _images(found: StoredSubject, task: Task | None) -> tuple[Any, str]:
 
 def _notes(found: StoredSubject, task: Task | None) -> dict[str, str]:
     """What the file says of where it comes from, and of the inputs that it expects."""
-    notes = {"joulemark_scaling": _scaling(list(task.mean), list(task.deviation))} if task is not None else {}
+    notes = {"joulemark_scaling": _scaling(task)} if task is not None else {}
     record = found.record
     if record is None:
         return notes
@@ -104,8 +105,14 @@ def _notes(found: StoredSubject, task: Task | None) -> dict[str, str]:
             "joulemark_technique": record.technique, "joulemark_seed": str(record.seed)}  # fmt: skip
 
 
-def _scaling(mean: list[float], deviation: list[float]) -> str:
-    """How the inputs of a task were scaled."""
+def _scaling(task: Task | None) -> str:
+    """How the inputs of a task were scaled, in words."""
+    if task is None:
+        return "as in training"
+    if task.own is not None:
+        prepared = "preprocess" in task.own.functions
+        return f"what preprocess(batch) of {task.name}.py makes of them" if prepared else "as its functions give them"
+    mean, deviation = list(task.mean), list(task.deviation)
     numbers = f"(x - {_listed(mean)}) / {_listed(deviation)}, channel by channel; " if mean else ""
     return f"{numbers}x is pixel / 255 where inputs are bytes"
 
@@ -116,13 +123,12 @@ def _listed(numbers: list[float]) -> str:
 
 def _lines(told: dict[str, Any], *, dynamic: bool) -> list[str]:
     shape = ", ".join(map(str, ["1" if dynamic else "rows", *told["input_shape"][1:]]))
-    scaling = "as in training" if told["mean"] is None else _scaling(told["mean"], told["deviation"])
     alone = " One input at a time: what lies behind the exit that it takes is not computed." if dynamic else ""
     return [
         f"Wrote {told['file']}: {told['bytes']:,} bytes, net {told['net']}.{alone}",
         f"Checked on {told['images']} {told['checked_on']}: its outputs differ from those of the net that was made by "
         f"at most {told['largest_difference']:.2g}.",
-        f"Inputs: float32 ({shape}). Scale them yourself, the file does not: {scaling}.",
+        f"Inputs: float32 ({shape}). Scale them yourself, the file does not: {told['inputs']}.",
     ]
 
 

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from joulemark.cli.app import Json, Refused, app, console, parse_shape, print_json, print_lines, write_output
+from joulemark.cli.app import (
+    Json,
+    Refused,
+    TaskFiles,
+    app,
+    console,
+    import_tasks,
+    parse_shape,
+    print_json,
+    print_lines,
+    write_output,
+)
 
 Batch = Annotated[int | None, typer.Option(min=1, max=4096, help="Inputs in one batch; 1 if not given.")]
 Shape = Annotated[
@@ -42,9 +53,11 @@ def profile(
     html: Annotated[Path | None, typer.Option("--html", help="Write the profile as a page, too.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="List operators without MACs one by one.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a net of which anything is left out.")] = False,
+    task: TaskFiles = None,
     json: Json = False,
 ) -> None:
     """Show a net layer by layer: shapes, MACs, bytes and the joules that models give it, with a stacked bar."""
+    import_tasks(task)
     from joulemark.profiling.opening import open_net
     from joulemark.profiling.profile import profile_net
     from joulemark.profiling.profile_text import as_renderables

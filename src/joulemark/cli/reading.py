@@ -17,10 +17,12 @@ from joulemark.cli.app import (
     Refused,
     ResultsFolder,
     SuiteName,
+    TaskFiles,
     app,
     console,
     damaged_json,
     import_given,
+    import_tasks,
     print_json,
     print_lines,
     show_boards,
@@ -41,12 +43,14 @@ def board(
     limit: Points = None,
     limit_images: Limit = None,
     technique: Files = None,
+    task: TaskFiles = None,
     json: Json = False,
 ) -> None:
     """Show the boards of a suite: who is ranked where, who is not, and why."""
     from joulemark.benchmarking.stored_suites import suite_of_results
 
     import_given(technique)
+    import_tasks(task)
     chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit)
     show_boards(chosen, results, hardware, json=json)
 
@@ -64,6 +68,7 @@ def compare(
     hardware: Hardware = None,
     limit_images: Limit = None,
     technique: Files = None,
+    task: TaskFiles = None,
     json: Json = False,
 ) -> None:
     """Say in one sentence which of two techniques costs less, with figures, or why there is no verdict."""
@@ -77,6 +82,7 @@ def compare(
         return why_elsewhere(chosen, results, here, name, technique_names())
 
     import_given(technique)
+    import_tasks(task)
     chosen = suite_of_results(suite, results, limit_images=limit_images)
     known = stored_results(chosen, results, hardware)
     here = place_of(chosen, results, hardware)
@@ -99,6 +105,7 @@ def report(
     limit: Points = None,
     limit_images: Limit = None,
     technique: Files = None,
+    task: TaskFiles = None,
     json: Json = False,
 ) -> None:
     """Write the results of a suite as one page: a self-contained file that needs no network."""
@@ -106,6 +113,7 @@ def report(
     from joulemark.report.page import render_page
 
     import_given(technique)
+    import_tasks(task)
     chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit)
     known = stored_results(chosen, results, hardware)
     page = render_page(known)
@@ -127,6 +135,7 @@ def explain(
     suite: Annotated[
         list[str] | None, typer.Option("--suite", help="Show results of this .toml file too, not of ours alone.")
     ] = None,
+    task: TaskFiles = None,
     results: ResultsFolder = RUNS,
     json: Json = False,
 ) -> None:
@@ -137,6 +146,7 @@ def explain(
     from joulemark.explain.explanation import explain as explained
 
     import_given(technique)
+    import_tasks(task)
     stored, damaged = _stored(results, suite or [])
     # A clone of the project has no runs of its own yet, but the committed results beside them.
     committed = COMMITTED if results == RUNS and Path(COMMITTED).is_dir() else None
@@ -163,6 +173,7 @@ def check(
         ),
     ] = None,
     technique: Files = None,
+    task: TaskFiles = None,
     json: Json = False,
 ) -> None:
     """Judge every stored record again by the rules and name what is broken; exit code 1 if anything is."""
@@ -170,6 +181,7 @@ def check(
     from joulemark.check.results import as_json, as_lines, check_results
 
     import_given(technique)
+    import_tasks(task)
     checked, trials = check_results(results), stored_trials(results) if words else {}
     try:
         claims = {path: unbacked_in(path, trials) for path in words or []}

@@ -112,9 +112,9 @@ def fit(
     if precision not in PRECISIONS:
         raise ValueError(f"a fit multiplies in {' or '.join(PRECISIONS)}, not in {precision!r}")
     rows = _Rows(len(images), image_passes(epochs, len(images)), batch_size, seed)
-    if len(images.shape) == 4:  # faster convolutions on CPUs; other ranks have no such layout
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = images.contiguous(memory_format=torch.channels_last) if isinstance(images, Tensor) else images
+    layout = _fastest_layout(module, images)
+    if layout != torch.contiguous_format and isinstance(images, Tensor):
+        images = images.contiguous(memory_format=layout)
     made = optimiser(module)
     _join(made, loss)
     base = [group["lr"] for group in made.param_groups]
@@ -133,7 +133,7 @@ def fit(
             for group, rate in zip(made.param_groups, base, strict=True):
                 group["lr"] = rate * factor
             made.zero_grad()
-            batch = _rows_of(images, chosen)
+            batch = _rows_of(images, chosen, layout)
             batch = batch if augment is None else augment(batch, random)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 value = loss(module, batch, labels[chosen])
@@ -158,11 +158,27 @@ def fit(
     return Fitted(image_passes=max(0, rows.passes - start * rows.images), losses=tuple(run.losses))
 
 
-def _rows_of(images: Tensor | Rows, chosen: Tensor) -> Tensor:
-    if isinstance(images, Tensor):
-        return images[chosen]
-    batch = torch.from_numpy(images[chosen.numpy()])
-    return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
+def _fastest_layout(module: nn.Module, images: Tensor | Rows) -> torch.memory_format:
+    """The layout to train in: channels last, where convolutions of images are faster on CPUs.
+
+    Anybody's net may flatten by ``view``, which does not take it: it is tried, and the module is left in what works.
+    Other ranks have no such layout.
+    """
+    if len(images.shape) != 4:
+        return torch.contiguous_format
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        with torch.no_grad():
+            module.eval()(_rows_of(images, torch.arange(min(2, len(images))), torch.channels_last))
+    except RuntimeError:
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def _rows_of(images: Tensor | Rows, chosen: Tensor, layout: torch.memory_format) -> Tensor:
+    batch = images[chosen] if isinstance(images, Tensor) else torch.from_numpy(images[chosen.numpy()])
+    return batch if layout == torch.contiguous_format else batch.contiguous(memory_format=layout)
 
 
 @dataclasses.dataclass(frozen=True)
