@@ -12,10 +12,10 @@ from joulemark.benchmarking.suite import Budget, Measuring, Suite
 from joulemark.judging.syntax import OURS
 from joulemark.migrating.moves import MOVED
 from joulemark.nets.header import Exit, Format, Header, Route
-from joulemark.task import Recipe, Splits, Task
+from joulemark.task import Own, Recipe, Splits, Task
 
 GOLDEN = Path(__file__).with_name("defaults.json")
-DECLARED = (Task, Splits, Recipe, Suite, Budget, Measuring, Format, Exit, Route, Header)
+DECLARED = (Task, Splits, Recipe, Own, Suite, Budget, Measuring, Format, Exit, Route, Header)
 
 
 def defaults(declared: type[msgspec.Struct]) -> dict:
@@ -35,7 +35,7 @@ def test_no_default_was_changed(declared):
     assert msgspec.json.decode(msgspec.json.encode(defaults(declared))) == golden
 
 
-@pytest.mark.parametrize("declared", [Task, Suite, Budget, Measuring], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("declared", [Task, Own, Suite, Budget, Measuring], ids=lambda one: one.__name__)
 def test_what_is_a_digest_leaves_its_defaults_out(declared):
     assert declared.__struct_config__.omit_defaults
 

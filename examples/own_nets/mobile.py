@@ -22,6 +22,16 @@ TRAIN, VALIDATION = 20_000, 5_000  # rows
 STAGES = ((3, 24, 2, 2), (4, 40, 2, 2), (4, 64, 2, 1))  # expansion, channels, blocks, stride of the first
 
 recipe = {"epochs": 14, "batch_size": 64, "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 2e-4}
+suite = {
+    "techniques": [
+        "int8",
+        "group-magnitude",
+        "energy-aware-pruning:structure=channels",
+        "small-dense:width=0.7",
+        "small-dense:width=0.5",
+    ],
+    "budget": {"trained_epochs": 4, "trained_attempts": 4, "scratch_epochs": 16, "scratch_attempts": 1},
+}  # each width of the control is one attempt, as long as all four of a technique
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:

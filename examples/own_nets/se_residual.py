@@ -23,6 +23,16 @@ TRAIN, VALIDATION = 20_000, 5_000  # rows
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of red, green and blue in the training images
 
 recipe = {"epochs": 15, "batch_size": 64, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+suite = {
+    "techniques": [
+        "int8",
+        "group-magnitude",
+        "energy-aware-pruning:structure=channels",
+        "small-dense:width=0.7",
+        "small-dense:width=0.5",
+    ],
+    "budget": {"trained_epochs": 4, "trained_attempts": 4, "scratch_epochs": 16, "scratch_attempts": 1},
+}  # each width of the control is one attempt, as long as all four of a technique
 
 
 class Gate(nn.Module):

@@ -96,6 +96,9 @@ TABLES: dict[str, dict[str, str]] = {
         "accelerator": "joulemark.energy.accelerator:from_file",
         "learned": "joulemark.energy.learned:named_model",
     },
+    "net from a file": {
+        "onnx": "joulemark.nets.from_onnx:module_from_onnx",
+    },
     "data set": {
         "mnist5k": "joulemark.data.mnist5k",
         "mnist": "joulemark.data.mnist",

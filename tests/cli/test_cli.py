@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import pytest
 
-VERBS = ["run", "free", "publish", "export", "board", "compare", "report", "explain", "check", "migrate"]
+VERBS = ["init", "run", "free", "publish", "export", "board", "compare", "report", "explain", "check", "migrate"]
 VERBS += ["list", "doctor", "profile", "agree", "audit", "calibrate", "measure", "replay", "selftest-gpu"]
 
 

@@ -527,3 +527,48 @@ def test_inputs_of_any_rank_are_learned(shape, body):
     fit(module, rows, labels, epochs=5, batch_size=10, seed=0, optimiser=sgd(0.05))
     assert cross_entropy(module, rows, labels).item() < before / 1.5
     assert all(p.is_contiguous() for p in module.parameters())
+
+
+class Flattening(nn.Module):
+    """A net as tutorials write them: ``view`` refuses what is laid out channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(64, 2)
+
+    def forward(self, x):
+        return self.linear(self.convolution(x).view(len(x), -1))
+
+
+def test_a_net_that_flattens_by_view_is_trained_in_the_layout_that_it_takes():
+    torch.manual_seed(0)
+    module, images, labels = Flattening(), torch.randn(20, 3, 6, 6), torch.arange(20) % 2
+    before = module.linear.weight.clone()
+    fit(module, images, labels, epochs=1, batch_size=10, seed=0, optimiser=sgd(0.1))
+    assert not torch.equal(before, module.linear.weight)
+
+
+class Made:
+    """Inputs that are made when they are asked for."""
+
+    def __init__(self, images):
+        self.images, self.shape, self.asked = images.numpy(), tuple(images.shape), []
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, rows):
+        self.asked.append(len(rows))
+        return self.images[rows]
+
+
+def test_rows_that_are_made_when_asked_for_train_the_same_net_bit_for_bit():
+    images, labels = torch.randn(30, 3, 6, 6, generator=torch.Generator().manual_seed(1)), torch.arange(30) % 2
+    trained = []
+    for given in (images, Made(images)):
+        torch.manual_seed(0)
+        module = Flattening()
+        fit(module, given, labels, epochs=2, batch_size=8, seed=0, optimiser=sgd(0.1))
+        trained.append(module.state_dict())
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+    assert max(given.asked) <= 8

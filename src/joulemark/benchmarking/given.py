@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from joulemark.benchmarking.making import made_inputs
-from joulemark.benchmarking.own_net import own_net
+from joulemark.benchmarking.own_net import own_net, weights_digest
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.tracing import key_of, made_by
 from joulemark.record import Kind, Made, Making, Quantity
@@ -21,6 +21,8 @@ def given_baseline(session: Session, seed: int) -> Made:
     if kept is not None and session.net(kept.net) is not None:
         return kept
     net = own_net(task.data, session.splits["validation"].images[:8])
+    if task.own is not None and weights_digest(net) != task.own.net:
+        raise ValueError(f"net() of {task.name} gives other weights each time: let it load what was trained")
     code = made_by(session, (), (), [net])
     unknown = Quantity(
         value=None, unit="J", kind=Kind.MEASURED, method="", scope="", source="", reason="the net was given, trained"

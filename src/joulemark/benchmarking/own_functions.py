@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from joulemark.data.own.batches import array
+from joulemark.data.own.calling import called
 from joulemark.data.own.own_data import own_data
 from joulemark.data.own.rows import Prepare
 from joulemark.task import Task
@@ -23,10 +25,10 @@ def prepare_by(preprocess: Callable[[Tensor], Any] | None) -> Prepare:
         batch = torch.from_numpy(np.array(raw, order="C"))  # the user's code may write into it
         if preprocess is not None:
             with torch.no_grad():
-                batch = _called("preprocess(batch)", preprocess, batch)
-            if len(batch) != len(raw):
-                raise ValueError(f"preprocess(batch) made {len(batch)} rows of {len(raw)}")
-        found: NDArray[np.float32] = batch.detach().float().contiguous().numpy()
+                batch = _tensor("preprocess(batch)", preprocess, batch)
+            if batch.dim() < 2 or len(batch) != len(raw):
+                raise ValueError(f"preprocess(batch) made {list(batch.shape)} of a batch of {list(raw.shape)}")
+        found = np.ascontiguousarray(array("preprocess(batch)" if preprocess else "the data", batch), np.float32)
         if not np.isfinite(found).all():
             raise ValueError(
                 "preprocess(batch) gave NaN or infinity" if preprocess else "inputs do not fit into float32"
@@ -49,7 +51,7 @@ def loss_and_augment(task: Task) -> tuple[Loss, Augment | None]:
 
 def _loss_by(own: Callable[[Tensor, Tensor], Any]) -> Loss:
     def loss(module: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        value = _called("loss(outputs, labels)", own, module(inputs).float(), labels)
+        value = _tensor("loss(outputs, labels)", own, module(inputs).float(), labels)
         if value.numel() != 1 or not value.requires_grad:
             raise ValueError(
                 f"loss(outputs, labels) gave a tensor of shape {list(value.shape)}"
@@ -62,19 +64,17 @@ def _loss_by(own: Callable[[Tensor, Tensor], Any]) -> Loss:
 
 def _augment_by(own: Callable[[Tensor, torch.Generator], Any]) -> Augment:
     def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-        changed = _called("augment(batch, generator)", own, batch, generator)
-        if changed.shape != batch.shape:
-            raise ValueError(f"augment(batch, generator) made {list(changed.shape)} of a batch of {list(batch.shape)}")
+        changed = _tensor("augment(batch, generator)", own, batch, generator)
+        if (changed.shape, changed.dtype) != (batch.shape, batch.dtype):
+            forms = [f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in (changed, batch)]
+            raise ValueError(f"augment(batch, generator) made {forms[0]} of a batch of {forms[1]}: keep shape and type")
         return changed
 
     return augment
 
 
-def _called(name: str, function: Callable[..., Any], *given: Any) -> Tensor:
-    try:
-        value = function(*given)
-    except (Exception, SystemExit) as error:  # the user's code
-        raise ValueError(f"{name} raised {type(error).__name__}: {error}") from error
+def _tensor(name: str, function: Callable[..., Any], *given: Any) -> Tensor:
+    value = called(name, function, *given)
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} gave a {type(value).__name__}, not a tensor")
     return value

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from joulemark.backends.backend import Images
+from joulemark.data.own.calling import called
 from joulemark.nets.net import Net
 from joulemark.nets.own_nets import given_net, own_structure, source_of
 
@@ -47,14 +48,10 @@ def own_net(label: str, example: Images) -> Net:
 def classes_of(module: nn.Module, example: Images) -> int:
     """How many classes a module tells apart, from its outputs for some inputs. ``ValueError`` if they are no logits."""
     rows = torch.from_numpy(example)
-    try:
-        with torch.no_grad():
-            output = getattr(module.eval(), "run", module)(rows)
-            again = module(rows)
-    except (Exception, SystemExit) as error:  # the user's code
-        raise ValueError(
-            f"net() does not run on inputs of shape {list(example.shape[1:])}: {type(error).__name__}: {error}"
-        ) from error
+    what = f"the net of net(), on inputs of shape {list(example.shape[1:])},"
+    with torch.no_grad():
+        output = called(what, getattr(module.eval(), "run", module), rows)
+        again = called(what, module, rows)
     if not isinstance(output, Tensor):
         raise ValueError(
             f"net() answers with a {type(output).__name__}, not a tensor: wrap it in a module that returns the logits"
@@ -97,14 +94,10 @@ def _from_file(path: Path, example: Images) -> Net:
             f"net() gave the path {path.name}, which may be a pickle: build the module in net() and load it there, as "
             f'module.load_state_dict(torch.load("{path.name}", weights_only=True))'
         )
-    if path.suffix == ".onnx":
-        from joulemark.nets.from_onnx import net_from_onnx
-
-        return _fitting(net_from_onnx(path), example)
     if path.suffix != ".safetensors":
         raise ValueError(f"net() gave the path {path.name}: give a module, an .onnx file or a net that Joulemark saved")
     try:
-        return _fitting(Net.from_bytes(path.read_bytes()), example)
+        net = Net.from_bytes(path.read_bytes())
     except OSError as error:
         raise ValueError(f"net() gave {path}, which cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -112,6 +105,7 @@ def _from_file(path: Path, example: Images) -> Net:
             f"net() gave {path}: {error}; weights alone are loaded in net(), by "
             f'module.load_state_dict(safetensors.torch.load_file("{path.name}"))'
         ) from error
+    return _fitting(net, example)
 
 
 def _fitting(net: Net, example: Images) -> Net:

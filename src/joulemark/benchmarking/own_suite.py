@@ -1,4 +1,4 @@
-"""How a user's own task is run: the techniques, the budget and the measuring of its suite, and whether it has the rows."""
+"""How a user's own task is run: techniques, budget and measuring of its suite, and whether it has rows enough."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ USUAL_DISCORDANCE = 0.02
 
 
 def own_suite(task: Task, stated: Mapping[str, Any], limits: tuple[float, ...]) -> Suite:
-    """The suite of a user's task. ``stated`` are fields of a suite that he chose himself.
+    """The suite of a user's task. ``stated`` are fields of a suite that he chose himself, of budget and measuring too.
 
     Raises ``ValueError`` for a field that is none.
     """
+    if not isinstance(stated, Mapping):
+        raise ValueError(f"suite is a {type(stated).__name__}: give dict(seeds=[0, 1]), or other fields of a suite")
     own = task.own
     trains = own is not None and own.trains
     epochs = math.ceil(task.recipe.epochs / 2)
@@ -51,6 +53,9 @@ def own_suite(task: Task, stated: Mapping[str, Any], limits: tuple[float, ...]) 
             raise ValueError(f"suite: {unknown_name_message('field', str(name), fields)}")
     try:
         plain = {name: msgspec.to_builtins(value) for name, value in {**usual, **stated}.items()}
+        for name in ("budget", "measuring"):  # what is not stated of them is as usual
+            if isinstance(plain[name], dict):
+                plain[name] = {**msgspec.to_builtins(usual[name]), **plain[name]}
         return msgspec.convert({"name": task.name, "task": msgspec.to_builtins(task), **plain}, Suite)
     except (msgspec.ValidationError, TypeError) as error:
         raise ValueError(f"suite: {error}") from error
@@ -62,25 +67,30 @@ def refuse_too_few(task: Task, limits: Sequence[float], groups: NDArray[np.str_]
     It says how many are needed.
     """
     rows, limit = task.splits.validation, min(limits)
-    if groups is not None or shown_by(task.metric, rows) <= limit:
+
+    def shown(count: int) -> float:
+        return shown_by(task.metric, count, task.classes)
+
+    if groups is not None or shown(rows) <= limit:
         return  # of groups nobody can say beforehand
     least = rows
-    while shown_by(task.metric, least) > limit and least < 10**7:
+    while shown(least) > limit and least < 10**7:
         least = math.ceil(least * 1.1) + 1
     raise ValueError(
         f"{rows} validation rows are too few for a limit of {limit:g} points: a net that loses nothing could not show "
-        f"it. Give {round(least, -1) + 10:,} or more, or allow more by --limit {math.ceil(shown_by(task.metric, rows))}"
+        f"it. Give {round(least, -1) + 10:,} or more, or allow more by --limit {math.ceil(shown(rows))}"
     )
 
 
-def shown_by(name: str, rows: int) -> float:
+def shown_by(name: str, rows: int, classes: int = 10) -> float:
     """The least loss in points that so many rows can bound: that of a net which answers each like the original.
 
     >>> round(shown_by("accuracy", 300), 2)
     0.99
     """
-    same = np.zeros((1, rows), np.int64)
-    return metric(name).loss(Pairs(true=same, baseline=same, candidate=same), 0.95)[1]
+    by = metric(name)
+    kept = np.repeat(by.keep(np.zeros((1, classes), np.float32)), rows, axis=0)[None]
+    return by.loss(Pairs(true=np.zeros((1, rows), np.int64), baseline=kept, candidate=kept), 0.95)[1]
 
 
 def rows_advised(limit: float) -> int:

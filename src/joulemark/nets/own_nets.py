@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,9 +33,9 @@ def is_own(builder: str) -> bool:
 
 
 def given_net(label: str) -> Any:
-    """What the user's function of that label gives, which is called once a process.
+    """What the user's function of that label gives, which is called once a process; of an ONNX file's path its module.
 
-    ``ValueError`` in one sentence if it raises.
+    ``ValueError`` in one sentence if it raises, or if the ONNX file cannot be read.
     """
     make = look_up("builder", label)
     if label not in _given or _given[label][0] is not make:
@@ -43,7 +44,17 @@ def given_net(label: str) -> Any:
                 _given[label] = (make, make())
         except (Exception, SystemExit) as error:  # the user's code
             raise ValueError(f"net() of {_file(label)} raised {type(error).__name__}: {error}") from error
+    given = _given[label][1]
+    if isinstance(given, str | Path) and Path(given).suffix == ".onnx":
+        # By the vocabulary: few nets come so, and only they are made by its code.
+        _given[label] = (make, look_up("net from a file", "onnx")(_seen_from(make, Path(given))))
     return _given[label][1]
+
+
+def _seen_from(make: Any, path: Path) -> Path:
+    """A path that the user's function gave: beside the file that it stands in, or seen from the working folder."""
+    beside = Path(getattr(make, "__globals__", {}).get("__file__", "")).parent / path
+    return beside if beside.is_file() else path
 
 
 def own_structure(label: str, source: str | None = None) -> nn.Module:

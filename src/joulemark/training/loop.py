@@ -112,7 +112,7 @@ def fit(
     if precision not in PRECISIONS:
         raise ValueError(f"a fit multiplies in {' or '.join(PRECISIONS)}, not in {precision!r}")
     rows = _Rows(len(images), image_passes(epochs, len(images)), batch_size, seed)
-    layout = _fastest_layout(module, images)
+    layout = _fastest_layout(module, images, precision)
     if layout != torch.contiguous_format and isinstance(images, Tensor):
         images = images.contiguous(memory_format=layout)
     made = optimiser(module)
@@ -158,7 +158,7 @@ def fit(
     return Fitted(image_passes=max(0, rows.passes - start * rows.images), losses=tuple(run.losses))
 
 
-def _fastest_layout(module: nn.Module, images: Tensor | Rows) -> torch.memory_format:
+def _fastest_layout(module: nn.Module, images: Tensor | Rows, precision: str) -> torch.memory_format:
     """The layout to train in: channels last, where convolutions of images are faster on CPUs.
 
     Anybody's net may flatten by ``view``, which does not take it: it is tried, and the module is left in what works.
@@ -168,7 +168,7 @@ def _fastest_layout(module: nn.Module, images: Tensor | Rows) -> torch.memory_fo
         return torch.contiguous_format
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             module.eval()(_rows_of(images, torch.arange(min(2, len(images))), torch.channels_last))
     except RuntimeError:
         module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

@@ -8,18 +8,23 @@ to its end.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemark.data.own.calling import called
+
 CHUNK = 256
 """Rows that are asked of a data set at a time."""
+MOST_CLASSES = 10**6
+"""Labels from here on are slips: a task has no more classes."""
 
 
 class Batch(NamedTuple):
-    """Some rows: inputs (n, ...), labels (n,), and the name of each row's group (n,), text; ``None``: there are none."""
+    """Some rows: inputs (n, ...), labels (n,), and the name of each row's group (n,); ``None``: there are none."""
 
     inputs: NDArray[Any]
     labels: NDArray[np.int64] | None = None
@@ -58,7 +63,7 @@ def indexed(name: str, made: Any) -> Indexed | None:
     from torch.utils.data import DataLoader, IterableDataset
 
     if isinstance(made, DataLoader):
-        if isinstance(made.dataset, IterableDataset):
+        if isinstance(made.dataset, IterableDataset) or made.batch_sampler is None:  # its items may be whole batches
             return None
         from torch.utils.data import default_collate
 
@@ -75,19 +80,20 @@ def iterated(name: str, made: Any) -> Iterator[Batch]:
     """The batches that an iterable yields; one that yields single rows (a label each) gives batches of one."""
     if not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping):
         raise ValueError(
-            f"{name} gave {_told(made)}: give (inputs, labels) as arrays, a torch Dataset or DataLoader, an iterable of "
-            "batches, or the path of a folder of pictures"
+            f"{name} gave {_told(made)}: give (inputs, labels) as arrays, a torch Dataset or DataLoader, an iterable "
+            "of batches, or the path of a folder of pictures"
         )
-    number = 0
-    try:
-        for item in made:
-            where = f"batch {number} of {name}"
-            yield as_batch(where, _batched(where, item))
-            number += 1
-    except ValueError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code, which may raise anything
-        raise ValueError(f"{name} raised {type(error).__name__} behind batch {number}: {error}") from error
+    stated, rows, number, end = _stated(made), 0, 0, object()
+    items = called(name, iter, made)
+    while (item := called(f"batch {number} of {name}", next, items, end)) is not end:
+        where = f"batch {number} of {name}"
+        batch = as_batch(where, _batched(where, item))
+        rows, number = rows + len(batch.inputs), number + 1
+        yield batch
+    if max(rows, number) < stated:  # a length may count rows or batches
+        raise ValueError(
+            f"{name} says that its length is {stated:,}, and ended behind {rows:,} rows: mend it, or give it no length"
+        )
 
 
 def as_batch(name: str, item: Sequence[Any]) -> Batch:
@@ -101,7 +107,7 @@ def as_batch(name: str, item: Sequence[Any]) -> Batch:
     if inputs.ndim < 2:
         raise ValueError(f"{name} gave inputs of shape {list(inputs.shape)}: the first axis is that of the rows")
     labels = None if len(item) < 2 or item[1] is None else _labels(name, item[1])
-    groups = None if len(item) < 3 or item[2] is None else np.array([str(_plain(one)) for one in item[2]])
+    groups = None if len(item) < 3 or item[2] is None else _groups(name, item[2])
     for what, one in (("labels", labels), ("groups", groups)):
         if one is not None and one.shape != inputs.shape[:1]:
             raise ValueError(f"{name} gave {len(inputs)} inputs and {what} of shape {list(one.shape)}: give one a row")
@@ -114,8 +120,7 @@ def array(name: str, one: Any) -> NDArray[Any]:
     Raises ``ValueError`` for what holds no numbers.
     """
     if hasattr(one, "detach"):  # a tensor
-        tensor = one.detach().cpu()
-        one = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        one = _of_tensor(name, one)
     elif hasattr(one, "convert") and hasattr(one, "getbands"):  # a picture of Pillow
         pixels = np.asarray(one)
         one = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -127,11 +132,31 @@ def array(name: str, one: Any) -> NDArray[Any]:
         found = found.astype(np.uint8)
     if found.dtype.kind not in "uif":
         raise ValueError(f"{name} gave {_told(one)} of {found.dtype}: inputs are numbers")
-    return found.astype(np.float32) if found.dtype.kind == "f" and found.dtype != np.float32 else found
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, which is refused with its row
+        return found.astype(np.float32 if found.dtype.kind == "f" else found.dtype.newbyteorder("="), copy=False)
+
+
+def _of_tensor(name: str, tensor: Any) -> NDArray[Any]:
+    """A tensor as an array; one that NumPy has no type for as float32."""
+    try:
+        dense = tensor.detach().cpu()
+        found: NDArray[Any] = (dense.float() if dense.is_floating_point() else dense).numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, quantised, without memory
+        raise ValueError(f"{name} gave a tensor that cannot be read as an array: {error}") from error
+    return found
+
+
+def _groups(name: str, given: Any) -> NDArray[np.str_]:
+    if np.ndim(given) == 0 and not isinstance(given, Sequence):
+        raise ValueError(f"{name} gave {_told(given)} as groups: give the name of the group of each row")
+    return np.array([str(_plain(one)) for one in given], np.str_)
 
 
 def _labels(name: str, given: Any) -> NDArray[np.int64]:
-    found = np.asarray(given.detach().cpu().numpy() if hasattr(given, "detach") else given)
+    try:
+        found = _of_tensor(name, given) if hasattr(given, "detach") else np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name} gave labels that are no array of whole numbers: {error}") from error
     if found.dtype.kind in "OUS":
         example = _plain(found.reshape(-1)[0]) if found.size else "nothing"
         raise ValueError(f"{name} gave labels such as {str(example)[:40]!r}: number the classes from 0")
@@ -141,25 +166,20 @@ def _labels(name: str, given: Any) -> NDArray[np.int64]:
         found = found[:, 0]
     if found.dtype.kind not in "uib":
         raise ValueError(f"{name} gave labels of {found.dtype}: give the number of the class, a whole number from 0")
-    if found.size and int(found.min()) < 0:
-        raise ValueError(f"{name} gave the label {int(found.min())}: number the classes from 0")
+    if found.size and not 0 <= int(found.min()) <= int(found.max()) < MOST_CLASSES:
+        wrong = int(found.min()) if int(found.min()) < 0 else int(found.max())
+        raise ValueError(f"{name} gave the label {wrong}: number the classes from 0")
     return found.astype(np.int64)
 
 
 def _fetch(name: str, dataset: Any, collate: Callable[[list[Any]], Any] | None) -> Callable[[Sequence[int]], Batch]:
     def fetch(places: Sequence[int]) -> Batch:
-        items = []
-        for place in places:
-            try:
-                items.append(dataset[place])
-            except (Exception, SystemExit) as error:  # the user's code
-                raise ValueError(f"row {place} of {name} raised {type(error).__name__}: {error}") from error
+        items = [called(f"row {place} of {name}", dataset.__getitem__, place) for place in places]
         if collate is None:
             return _stacked(name, items, places)
-        try:
-            together = collate(items)
-        except (Exception, SystemExit) as error:
-            raise ValueError(f"collate_fn of {name} raised {type(error).__name__}: {error}") from error
+        together = called(f"collate_fn of {name}", collate, items)
+        if isinstance(together, Mapping):
+            raise ValueError(f"collate_fn of {name} {_dictionary('gave', together)}: give (inputs, labels)")
         batch = as_batch(name, together if isinstance(together, list | tuple) else (together,))
         if len(batch.inputs) != len(items):
             raise ValueError(f"collate_fn of {name} made {len(batch.inputs)} rows of {len(items)}")
@@ -186,7 +206,7 @@ def _stacked(name: str, items: Sequence[Any], places: Sequence[int]) -> Batch:
 
 def _row(name: str, item: Any) -> tuple[Any, ...]:
     if isinstance(item, Mapping):
-        raise ValueError(f"{name} is a dictionary of {', '.join(map(str, item))}: give (input, label)")
+        raise ValueError(f"{name} {_dictionary('is', item)}: give (input, label)")
     row = tuple(item) if isinstance(item, list | tuple) else (item,)
     if not 1 <= len(row) <= 3:
         raise ValueError(f"{name} holds {len(row)} things: give (input, label), or (input, label, group)")
@@ -196,9 +216,9 @@ def _row(name: str, item: Any) -> tuple[Any, ...]:
 def _batched(name: str, item: Any) -> tuple[Any, ...]:
     """What an iterable yields, as a batch: of a single row, whose label is one number, a batch of one."""
     if isinstance(item, Mapping):
-        raise ValueError(f"{name} is a dictionary of {', '.join(map(str, item))}: give (inputs, labels)")
+        raise ValueError(f"{name} {_dictionary('is', item)}: give (inputs, labels)")
     parts = tuple(item) if isinstance(item, list | tuple) else (item,)
-    if len(parts) > 1 and not isinstance(parts[1], str) and np.ndim(_plain(parts[1])) == 0 and parts[1] is not None:
+    if len(parts) > 1 and isinstance(_plain(parts[1]), int | float | bytes):
         return (array(name, parts[0])[None], *([_plain(part)] for part in parts[1:]))
     return parts
 
@@ -210,24 +230,40 @@ def _plain(value: Any) -> Any:
 
 def _sampled(name: str, loader: Any) -> Sequence[int]:
     """The places that a loader's sampler may draw, in order."""
-    from torch.utils.data import RandomSampler, SequentialSampler
+    from torch.utils.data import RandomSampler, SequentialSampler, WeightedRandomSampler
 
     rows = _length(name, loader.dataset)
-    sampler = loader.sampler if loader.batch_sampler is None else getattr(loader.batch_sampler, "sampler", None)
-    if isinstance(sampler, SequentialSampler | RandomSampler) and not getattr(sampler, "replacement", False):
-        return range(rows)
-    drawn = [int(one) for batch in loader.batch_sampler for one in batch] if sampler is None else [*map(int, sampler)]
-    places = sorted(set(drawn))
-    if len(places) < len(drawn):
+    sampler = getattr(loader.batch_sampler, "sampler", None)
+    if isinstance(sampler, WeightedRandomSampler) or getattr(sampler, "replacement", False):
         raise ValueError(f"the sampler of {name} draws rows more than once: give the data set itself")
-    return places
+    if isinstance(sampler, SequentialSampler | RandomSampler):
+        return range(rows)
+
+    def draw() -> list[int]:
+        places = itertools.chain.from_iterable(loader.batch_sampler) if sampler is None else iter(sampler)
+        return [int(place) for place in itertools.islice(places, rows + 1)]  # it may be endless
+
+    first, second = (called(f"the sampler of {name}", draw) for _ in range(2))
+    if len(set(first)) < len(first):
+        raise ValueError(f"the sampler of {name} draws rows more than once: give the data set itself")
+    if set(first) != set(second):
+        raise ValueError(f"the sampler of {name} draws other rows each time: give a Subset with the rows that you mean")
+    return sorted(first)
 
 
 def _length(name: str, dataset: Any) -> int:
-    try:
-        return len(dataset)
-    except (Exception, SystemExit) as error:  # the user's code; Dataset has __getitem__ and may lack __len__
-        raise ValueError(f"{name} cannot say how many rows it has ({type(error).__name__}: {error})") from error
+    """How many rows a data set has; torch's ``Dataset`` has ``__getitem__`` and may lack ``__len__``."""
+    return called(f"len({name})", len, dataset)
+
+
+def _stated(made: Any) -> int:
+    """The length that an iterable states, of a loader that of its data set; 0 if it states none."""
+    counted = getattr(made, "dataset", made)
+    return called("len()", len, counted) if hasattr(counted, "__len__") else 0
+
+
+def _dictionary(verb: str, given: Mapping[Any, Any]) -> str:
+    return f"{verb} a dictionary of {', '.join(map(str, given))[:80] or 'nothing'}"
 
 
 def _is_array(one: Any) -> bool:

@@ -39,8 +39,10 @@ def dealt(given: Mapping[str, Given]) -> dict[str, Dealt]:
             raise ValueError(f"{given[source].name} gives {rows} rows, too few to take policy rows from: give policy()")
         # Alike rows have one hash, and must not part: the same row in two splits would be seen twice.
         hashes = given[source].hashes[order[source]]
-        while count < rows - 1 and hashes[count] == hashes[count - 1]:
-            count += 1
+        edges = np.flatnonzero(hashes[1:] != hashes[:-1]) + 1
+        if not len(edges):
+            raise ValueError(f"{given[source].name} gives one row {rows:,} times")
+        count = int(edges[min(int(np.searchsorted(edges, count)), len(edges) - 1)])
         result["policy"] = Dealt(given[source], order[source][:count])
         result[source] = Dealt(given[source], order[source][count:])
     if "train" not in given:
@@ -61,11 +63,12 @@ def shared_rows(given: Mapping[str, Given]) -> list[str]:
             share = float(np.isin(given[name].hashes, given[other].hashes).mean())
             if name == "test" and share > MOST_SHARED:
                 raise ValueError(
-                    f"{100 * share:.0f} % of the rows of test() are in {other}() as well: what is measured on them says "
-                    "nothing of new rows, so take them out of one of the two"
+                    f"{100 * share:.0f} % of the rows of test() are in {other}() as well: what is measured on them "
+                    "says nothing of new rows, so take them out of one of the two"
                 )
             if share:
-                warnings.append(f"{100 * share:.2g} % of the rows of {name}() are in {other}() as well")
+                shown = f"{100 * share:.0f}" if share > 0.1 else f"{100 * share:.2g}"
+                warnings.append(f"{shown} % of the rows of {name}() are in {other}() as well")
     return warnings
 
 

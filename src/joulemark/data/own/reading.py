@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from joulemark.data.digests import row_bytes
 from joulemark.data.own.batches import Batch, Indexed, arrays, indexed, iterated
+from joulemark.data.own.calling import called
 from joulemark.data.own.folder import PictureFolder
 from joulemark.data.own.spool import gathered
 
@@ -30,8 +31,8 @@ MOST_ITERATED = 1_000_000
 class Given:
     """The rows of one split as the user gave them.
 
-    ``hashes`` (n,) are SHA-256 digests of inputs, 32 hex digits each; of a data set too large to be read they are of its
-    places alone, and ``sampled`` is true. ``classes`` are the folders of a folder of pictures.
+    ``hashes`` (n,) are SHA-256 digests of inputs, 32 hex digits each; of a data set too large to be read they are of
+    its places alone, and ``sampled`` is true. ``classes`` are the folders of a folder of pictures.
     """
 
     name: str
@@ -102,8 +103,8 @@ def _drawn_anew(name: str, rows: Indexed, *, random_allowed: bool) -> tuple[str,
         return ()
     if not random_allowed:
         raise ValueError(
-            f"{name} gives other inputs each time it is read: leave random changes out of it (nets must be judged on the "
-            "same rows)"
+            f"{name} gives other inputs each time it is read: leave random changes out of it (nets must be judged on "
+            "the same rows)"
         )
     return (
         f"{name} gives other inputs each time it is read: one draw is kept; move what is random to "
@@ -144,10 +145,7 @@ def read_all(functions: Mapping[str, Callable[[], Any]], *, most: int | None = N
     """
     found: dict[str, Given] = {}
     for name, function in functions.items():
-        try:
-            made = function()
-        except (Exception, SystemExit) as error:  # the user's code
-            raise ValueError(f"{name}() raised {type(error).__name__}: {error}") from error
+        made = called(f"{name}()", function)
         found[name] = read(f"{name}()", made, random_allowed=name in ("train", "policy"), most=most)
     _refuse_unlike(list(found.values()))
     return found
@@ -159,7 +157,8 @@ def _refuse_unlike(given: Sequence[Given]) -> None:
     for one in given[1:]:
         if one.shape != first.shape:
             raise ValueError(
-                f"{one.name} gives rows of shape {list(one.shape)} and {first.name} of {list(first.shape)}: give one shape"
+                f"{one.name} gives rows of shape {list(one.shape)} and {first.name} of {list(first.shape)}: "
+                "give one shape"
             )
         if (one.labels is None) != (first.labels is None):
             has, lacks = (first, one) if one.labels is None else (one, first)

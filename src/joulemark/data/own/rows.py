@@ -52,5 +52,11 @@ def prepared(
         return rows
     whole = np.empty(rows.shape, np.float32)
     for start in range(0, len(rows), CHUNK):
-        whole[start : start + CHUNK] = rows[start : start + CHUNK]
+        part = rows[start : start + CHUNK]
+        if part.shape[1:] != rows.row_shape:
+            raise ValueError(
+                f"preprocess(batch) makes rows of shape {list(part.shape[1:])} here and {list(rows.row_shape)} there: "
+                "make one shape"
+            )
+        whole[start : start + CHUNK] = part
     return whole

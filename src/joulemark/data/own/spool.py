@@ -59,7 +59,7 @@ class _Pool:
         self.parts: list[NDArray[Any]] = []
         self.bytes = 0
         self.path: Path | None = None
-        self.folder: str | None = None
+        self.remove: weakref.finalize[..., _Pool] | None = None  # of the folder, if the rows are refused on the way
         self.rows = 0
         self.form: tuple[np.dtype[Any], tuple[int, ...]] = (np.dtype(np.float32), ())
 
@@ -76,20 +76,22 @@ class _Pool:
             return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
         self._spill()
         mapped = np.memmap(self.path, self.form[0], "r", shape=(self.rows, *self.form[1]))
-        weakref.finalize(mapped, shutil.rmtree, str(self.folder), ignore_errors=True)
+        if self.remove is not None:  # from now on the folder stays as long as the rows
+            self.remove.detach()
+        weakref.finalize(mapped, shutil.rmtree, str(self.path.parent), ignore_errors=True)
         return mapped
 
     def _spill(self) -> None:
         if self.path is None:
-            self.folder = tempfile.mkdtemp(prefix="joulemark-rows-")
-            self.path = Path(self.folder, "rows")
+            folder = tempfile.mkdtemp(prefix="joulemark-rows-")
+            self.path = Path(folder, "rows")
+            self.remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         waiting = sum(part.nbytes for part in self.parts)
         free = shutil.disk_usage(self.path.parent).free
         if waiting > free / 2:
-            shutil.rmtree(str(self.folder), ignore_errors=True)
             raise DiskFullError(
-                f"{self.name} gives more than half of what is free on the disk ({self.bytes / 1e9:.1f} GB so far): free "
-                "some space, or give a Dataset with a length, whose rows are then read when they are needed"
+                f"{self.name} gives more than half of what is free on the disk ({self.bytes / 1e9:.1f} GB so far): "
+                "free some space, or give a Dataset with a length, whose rows are then read when they are needed"
             )
         with self.path.open("ab") as file:
             for part in self.parts:
@@ -108,9 +110,9 @@ def _refuse_unlike(name: str, first: Batch, batch: Batch, before: int) -> None:
         if (getattr(batch, what) is None) != (getattr(first, what) is None):
             raise ValueError(f"{name} gave {what} with some rows and not with others: give them with all, or with none")
     if batch.inputs.dtype.kind == "f":
-        rows = batch.inputs.reshape(len(batch.inputs), -1)
-        bad = ~np.isfinite(rows).all(axis=1)
+        bad = ~np.isfinite(batch.inputs).all(axis=tuple(range(1, batch.inputs.ndim)))
         if bad.any():
             raise ValueError(
-                f"row {before + int(np.flatnonzero(bad)[0]):,} of {name} holds NaN or infinity: clean it, or leave it out"
+                f"row {before + int(np.flatnonzero(bad)[0]):,} of {name} holds NaN or infinity: clean it, or leave "
+                "it out"
             )
