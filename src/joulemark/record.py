@@ -409,6 +409,7 @@ class Failure(Record, frozen=True, kw_only=True):
     seed: int
     reason: str  # one sentence
     started: str
+    declined: bool = False  # it did not fail: the task does not allow it, and says why
 
 
 class Study(Record, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ def opened(tmp_path, forget):
 
     def opened(more="", **words):
         forget()
-        return open_task(own_file(tmp_path, more, **words), limits=(5.0,))
+        return open_task(own_file(tmp_path, more, **words), limit=5.0)
 
     return opened
 
@@ -177,7 +177,7 @@ def live() -> dict:
 
 def test_live_objects_are_marked_and_told_apart():
     defined = live()
-    first, again = (live_task("mine", defined, limits=(5.0,)) for _ in range(2))
+    first, again = (live_task("mine", defined, limit=5.0) for _ in range(2))
     assert not first.task.own.isolated
     assert first.net.source != again.net.source  # nothing made of the first is taken for one of the second
     assert first.net.state["1.weight"].shape == (2, 4)

@@ -15,7 +15,7 @@ from joulemark import vocabulary
 from joulemark.data.own import own_data
 from joulemark.nets import own_nets
 from joulemark.nets.net import Net
-from joulemark.record import Attempt, Failure, Made
+from joulemark.record import Attempt, Failure, Made, Trial
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,10 @@ def test_without_train_what_trains_has_a_row_with_the_reason(another, tmp_path):
     assert declined.reason == "it trains, and the task gives no training rows: write train() in the task file"
     code, out, err = another("board", "mine.py")
     assert code == 0, err
-    assert "write train()" in " ".join(out.split())
     assert "1 % of the rows of test() are in validation() as well" in " ".join(out.split())
+    views = [view for view in json.loads(another("board", "mine.py", "--json")[1]) if view["rows"]]
+    declined = [row for row in views[0]["ineligible"] if row["technique"] == "small-dense"]
+    assert "write train() in the task file" in json.dumps(declined)
 
 
 def test_without_labels_a_run_counts_disagreement(another, tmp_path):
@@ -131,11 +133,11 @@ def test_without_labels_a_run_counts_disagreement(another, tmp_path):
     )
     code, _, err = another("run", "mine.py", "-t", "int8", "--limit", "60", "--json")
     assert code == 0, err
-    scores = [score for one in records(tmp_path, "attempts", Attempt) for score in one.scores.values()]
-    baseline = [one for one in records(tmp_path, "attempts", Attempt) if one.technique == "baseline"]
-    assert scores
-    assert {score.metric for score in scores} == {"agreement"}
-    assert all(score.value == 1.0 for one in baseline for score in one.scores.values())
+    trials = records(tmp_path, "trials", Trial)
+    scores = [score for one in trials for score in one.scores.values()]
+    assert {(score.metric, score.split, score.rows) for score in scores} == {("agreement", "test", 300)}
+    assert {one.technique for one in trials} == {"baseline", "int8"}
+    assert [s.value for one in trials if one.technique == "baseline" for s in one.scores.values()] == [1.0]
 
 
 BROKEN = {

@@ -155,3 +155,9 @@ def test_how_far_a_scale_is_known_is_told_and_who_says_so_if_asked(machine):
 def test_everything_that_was_opened_is_closed(machine):
     listing.meters()
     assert machine == []
+
+
+def test_metrics_are_those_of_the_vocabulary_with_what_they_say():
+    rows = {row["metric"]: row["what"] for row in listing.metrics()}
+    assert rows["weighted-f1"] == "weighted F1"
+    assert {"accuracy", "agreement", "top-5"} <= rows.keys()

@@ -22,8 +22,8 @@ def test_paths_are_nested_and_none_is_taken_twice():
 def test_steps_run_in_order_and_free_what_nobody_reads_again():
     module = OnnxModule("x", "y")
     scale = Held(module.place("scale", nn.Parameter(torch.tensor([3.0]))))
-    path = module.place("double", nn.Linear(1, 1, bias=False))
-    module.double.weight.data.fill_(2.0)
+    path = module.place("twice", nn.Linear(1, 1, bias=False))
+    module.twice.weight.data.fill_(2.0)
     halves = Step(torch.split, ("x", 1, 1), ("a", "b"))
     steps = [
         halves,
@@ -34,5 +34,5 @@ def test_steps_run_in_order_and_free_what_nobody_reads_again():
     module.order = needed(steps, "y")
     assert [step.frees for step in module.order] == [("x", "a"), ("b",), ("c",)]
     assert module(torch.tensor([[5.0, 7.0]])).item() == 42
-    module.double = nn.Identity()  # as an edit would
+    module.twice = nn.Identity()  # as an edit would
     assert module(torch.tensor([[5.0, 7.0]])).item() == 21

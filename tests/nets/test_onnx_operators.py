@@ -14,7 +14,8 @@ SHAPE = (4, 6, 5)
 ONE_INPUT = {
     "Relu": {}, "LeakyRelu": {"alpha": 0.3}, "Elu": {"alpha": 0.7}, "Celu": {"alpha": 2.0}, "Selu": {}, "Sigmoid": {},
     "HardSigmoid": {"alpha": 0.3, "beta": 0.4}, "HardSwish": {}, "Tanh": {}, "Erf": {}, "Softplus": {}, "Softsign": {},
-    "Exp": {}, "Neg": {}, "Abs": {}, "Reciprocal": {}, "Mish": {}, "Identity": {}, "Dropout": {}, "Softmax": {"axis": 1},
+    "Exp": {}, "Neg": {}, "Abs": {}, "Reciprocal": {}, "Mish": {}, "Identity": {}, "Dropout": {},
+    "Softmax": {"axis": 1},
     "LogSoftmax": {}, "GlobalAveragePool": {}, "GlobalMaxPool": {}, "Cast": {"to": TensorProto.FLOAT},
     "LRN": {"size": 3, "alpha": 0.1, "beta": 0.6, "bias": 2.0}, "ReduceSum": {"keepdims": 0},
 }  # fmt: skip

@@ -8,7 +8,7 @@ from onnx import helper
 from onnx_answers import agrees, noise, one_node, write_nodes
 
 from joulemark.nets.from_onnx import module_from_onnx
-from joulemark.nets.onnx_shapes import PaddedChannels, regrouped
+from joulemark.nets.onnx_shapes import PaddedSum, regrouped
 
 SHAPE = (4, 6, 5)
 WHOLE = np.int64
@@ -121,11 +121,19 @@ def test_pad(mode, tmp_path):
     agrees(file, SHAPE)
 
 
-def test_channels_of_zeros_are_a_layer_that_says_how_many(tmp_path):
-    pads = np.array([0, 2, 0, 0, 0, 1, 0, 0], WHOLE)
-    module = agrees(one_node(tmp_path / "p.onnx", "Pad", ["n", *SHAPE], pads=pads), SHAPE)
-    (layer,) = [one for one in module.modules() if isinstance(one, PaddedChannels)]
-    assert layer.padding == (2, 1)
+@pytest.mark.parametrize(("pads", "layer"), [([0, 2, 0, 0, 0, 1, 0, 0], True), ([0, 3, 1, 0, 0, 0, 0, 0], False)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_padded_shortcut_is_a_layer_that_says_how_many_channels(pads, layer, turned, tmp_path):
+    sizes = [7, 6 + pads[2], 5]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[1, 1], pads=[pads[2], 0, 0, 0]),
+        helper.make_node("Pad", ["x", "pads"], ["p"], name="node_short"),
+        helper.make_node("Add", ["p", "c"] if turned else ["c", "p"], ["y"]),
+    ]
+    constants = {"pads": np.array(pads, WHOLE), "w": noise(sizes[0], 4, 1, 1)}
+    module = agrees(write_nodes(tmp_path / "p.onnx", nodes, ["n", *SHAPE], **constants), SHAPE)
+    found = {path: one.padding for path, one in module.named_modules() if isinstance(one, PaddedSum)}
+    assert found == ({"short": (2, 1)} if layer else {})
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def locked():
     ("make", "said"),
     [
         (fails, r"net\(\) of mine\.py raised OSError: no weights"),
-        (lambda: "net.onnx", r"net\(\) of mine\.py gave a str, not a torch module"),
+        (lambda: "net.h5", r"net\(\) of mine\.py gave a str, not a torch module"),
         (locked, r"cannot be copied \(TypeError: .*\): hold nothing in it but layers"),
     ],
 )

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from joulemark.benchmarking.run import Event
-from joulemark.cli import progress
+from joulemark.notebook import progress
 
 
 class Clock:

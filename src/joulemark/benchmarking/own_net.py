@@ -38,6 +38,8 @@ def own_net(label: str, example: Images) -> Net:
             raise ValueError(
                 f"net() gave {name} in {str(tensor.dtype).removeprefix('torch.')}: end net() with .float()"
             )
+    if hasattr(module, "run"):
+        raise ValueError("net() gave a module with a method run(), a name that Joulemark calls: give it another name")
     if not any(True for _ in module.parameters()):
         raise ValueError("net() gave a module without parameters: there is nothing to make cheaper")
     classes_of(module, example)
@@ -49,9 +51,9 @@ def classes_of(module: nn.Module, example: Images) -> int:
     """How many classes a module tells apart, from its outputs for some inputs. ``ValueError`` if they are no logits."""
     rows = torch.from_numpy(example)
     what = f"the net of net(), on inputs of shape {list(example.shape[1:])},"
+    call = getattr(module.eval(), "run", module)  # of a net that Joulemark saved, whose rows may leave early
     with torch.no_grad():
-        output = called(what, getattr(module.eval(), "run", module), rows)
-        again = called(what, module, rows)
+        output, again = (called(what, call, rows) for _ in range(2))
     if not isinstance(output, Tensor):
         raise ValueError(
             f"net() answers with a {type(output).__name__}, not a tensor: wrap it in a module that returns the logits"

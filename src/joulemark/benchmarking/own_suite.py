@@ -18,14 +18,18 @@ from joulemark.vocabulary import unknown_name_message
 TRAINED = ("int8", "group-magnitude", "energy-aware-pruning:structure=channels", "small-dense")
 UNTRAINED = ("int8", "small-dense")
 """What is run unless the caller names others: with training rows, and without. The control stands on every board."""
+LIMITS = (1.0,)
+"""Points that may be lost, unless somebody says otherwise."""
 ATTEMPTS = 4
 """Settings that a technique may try from the trained net; from scratch half as many, twice as long."""
 USUAL_DISCORDANCE = 0.02
 """Share of the rows that a cheaper net may well answer otherwise: what the advice on rows is computed for."""
 
 
-def own_suite(task: Task, stated: Mapping[str, Any], limits: tuple[float, ...]) -> Suite:
+def own_suite(task: Task, stated: Mapping[str, Any], limit: float | None = None) -> Suite:
     """The suite of a user's task. ``stated`` are fields of a suite that he chose himself, of budget and measuring too.
+
+    A ``limit`` in points takes the place of his and of the usual ones.
 
     Raises ``ValueError`` for a field that is none.
     """
@@ -37,7 +41,7 @@ def own_suite(task: Task, stated: Mapping[str, Any], limits: tuple[float, ...]) 
     usual = {
         "techniques": TRAINED if trains else UNTRAINED,
         "seeds": (0,),
-        "limits_points": limits,
+        "limits_points": LIMITS,
         "backends": ("onnxruntime", "eager"),
         "batch_sizes": (1, 64),
         "home_only": (1, 64),
@@ -52,7 +56,8 @@ def own_suite(task: Task, stated: Mapping[str, Any], limits: tuple[float, ...]) 
         if name not in fields:
             raise ValueError(f"suite: {unknown_name_message('field', str(name), fields)}")
     try:
-        plain = {name: msgspec.to_builtins(value) for name, value in {**usual, **stated}.items()}
+        said = {} if limit is None else {"limits_points": (limit,)}
+        plain = {name: msgspec.to_builtins(value) for name, value in {**usual, **stated, **said}.items()}
         for name in ("budget", "measuring"):  # what is not stated of them is as usual
             if isinstance(plain[name], dict):
                 plain[name] = {**msgspec.to_builtins(usual[name]), **plain[name]}
@@ -86,7 +91,7 @@ def shown_by(name: str, rows: int, classes: int = 10) -> float:
     """The least loss in points that so many rows can bound: that of a net which answers each like the original.
 
     >>> round(shown_by("accuracy", 300), 2)
-    0.99
+    1.0
     """
     by = metric(name)
     kept = np.repeat(by.keep(np.zeros((1, classes), np.float32)), rows, axis=0)[None]

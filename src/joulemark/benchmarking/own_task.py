@@ -36,8 +36,6 @@ SPLITS = ("train", "policy", "validation", "test")
 FUNCTIONS = ("net", *SPLITS, "augment", "loss", "preprocess")
 VALUES = ("metric", "recipe", "suite", "title", "rows", "version")
 """What a task file may define: functions, and plain values."""
-LIMITS = (1.0,)
-"""Points that may be lost, unless the caller says otherwise."""
 EXAMPLE_ROWS = 8
 USUAL = Recipe(builder="", epochs=1, batch_size=64, learning_rate=0.01, weight_decay=0.0)
 """By what a net is fine-tuned whose user does not say how it was trained: a tenth of this learning rate."""
@@ -51,15 +49,17 @@ class OwnTask(NamedTuple):
     net: Net
 
 
-def open_task(path: str | Path, *, limits: tuple[float, ...] = LIMITS) -> OwnTask:
-    """Import a task file, read its data and look at its net.
+def open_task(path: str | Path, *, limit: float | None = None) -> OwnTask:
+    """Import a task file, read its data and look at its net. ``limit`` is how many points may be lost.
 
     Raises ``ValueError`` in one sentence for whatever is wrong with it.
     """
     name = register_task(path)
     module = look_up("data set", PREFIX + name)
     defined = {one: getattr(module, one) for one in (*FUNCTIONS, *VALUES) if hasattr(module, one)}
-    return _opened(name, defined, where=Path(path).name, limits=limits, isolated=True)
+    # A function of that name is the user's own affair, and no value.
+    defined = {one: value for one, value in defined.items() if one in FUNCTIONS or not inspect.isroutine(value)}
+    return _opened(name, defined, where=Path(path).name, limit=limit, isolated=True)
 
 
 def register_task(path: str | Path) -> str:
@@ -82,16 +82,16 @@ def register_task(path: str | Path) -> str:
     return name
 
 
-def live_task(name: str, defined: Mapping[str, Any], *, limits: tuple[float, ...] = LIMITS) -> OwnTask:
+def live_task(name: str, defined: Mapping[str, Any], *, limit: float | None = None) -> OwnTask:
     """The same of objects of this process; what is made of them is never used again by another one."""
     refuse_name("name", name)
     register_live("builder", PREFIX + name, defined["net"])
     register_live("data set", PREFIX + name, defined)
     remember_source(PREFIX + name, str(live_mark("builder", PREFIX + name)))
-    return _opened(name, defined, where=name, limits=limits, isolated=False)
+    return _opened(name, defined, where=name, limit=limit, isolated=False)
 
 
-def _opened(name: str, defined: Mapping[str, Any], *, where: str, limits: tuple[float, ...], isolated: bool) -> OwnTask:
+def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float | None, isolated: bool) -> OwnTask:
     _refuse_incomplete(defined, where)
     label = PREFIX + name
     try:
@@ -135,7 +135,7 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limits: tuple[
                 isolated=isolated,
             ),
         )
-        suite = own_suite(task, defined.get("suite") or {}, limits)
+        suite = own_suite(task, defined.get("suite") or {}, limit)
         refuse_too_few(task, suite.limits_points, data.splits["validation"].given.groups)
     except (ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"{where}: {error}") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from joulemark.benchmarking.applying import Knobs
 from joulemark.benchmarking.attempt import attempt_inputs, run_attempt
 from joulemark.benchmarking.baselines import published
 from joulemark.benchmarking.chains import Chain, attempts_of, chain_name, refuse_thin, searched_place
@@ -35,7 +36,7 @@ Listener = Callable[["Event"], None]
 class Event(Record, frozen=True, kw_only=True):
     """Something that happened in a run; ``done`` and ``steps`` count steps, ``steps`` being what is known so far."""
 
-    what: str  # "started", "going" (some of it is done), "finished", "kept" (it was there already) or "failed"
+    what: str  # "started", "going" (some is done), "finished", "kept" (it was there), "failed" or "declined"
     step: str  # digest of its inputs
     title: str
     done: int
@@ -245,7 +246,7 @@ class _Run:
     def _attempt(self, chain: Chain, knobs: tuple[dict[str, Any], ...], seed: int, title: str) -> Attempt | None:
         judged, baseline = self.baselines[seed]
         if (reason := why_not(self.suite.task, chain)) is not None:
-            self._declined(chain, knobs, seed, title, reason)
+            self._keep_failure(chain, knobs, seed, title, reason, declined=True)
             return None
         inputs = made_inputs(self.session, chain, knobs, seed, baseline)
         store = self.session.store
@@ -264,21 +265,23 @@ class _Run:
         except AttemptError as error:
             reason = sentence(error)
             self.failed.append(f"{title}: {reason}")
-            self._declined(chain, knobs, seed, title, reason)
+            self._keep_failure(chain, knobs, seed, title, reason)
             return None
         store.remove(f"failures/{content_key('failure', self.suite.task.key, chain_name(chain))}.json")
         return attempt
 
-    def _declined(self, chain: Chain, knobs: tuple[dict[str, Any], ...], seed: int, title: str, reason: str) -> None:
+    def _keep_failure(
+        self, chain: Chain, knobs: Knobs, seed: int, title: str, reason: str, *, declined: bool = False
+    ) -> None:
         """Keep why a technique has no row: it failed, or this task does not allow it."""
         task = self.suite.task
         key = content_key("failure", task.key, chain_name(chain))
         failure = Failure(
-            key=key, task=task.name, task_key=task.key, technique=chain_name(chain), knobs=knobs, seed=seed,
-            reason=reason, started=datetime.now(UTC).isoformat(timespec="seconds"),
+            key=key, task=task.name, task_key=task.key, technique=chain_name(chain), knobs=tuple(map(dict, knobs)),
+            seed=seed, reason=reason, started=datetime.now(UTC).isoformat(timespec="seconds"), declined=declined,
         )  # fmt: skip
         self.session.store.put(failure)
-        self._tell("failed", key, title, detail=reason)
+        self._tell("declined" if declined else "failed", key, title, detail=reason)
 
     def _chosen(self, pool: Sequence[Attempt]) -> list[Attempt]:
         """Attempts to measure and test: the baselines and what the rules choose of each technique."""

@@ -21,7 +21,7 @@ from joulemark.cli.app import (
     write_output,
 )
 
-LISTS = ("techniques", "suites", "tasks", "meters", "models", "backends", "nets")
+LISTS = ("techniques", "suites", "tasks", "meters", "models", "backends", "metrics", "nets")
 
 
 @app.command("list")
@@ -29,7 +29,7 @@ def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(LISTS))],
     json: Json = False,
 ) -> None:
-    """List techniques, suites, tasks, meters, models, backends or nets."""
+    """List techniques, suites, tasks, meters, models, backends, metrics or nets."""
     if what not in LISTS:
         from joulemark.vocabulary import unknown_name_message
 

@@ -160,9 +160,9 @@ def _suite(name: str, limit: float | None) -> Suite:
         from joulemark.benchmarking.suite_files import load_suite
 
         return load_suite(name)
-    from joulemark.benchmarking.own_task import LIMITS, open_task
+    from joulemark.benchmarking.own_task import open_task
 
-    opened = open_task(name, limits=LIMITS if limit is None else (limit,))
+    opened = open_task(name, limit=limit)
     own = opened.task.own
     for warning in () if own is None else own.warnings:
         typer.echo(printable(f"joulemark: {Path(name).name}: {warning}"), err=True)

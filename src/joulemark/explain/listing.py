@@ -155,6 +155,21 @@ def backends() -> Rows:
     return rows
 
 
+def metrics() -> Rows:
+    """Every metric that a task may be judged by."""
+    from joulemark.judging.metrics.metric import metric
+    from joulemark.vocabulary import names
+
+    rows = []
+    for name in sorted(names("metric")):
+        try:
+            title = metric(name).title
+        except ValueError as error:
+            title = f"unavailable: {error}"
+        rows.append({"metric": name, "what": title})
+    return rows
+
+
 def nets() -> Rows:
     """Every net that can be built by name."""
     from joulemark.nets.net import Net, builders, usual_input_shape

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from joulemark.nets.onnx_layers import LAYERS
 from joulemark.nets.onnx_node import Array, Node, Reader
 from joulemark.nets.onnx_operators import OPERATORS
-from joulemark.nets.onnx_shapes import SHAPES
+from joulemark.nets.onnx_shapes import PADDED_SUM, SHAPES, SUMMAND
 
 READERS: Mapping[str, Reader] = {**LAYERS, **OPERATORS, **SHAPES}
 """Every operator that can be read."""
@@ -63,7 +63,7 @@ def read_graph(path: Path) -> Graph:
     shape = tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim)
     if len(shape) < 2:
         raise ValueError(f"the input of {path.name} has {len(shape)} axes: the first must be the rows of a batch")
-    return Graph(inputs[0].name, shape, answer, tuple(_with_biases(read, constants, answer)), constants)
+    return Graph(inputs[0].name, shape, answer, tuple(_merged(read, constants, answer)), constants)
 
 
 def _opened(path: Path) -> Any:
@@ -169,21 +169,30 @@ def _label(node: Any) -> str:
     return str(node.name or next(iter(node.output), "without a name"))
 
 
-def _with_biases(nodes: Sequence[Node], constants: Mapping[str, Array], answer: str) -> list[Node]:
-    """The nodes; a constant that is all that is added to a product with a constant matrix is the product's bias."""
+def _merged(nodes: Sequence[Node], constants: Mapping[str, Array], answer: str) -> list[Node]:
+    """The nodes; an Add that alone reads a product with a constant matrix, or a Pad, may be read together with it."""
     readers = Counter(name for node in nodes for name in node.inputs)
-    products = {
+    makers = {
         node.outputs[0]: node
         for node in nodes
-        if node.kind == "MatMul" and node.inputs[1] in constants and constants[node.inputs[1]].ndim == 2
-        if readers[node.outputs[0]] == 1 and node.outputs[0] != answer
+        if node.kind in ("MatMul", "Pad") and readers[node.outputs[0]] == 1 and node.outputs[0] != answer
     }
     joined, gone = {}, set()
     for node in nodes:
-        if node.kind == "Add" and len(product := [name for name in node.inputs if name in products]) == 1:
-            bias = next(name for name in node.inputs if name != product[0])
-            whole = products[product[0]]
-            if bias in constants and constants[bias].shape == constants[whole.inputs[1]].shape[1:]:
-                joined[node.outputs[0]] = whole._replace(inputs=(*whole.inputs, bias), outputs=node.outputs)
-                gone.add(whole.outputs[0])
+        for name, other in (node.inputs, node.inputs[::-1]) if node.kind == "Add" else ():
+            whole = _with_added(makers[name], other, constants) if name in makers else None
+            if whole is not None:
+                joined[node.outputs[0]] = whole._replace(outputs=node.outputs)
+                gone.add(name)
+                break
     return [joined.get(node.outputs[0], node) for node in nodes if node.outputs[0] not in gone]
+
+
+def _with_added(node: Node, other: str, constants: Mapping[str, Array]) -> Node | None:
+    """A product whose bias the other summand is, or a shortcut that is padded and added to it; ``None`` if neither."""
+    if node.kind == "Pad":
+        unstated = [""] * (SUMMAND - len(node.inputs))
+        return node._replace(kind=PADDED_SUM, inputs=(*node.inputs, *unstated, other))
+    weight, bias = constants.get(node.inputs[1]), constants.get(other)
+    fits = weight is not None and bias is not None and weight.ndim == 2 and bias.shape == weight.shape[1:]
+    return node._replace(inputs=(*node.inputs, other)) if fits else None

@@ -8,7 +8,7 @@ or when there are more rows than the file was written for.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -219,10 +219,16 @@ def expanded(x: Tensor, sizes: list[Any]) -> Tensor:
     return x.expand(wanted)
 
 
-class PaddedChannels(nn.Module):
-    """Channels of zeros in front of and behind those that are there, as the shortcut of a residual net has them.
+MODES: Mapping[str, str] = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+PADDED_SUM, SUMMAND = "Pad, then Add", 4
+"""What a Pad is called together with the Add behind it, and at which place the other summand is."""
 
-    Maps (rows, channels, ...) to (rows, before + channels + after, ...); the numbers are cut with the channels.
+
+class PaddedSum(nn.Module):
+    """A shortcut with channels of zeros in front and behind, added to what goes around it.
+
+    Maps (rows, channels, ...) and (rows, before + channels + after, ...) to the latter. The numbers are cut with the
+    channels of the sum (:mod:`joulemark.nets.edits.pad_channels`).
     """
 
     pads_channels = True
@@ -231,16 +237,39 @@ class PaddedChannels(nn.Module):
         super().__init__()
         self.padding = (before, after)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` between zeros."""
-        return functional.pad(x, (*[0] * (2 * (x.dim() - 2)), *self.padding)) if any(self.padding) else x
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        """The sum."""
+        return other + (functional.pad(x, (*[0] * (2 * (x.dim() - 2)), *self.padding)) if any(self.padding) else x)
 
 
-MODES: Mapping[str, str] = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+def padded_sum(node: Node) -> Call:
+    """Pad, then Add: a layer if all that is padded are channels of zeros."""
+    pads, value, mode = _pads(node)
+    dims = len(pads) // 2
+    elsewhere = [size for place, size in enumerate(pads) if place not in (1, dims + 1)]
+    if mode == "constant" and not value and dims > 2 and not any(elsewhere) and min(pads) >= 0:
+        return Call(PaddedSum(pads[1], pads[dims + 1]), (0, SUMMAND))
+    return Call(partial(added, pad(node).does), (0, SUMMAND))
+
+
+def added(change: Callable[[Tensor], Tensor], x: Tensor, other: Tensor) -> Tensor:
+    """What ``change`` makes of ``x``, plus the other."""
+    return change(x) + other
 
 
 def pad(node: Node) -> Call:
     """Pad by a constant, or by what is there."""
+    pads, value, mode = _pads(node)
+    dims = len(pads) // 2
+    if mode == "constant":
+        return Call(padding(pads, value))
+    if any((*pads[:2], *pads[dims : dims + 2])) or mode not in MODES:
+        raise node.refusal(f"pads rows or channels by {mode}, which Joulemark cannot read")
+    return Call(partial(functional.pad, pad=in_pairs([*pads[2:dims], *pads[dims + 2 :]]), mode=MODES[mode]))
+
+
+def _pads(node: Node) -> tuple[list[int], float, str]:
+    """How much a Pad puts in front of each axis, then behind each; by which number; in which mode."""
     dims, stated = node.value().dim(), node.numbers("pads", 1)
     axes = node.numbers("axes", 3) or list(range(dims))
     if stated is None:
@@ -250,15 +279,7 @@ def pad(node: Node) -> Call:
         pads[axis % dims], pads[dims + axis % dims] = stated[place], stated[len(axes) + place]
     given = node.constant(2)
     value = node.settings.get("value", 0.0) if given is None else float(np.ravel(given)[0])
-    mode = str(node.settings.get("mode", "constant"))
-    elsewhere = [*pads[:1], *pads[2 : dims + 1], *pads[dims + 2 :]]
-    if mode == "constant" and not value and dims > 1 and not any(elsewhere) and min(pads) >= 0 and any(pads):
-        return Call(PaddedChannels(pads[1], pads[dims + 1]))
-    if mode == "constant":
-        return Call(padding(pads, value))
-    if any((*pads[:2], *pads[dims : dims + 2])) or mode not in MODES:
-        raise node.refusal(f"pads rows or channels by {mode}, which Joulemark cannot read")
-    return Call(partial(functional.pad, pad=in_pairs([*pads[2:dims], *pads[dims + 2 :]]), mode=MODES[mode]))
+    return pads, value, str(node.settings.get("mode", "constant"))
 
 
 SHAPES: Mapping[str, Reader] = {
@@ -274,4 +295,5 @@ SHAPES: Mapping[str, Reader] = {
     "Unsqueeze": unsqueeze,
     "Expand": expand,
     "Pad": pad,
+    PADDED_SUM: padded_sum,
 }

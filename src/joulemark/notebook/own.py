@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from joulemark.benchmarking.own_task import LIMITS, SPLITS, OwnTask, live_task
+from joulemark.benchmarking.own_task import SPLITS, OwnTask, live_task
 
 
 def custom_task(
@@ -27,7 +27,7 @@ def custom_task(
     rows: int | None = None,
     title: str | None = None,
     name: str = "custom",
-    limit: float = LIMITS[0],
+    limit: float | None = None,
 ) -> OwnTask:
     """A task of a trained ``module`` (or the path of an .onnx file) and one's data, for :func:`joulemark.benchmark`.
 
@@ -53,7 +53,7 @@ def custom_task(
     }  # fmt: skip
     net = _copied(module) if isinstance(module, nn.Module) else module
     defined = {**functions, **{key: value for key, value in rest.items() if value is not None}, "net": lambda: net}
-    return live_task(name, defined, limits=(limit,))
+    return live_task(name, defined, limit=limit)
 
 
 def _copied(module: nn.Module) -> nn.Module:

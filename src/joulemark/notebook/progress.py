@@ -41,11 +41,12 @@ def _plain() -> Callable[[Event], None]:
         if event.what == "going" and time.monotonic() - printed >= PLAIN_SECONDS:
             printed = time.monotonic()
             typer.echo(f"[{event.done}/{event.steps}{soon}] {event.title}: {event.share or 0.0:.0%} done")
-        elif event.what in ("finished", "failed"):
+        elif event.what in ("finished", "failed", "declined"):
             printed = time.monotonic()
             took = f" in {event.seconds:.1f} s" if event.seconds is not None else ""
             detail = f": {event.detail}" if event.detail else ""
-            typer.echo(f"[{event.done}/{event.steps}{soon}] {event.what} {event.title}{took}{detail}")
+            what = "not run:" if event.what == "declined" else event.what
+            typer.echo(f"[{event.done}/{event.steps}{soon}] {what} {event.title}{took}{detail}")
 
     return listen
 

@@ -143,5 +143,5 @@ def _suite(given: str | Path | OwnTask, limit: float | None) -> Suite:
     if isinstance(given, OwnTask):
         return given.suite
     if str(given).endswith(".py"):
-        return (open_task(given) if limit is None else open_task(given, limits=(limit,))).suite
+        return open_task(given, limit=limit).suite
     return load_suite(str(given))

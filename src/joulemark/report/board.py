@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace as changed
 
 from joulemark.judging.rules import Board, Candidate, level_of, nearest, why_ineligible, winner
-from joulemark.record import Ratio
+from joulemark.record import Failure, Ratio
 from joulemark.report.costs import Loss, MakingTotal
 from joulemark.report.generations import earlier_flags, why_apart
 from joulemark.report.line import AtBatch, Line
@@ -89,6 +89,10 @@ def technique_row(results: Results, technique: str, board: Board, limit_points: 
     )
 
 
+def _why_none(failure: Failure) -> str:
+    return f"{'not run' if failure.declined else 'failed'}: {failure.reason}"
+
+
 def failed_row(results: Results, technique: str) -> Row:
     """Show a technique that has no setting with every figure that a choice needs."""
     failures = [failure for failure in results.failures if failure.technique == technique]
@@ -98,7 +102,7 @@ def failed_row(results: Results, technique: str) -> Row:
         knobs=failures[0].knobs if failures else (),
         seeds=tuple(sorted({failure.seed for failure in failures})),
         making=results.table.making.get(technique, MakingTotal()),
-        reason=f"failed: {failures[0].reason}" if failures else "no finished attempt beside a baseline of its seed",
+        reason=_why_none(failures[0]) if failures else "no finished attempt beside a baseline of its seed",
     )
 
 

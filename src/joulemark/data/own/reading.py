@@ -49,6 +49,11 @@ class Given:
         return len(self.hashes)
 
     @property
+    def kind(self) -> str:
+        """The type of its numbers: "uint8"."""
+        return str((self.inputs.fetch(self.inputs.places[:1]).inputs if self.sampled else self.inputs).dtype)  # type: ignore[union-attr]
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all rows with their labels and groups, the same whatever their order."""
         labels = [b""] * len(self) if self.labels is None else [b"%d" % label for label in self.labels.tolist()]
@@ -159,6 +164,10 @@ def _refuse_unlike(given: Sequence[Given]) -> None:
             raise ValueError(
                 f"{one.name} gives rows of shape {list(one.shape)} and {first.name} of {list(first.shape)}: "
                 "give one shape"
+            )
+        if one.kind != first.kind:
+            raise ValueError(
+                f"{one.name} gives {one.kind} and {first.name} gives {first.kind}: give one type of number"
             )
         if (one.labels is None) != (first.labels is None):
             has, lacks = (first, one) if one.labels is None else (one, first)
