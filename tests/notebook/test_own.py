@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+import joulemark
 from joulemark.benchmarking.making import made_inputs
 from joulemark.benchmarking.session import Session
+from joulemark.data.own.own_data import own_splits
 from joulemark.nets.net import Net
 from joulemark.notebook.own import custom_task
 
@@ -77,3 +79,18 @@ def test_what_is_wrong_is_said_in_one_sentence(more, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         given("wrong", **more)
     assert "\n" not in str(caught.value)
+
+
+def test_a_task_whose_name_another_one_took_is_refused():
+    first = given("taken")
+    given("taken")
+    with pytest.raises(ValueError, match="another task called 'taken' was made since"):
+        joulemark.benchmark(first)
+
+
+def test_what_is_written_into_the_arrays_later_changes_nothing():
+    inputs, labels = rows(1)
+    task = custom_task(small(), validation=(inputs, labels), test=rows(2), name="written")
+    before = own_splits(task.task)["validation"].images.copy()
+    inputs.zero_()
+    assert (own_splits(task.task)["validation"].images == before).all()

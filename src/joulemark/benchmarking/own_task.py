@@ -62,6 +62,19 @@ def open_task(path: str | Path, *, limit: float | None = None) -> OwnTask:
     return _opened(name, defined, where=Path(path).name, limit=limit, isolated=True)
 
 
+_current: dict[str, OwnTask] = {}
+"""The task of each name whose data and net this process holds."""
+
+
+def refuse_replaced(opened: OwnTask) -> None:
+    """Raise ``ValueError`` if another task of that name was opened since: the data and net held are that one's."""
+    if _current.get(opened.task.name) is not opened:
+        raise ValueError(
+            f"another task called {opened.task.name!r} was made since: give each a name of its own, as "
+            f"custom_task(..., name='{opened.task.name}2')"
+        )
+
+
 def register_task(path: str | Path) -> str:
     """Import a task file and register it by its label, so that nets made of it can be opened; its name.
 
@@ -139,7 +152,8 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float |
         refuse_too_few(task, suite.limits_points, data.splits["validation"].given.groups)
     except (ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"{where}: {error}") from error
-    return OwnTask(task, suite, net)
+    _current[name] = OwnTask(task, suite, net)
+    return _current[name]
 
 
 def _refuse_incomplete(defined: Mapping[str, Any], where: str) -> None:

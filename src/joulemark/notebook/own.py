@@ -6,7 +6,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from joulemark.benchmarking.own_task import SPLITS, OwnTask, live_task
 
@@ -66,6 +67,19 @@ def _copied(module: nn.Module) -> nn.Module:
         ) from error
 
 
+def _kept(given: Any) -> Any:
+    """Arrays and tensors as they are now: what is written into them later changes no result."""
+    if isinstance(given, tuple):
+        return tuple(map(_kept, given))
+    if isinstance(given, np.ndarray):
+        return given.copy()
+    return given.clone() if isinstance(given, Tensor) else given
+
+
 def _function(given: Any) -> Callable[[], Any]:
     is_data = hasattr(given, "__len__") or hasattr(given, "__iter__") or hasattr(given, "__getitem__")
-    return given if callable(given) and not is_data else lambda: given
+    if callable(given) and not is_data:
+        function: Callable[[], Any] = given
+        return function
+    kept = _kept(given)
+    return lambda: kept

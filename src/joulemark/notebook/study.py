@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from joulemark.benchmarking.chains import chains_of
-from joulemark.benchmarking.own_task import OwnTask, open_task
+from joulemark.benchmarking.own_task import OwnTask, open_task, refuse_replaced
 from joulemark.benchmarking.plan import plan
 from joulemark.benchmarking.run import Event, Outcome, run
 from joulemark.benchmarking.session import Session
@@ -141,6 +141,7 @@ def benchmark(
 
 def _suite(given: str | Path | OwnTask, limit: float | None) -> Suite:
     if isinstance(given, OwnTask):
+        refuse_replaced(given)
         return given.suite
     if str(given).endswith(".py"):
         return open_task(given, limit=limit).suite
