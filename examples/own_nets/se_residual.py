@@ -28,11 +28,10 @@ suite = {
         "int8",
         "group-magnitude",
         "energy-aware-pruning:structure=channels",
-        "small-dense:width=0.7",
         "small-dense:width=0.5",
     ],
     "budget": {"trained_epochs": 4, "trained_attempts": 4, "scratch_epochs": 16, "scratch_attempts": 1},
-}  # each width of the control is one attempt, as long as all four of a technique
+}  # the control is one attempt, as long as all four of a technique
 
 
 class Gate(nn.Module):

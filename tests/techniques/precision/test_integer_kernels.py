@@ -107,10 +107,13 @@ NETS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _known_builders():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # nets so small wait for their threads most of the time
     with pytest.MonkeyPatch.context() as patch:
         for name in NETS:
             patch.setitem(TABLES["builder"], name, f"{__name__}:{name}")
         yield
+    torch.set_num_threads(threads)
 
 
 @cache
