@@ -196,6 +196,8 @@ another name
         raise VocabularyError(f"the {kind} {name!r} needs either a module or a file that it is written in")
     path = None if file is None else str(Path(file).resolve())
     added = Registration(kind, name, function, module, path, None if path is None else _digest(path, kind, name))
+    if (kind, name) in _live:
+        raise VocabularyError(f"the {kind} {name!r} is an object of this session: give {added.where} another name")
     before = _registered.get((kind, name))
     if before is not None and before.where == added.where:
         _refuse_changed(before, before.digest)
@@ -210,10 +212,11 @@ def register_live(kind: str, name: str, thing: Any) -> None:
     """Add a name for a live object, such as a net that was made in a notebook; one of that name before it is replaced.
 
     No other process can repeat it, so nothing that was made of it is used again: only :func:`joulemark.custom_task`
-    calls this. Raises :class:`VocabularyError` for a name that a file has.
+    calls this. Raises :class:`VocabularyError` for a name that is taken by something else.
     """
-    if (kind, name) in _registered:
-        raise VocabularyError(f"the {kind} {name!r} is {_registered[kind, name].where}: give this one another name")
+    taken = _registered[kind, name].where if (kind, name) in _registered else _taken(kind, name)
+    if taken is not None:
+        raise VocabularyError(f"the {kind} {name!r} is {taken}: give this one another name")
     _live[kind, name] = thing, secrets.token_hex(8)
 
 

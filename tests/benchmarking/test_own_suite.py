@@ -79,7 +79,7 @@ def test_rows_are_refused_exactly_if_they_cannot_show_the_limit(rows, limit):
     advised = int(str(refused.value).split("Give ")[1].split()[0].replace(",", ""))
     refuse_too_few(task(advised), (limit,))
     assert shown_by("accuracy", math.ceil(advised / 1.25) - 25) > limit
-    refuse_too_few(task(rows), (float(str(refused.value).split("--limit ")[1]),))
+    refuse_too_few(task(rows), (float(str(refused.value).split("a limit of ")[2]),))
     return None
 
 

@@ -101,7 +101,7 @@ DATA = {
     ),
     "some labels": ("def test(): return pictures(3, 300)[0]", "train() gives labels and test() gives none"),
     "same rows": ("def test(): return pictures(2, 300)", "100 % of the rows of test() are in validation() as well"),
-    "too few": ("def validation(): return pictures(2, 100)", "100 validation rows are too few for a limit of 1 points"),
+    "too few": ("def validation(): return pictures(2, 100)", "100 validation rows are too few for a limit of 1 point:"),
     "random": (
         "class Noisy:\n    def __len__(self): return 300\n    def __getitem__(self, row):\n"
         "        return torch.randn(1, 8, 8), row % 4\ndef validation(): return Noisy()",
@@ -159,11 +159,11 @@ def test_values_that_are_none(refused, tmp_path, case):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("def net(:\n", "cannot be imported: SyntaxError"),
-        ("raise SystemExit(0)\n", "cannot be imported: SystemExit: 0"),
-        ("import nowhere\n", "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
+        ("def net(:\n", "mine.py cannot be read: SyntaxError"),
+        ("raise SystemExit(0)\n", "mine.py cannot be read: SystemExit: 0"),
+        ("import nowhere\n", "mine.py cannot be read: ModuleNotFoundError: No module named 'nowhere'"),
         ("x = 1\n", "mine.py has no net(): write it (`joulemark init example.py` shows how)"),
-        ("\x00", "cannot be imported"),
+        ("\x00", "mine.py cannot be read"),
     ],
 )
 def test_a_file_that_is_no_task(refused, tmp_path, text, said):
@@ -190,7 +190,7 @@ def test_results_that_are_not_there(refused):
 def test_too_few_rows_say_how_many_are_needed_and_what_limit_these_can_show(joulemark, refused, tmp_path):
     own_file(tmp_path, "def validation(): return pictures(2, 100)")
     told = refused("run", "mine.py", "--dry-run")
-    rows, limit = told.split("Give ")[1].split()[0], told.split("--limit ")[1].strip()
+    rows, limit = told.split("Give ")[1].split()[0], told.split("a limit of ")[2].strip()
     assert joulemark("run", "mine.py", "--dry-run", "--limit", limit)[0] == 0
     own_file(tmp_path, f"def validation(): return pictures(2, {rows.replace(',', '')})", name="more.py")
     assert joulemark("run", "more.py", "--dry-run")[0] == 0

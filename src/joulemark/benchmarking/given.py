@@ -8,6 +8,7 @@ from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.tracing import key_of, made_by
 from joulemark.record import Kind, Made, Making, Quantity
 from joulemark.task import BASELINE
+from joulemark.vocabulary import listening
 
 
 def given_baseline(session: Session, seed: int) -> Made:
@@ -20,10 +21,11 @@ def given_baseline(session: Session, seed: int) -> Made:
     kept = session.current(Made, inputs)
     if kept is not None and session.net(kept.net) is not None:
         return kept
-    net = own_net(task.data, session.splits["validation"].images[:8])
+    with listening() as heard:
+        net = own_net(task.data, session.splits["validation"].images[:8])
     if task.own is not None and weights_digest(net) != task.own.net:
         raise ValueError(f"net() of {task.name} gives other weights each time: let it load what was trained")
-    code = made_by(session, (), (), [net])
+    code = made_by(session, (), heard, [net])
     unknown = Quantity(
         value=None, unit="J", kind=Kind.MEASURED, method="", scope="", source="", reason="the net was given, trained"
     )

@@ -25,10 +25,13 @@ def modelled(session: Session, net: Net) -> tuple[tuple[EnergyReport, ...], dict
     """
     images = torch.from_numpy(session.splits["validation"].images[:WORKLOAD_IMAGES])
     module = net.module()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(session.suite.threads)  # how many there are decides the last digits, and so some zeros
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the work of a stochastic net is random, too: whoever looks again sees the same
         workload = record(module, images, batch_size=session.suite.batch_sizes[0], formats=net.formats)
         whole = record(module, images[:1], whole=True)
+    torch.set_num_threads(threads)
     known = {**proxies(workload, parameters=net.parameters(), nonzeros=net.nonzeros()), "macs": whole.macs_per_input}
     reports = tuple(
         # Boards look for the name that the suite says: of a file's model its path, whatever the file calls it.

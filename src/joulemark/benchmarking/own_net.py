@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from joulemark.backends.backend import Images
 from joulemark.data.own.calling import called
 from joulemark.nets.net import Net
-from joulemark.nets.own_nets import given_net, own_structure, source_of
+from joulemark.nets.own_nets import file_digest, given_net, own_structure, source_of
 
 PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 
@@ -82,8 +82,8 @@ def predicted_by(net: Net, images: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def weights_digest(net: Net) -> str:
-    """Digest of the weights of a net, whatever code builds it."""
-    found = hashlib.sha256()
+    """Digest of the weights of a net, whatever code builds it; of one read from a file, of that file as well."""
+    found = hashlib.sha256(file_digest(net.builder).encode())
     for name, tensor in sorted(net.all_state.items()):
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         found.update(tensor.detach().contiguous().numpy().tobytes())

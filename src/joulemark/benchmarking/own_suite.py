@@ -81,9 +81,12 @@ def refuse_too_few(task: Task, limits: Sequence[float], groups: NDArray[np.str_]
     least = rows
     while shown(least) > limit and least < 10**7:
         least = math.ceil(least * 1.1) + 1
+    if task.own is not None and not task.own.trains:
+        least *= 2  # of those that validation() gives, half may only calibrate
     raise ValueError(
-        f"{rows} validation rows are too few for a limit of {limit:g} points: a net that loses nothing could not show "
-        f"it. Give {round(least, -1) + 10:,} or more, or allow more by --limit {math.ceil(shown(rows))}"
+        f"{rows} validation rows are too few for a limit of {limit:g} {'point' if limit == 1 else 'points'}: a net "
+        f"that loses nothing could not show it. Give {round(least, -1) + 10:,} or more, or a limit of "
+        f"{math.ceil(shown(rows))}"
     )
 
 

@@ -5,6 +5,8 @@ What a task file may define is :data:`FUNCTIONS` and :data:`VALUES`; ``joulemark
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import inspect
 import sys
 import textwrap
@@ -30,7 +32,7 @@ from joulemark.nets.net import Net
 from joulemark.nets.own_nets import PREFIX, remember_source
 from joulemark.record import content_key
 from joulemark.task import Own, Recipe, Splits, Task, refuse_name
-from joulemark.vocabulary import live_mark, look_up, module_of, register, register_live, unknown_name_message
+from joulemark.vocabulary import VocabularyError, live_mark, look_up, register, register_live, unknown_name_message
 
 SPLITS = ("train", "policy", "validation", "test")
 FUNCTIONS = ("net", *SPLITS, "augment", "loss", "preprocess")
@@ -55,6 +57,7 @@ def open_task(path: str | Path, *, limit: float | None = None) -> OwnTask:
     Raises ``ValueError`` in one sentence for whatever is wrong with it.
     """
     name = register_task(path)
+    _current.pop(name, None)
     module = look_up("data set", PREFIX + name)
     defined = {one: getattr(module, one) for one in (*FUNCTIONS, *VALUES) if hasattr(module, one)}
     # A function of that name is the user's own affair, and no value.
@@ -90,7 +93,16 @@ def register_task(path: str | Path) -> str:
         sys.path.insert(0, folder)  # what it imports stands beside it
     register("builder", PREFIX + name, "net", file=file)
     register("data set", PREFIX + name, "", file=file)
-    units = trace([module_of("builder", PREFIX + name).__name__])
+    try:
+        module = look_up("data set", PREFIX + name)
+    except VocabularyError as error:
+        cause = error.__cause__
+        raise ValueError(
+            f"{file.name} cannot be read: {type(cause).__name__}: {cause}" if cause else str(error)
+        ) from error
+    if isinstance(metric := getattr(module, "metric", None), Metric):
+        register("metric", metric.name, "metric", file=file)
+    units = trace([module.__name__])
     remember_source(PREFIX + name, content_key({one: was for one, was in units.items() if one.startswith("file ")}))
     return name
 
@@ -98,6 +110,7 @@ def register_task(path: str | Path) -> str:
 def live_task(name: str, defined: Mapping[str, Any], *, limit: float | None = None) -> OwnTask:
     """The same of objects of this process; what is made of them is never used again by another one."""
     refuse_name("name", name)
+    _current.pop(name, None)  # what it holds is overwritten, even if this one is refused
     register_live("builder", PREFIX + name, defined["net"])
     register_live("data set", PREFIX + name, defined)
     remember_source(PREFIX + name, str(live_mark("builder", PREFIX + name)))
@@ -116,7 +129,9 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float |
         net = own_net(label, example)
         classes = classes_of(net.module(), example)
         labelled = first.labels is not None
-        warnings = [*shared_rows(given), *missing_classes(given, classes), *_told(given)]
+        halved = "train" not in given and "policy" not in given
+        warnings = ["half of the rows of validation() only calibrate, since there is no train()"] if halved else []
+        warnings += [*shared_rows(given), *missing_classes(given, classes), *_told(given)]
         data = OwnData(splits, prepare, {}, defined.get("augment"), defined.get("loss"))
         if not labelled:
             made = {
@@ -143,7 +158,7 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float |
                 trains="train" in defined,
                 labelled=labelled,
                 scratch="recipe" in defined and "train" in defined,
-                functions=_digests(defined),
+                functions={**_digests(defined), "example": _digest_of(example)},
                 warnings=tuple(warnings),
                 isolated=isolated,
             ),
@@ -177,11 +192,10 @@ def _metric(defined: Mapping[str, Any], label: str, *, labelled: bool, isolated:
     stated = defined.get("metric", "accuracy" if labelled else "agreement")
     if isinstance(stated, Metric):
         if isolated:
-            module = sys.modules[look_up("builder", label).__module__]
-            register("metric", stated.name, "metric", file=str(module.__file__))
-        else:
-            register_live("metric", stated.name, stated)
-        return stated.name
+            return stated.name  # registered with its file
+        # By the task's label, which no other task and no metric of ours has.
+        register_live("metric", label, dataclasses.replace(stated, name=label))
+        return label
     if not isinstance(stated, str):
         raise ValueError(
             f"metric is a {type(stated).__name__}: give the name of one (`joulemark list metrics`), or a Metric "
@@ -209,6 +223,11 @@ def _recipe(stated: Any, net: Net) -> Recipe:
         return msgspec.convert({"builder": net.builder, "options": dict(net.options), **stated}, Recipe)
     except msgspec.ValidationError as error:
         raise ValueError(f"recipe: {error}") from error
+
+
+def _digest_of(example: np.ndarray[Any, Any]) -> str:
+    """Digest of some inputs as the net takes them: what ``preprocess`` reads from elsewhere is seen in them."""
+    return hashlib.sha256(np.round(example, 4).astype("<f4").tobytes()).hexdigest()[:16]
 
 
 def _digests(defined: Mapping[str, Any]) -> dict[str, str]:

@@ -59,7 +59,9 @@ def board(
 def compare(
     first: Annotated[str, typer.Argument(help="A technique of the suite, or `baseline`.")],
     second: Annotated[str, typer.Argument(help="Another one.")],
-    suite: Annotated[str, typer.Option(help="A suite's name or the path of a .toml file.")] = "quick",
+    suite: Annotated[
+        str, typer.Option(help="A suite's name, the path of a .toml file, or your own task: mine.py.")
+    ] = "quick",
     board: Annotated[str, typer.Option(help="seconds, joules, or an energy model of the suite.")] = "seconds",
     limit: Annotated[
         float | None, typer.Option(help="Accuracy limit in points, one of the suite's; the largest if not given.")

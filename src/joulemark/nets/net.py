@@ -74,7 +74,12 @@ class Net:
 
     @classmethod
     def new(cls, builder: str, input_shape: tuple[int, ...], *, seed: int, **options: Any) -> Net:
-        """A freshly initialised net; the same seed gives the same weights."""
+        """A freshly initialised net; the same seed gives the same weights.
+
+        ``ValueError`` for a user's own net, of which only the trained one is known.
+        """
+        if is_own(builder):
+            raise ValueError("a net of one's own is given trained: nobody knows how its weights are drawn anew")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             net = cls(builder=builder, input_shape=input_shape, options=options)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ WITNESS_TOLERANCE = 1e-3
 """Largest difference of two answers, over the root mean square of the first, by which they are of one net."""
 
 _sources: dict[str, str] = {}
+_files: dict[str, str] = {}  # label -> digest of the file that the net is read from
 _given: dict[str, tuple[Any, Any]] = {}  # label -> the function, and what it gave
 
 
@@ -44,11 +47,21 @@ def given_net(label: str) -> Any:
                 _given[label] = (make, make())
         except (Exception, SystemExit) as error:  # the user's code
             raise ValueError(f"net() of {_file(label)} raised {type(error).__name__}: {error}") from error
+        _files.pop(label, None)
     given = _given[label][1]
     if isinstance(given, str | Path) and Path(given).suffix == ".onnx":
+        path = _seen_from(make, Path(given))
         # By the vocabulary: few nets come so, and only they are made by its code.
-        _given[label] = (make, look_up("net from a file", "onnx")(_seen_from(make, Path(given))))
+        _given[label] = (make, look_up("net from a file", "onnx")(path))
+        _files[label] = hashlib.sha256(path.read_bytes()).hexdigest()
+    elif label in _files:
+        look_up("net from a file", "onnx")  # whoever listens is told that its code made this net
     return _given[label][1]
+
+
+def file_digest(label: str) -> str:
+    """Digest of the file that a user's net was read from, whose graph is code as well; empty if it was built."""
+    return _files.get(label, "")
 
 
 def _seen_from(make: Any, path: Path) -> Path:
@@ -62,7 +75,8 @@ def own_structure(label: str, source: str | None = None) -> nn.Module:
     if label not in names("builder"):
         of = f" (source {source[:12]})" if source else ""
         file = f"{label.removeprefix(PREFIX)}.py"
-        raise ValueError(f"the net was built by the task file {file}{of}: add --task {file}")
+        plain = re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", file)
+        raise ValueError(f"the net was built by the task file {file}{of}: add --task {file if plain else 'FILE'}")
     module = given_net(label)
     if not isinstance(module, nn.Module):
         raise ValueError(f"net() of {_file(label)} gave a {type(module).__name__}, not a torch module")
@@ -81,8 +95,9 @@ def remember_source(label: str, source: str) -> None:
 
 
 def source_of(label: str) -> str | None:
-    """That digest; ``None`` if nobody opened the task file in this process."""
-    return _sources.get(label)
+    """That digest, with that of a file that the net was read from; ``None`` if nobody opened the task file here."""
+    source, file = _sources.get(label), _files.get(label)
+    return source if source is None or file is None else hashlib.sha256(f"{source} {file}".encode()).hexdigest()[:16]
 
 
 def seeded_rows(input_shape: tuple[int, ...]) -> torch.Tensor:
@@ -90,18 +105,23 @@ def seeded_rows(input_shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(WITNESS_ROWS, *input_shape, generator=torch.Generator().manual_seed(0))
 
 
-def answers(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
-    """What a net answers the seeded rows."""
-    with torch.no_grad():
-        logits = getattr(module, "run", module)(seeded_rows(input_shape))
+def answers(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[tuple[float, ...], ...] | None:
+    """What a net answers the seeded rows; ``None`` if it cannot, or not by finite numbers: noise is no real input."""
+    try:
+        with torch.no_grad():
+            logits = getattr(module, "run", module)(seeded_rows(input_shape))
+    except Exception:  # noqa: BLE001 - the user's code, on inputs that he never meant it for
+        return None
+    if not bool(torch.isfinite(logits).all()):
+        return None
     return tuple(tuple(row) for row in logits.flatten(1).double().tolist())
 
 
 def refuse_other_answers(
-    label: str, witness: tuple[tuple[float, ...], ...], found: tuple[tuple[float, ...], ...]
+    label: str, witness: tuple[tuple[float, ...], ...], found: tuple[tuple[float, ...], ...] | None
 ) -> None:
     """Raise ``ValueError`` if a net whose source was changed is another one now."""
-    before, now = (torch.tensor(one, dtype=torch.float64) for one in (witness, found))
+    before, now = (torch.tensor(one or (), dtype=torch.float64) for one in (witness, found))
     size = float(before.square().mean().sqrt()) or 1.0
     apart = float((before - now).abs().max()) / size if before.shape == now.shape else float("inf")
     if not apart <= WITNESS_TOLERANCE:

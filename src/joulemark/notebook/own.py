@@ -6,8 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from joulemark.benchmarking.own_task import SPLITS, OwnTask, live_task
 
@@ -67,19 +66,9 @@ def _copied(module: nn.Module) -> nn.Module:
         ) from error
 
 
-def _kept(given: Any) -> Any:
-    """Arrays and tensors as they are now: what is written into them later changes no result."""
-    if isinstance(given, tuple):
-        return tuple(map(_kept, given))
-    if isinstance(given, np.ndarray):
-        return given.copy()
-    return given.clone() if isinstance(given, Tensor) else given
-
-
 def _function(given: Any) -> Callable[[], Any]:
     is_data = hasattr(given, "__len__") or hasattr(given, "__iter__") or hasattr(given, "__getitem__")
     if callable(given) and not is_data:
         function: Callable[[], Any] = given
         return function
-    kept = _kept(given)
-    return lambda: kept
+    return lambda: given

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from joulemark.benchmarking.chains import chains_of
+from joulemark.benchmarking.own_suite import refuse_too_few
 from joulemark.benchmarking.own_task import OwnTask, open_task, refuse_replaced
 from joulemark.benchmarking.plan import plan
 from joulemark.benchmarking.run import Event, Outcome, run
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import Suite
 from joulemark.benchmarking.suite_files import load_suite, narrowed
+from joulemark.data.own.own_data import own_data
 from joulemark.machine.atomic_files import replace_file
 from joulemark.notebook.progress import listening
 from joulemark.notebook.showing import as_text, framed
@@ -128,6 +130,9 @@ def benchmark(
     suite = narrowed(
         _suite(task_or_suite, limit), techniques=tuple(techniques), seeds=seeds, limit_images=limit_images, limit=limit
     )
+    if suite.task.own is not None:
+        validation = own_data(suite.task).splits["validation"]
+        refuse_too_few(suite.task, suite.limits_points, validation.given.groups)
     chains = chains_of(suite.techniques, [Path(file) for file in files])
     with closing(Session.open(suite, results, command="joulemark.benchmark")) as session:
         plan(session, chains)  # what cannot be run is said before anything is

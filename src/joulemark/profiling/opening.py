@@ -64,6 +64,12 @@ def open_net(name: str, shape: tuple[int, ...] | None = None) -> Opened:
         return _saved(name, shape)
     if name.endswith(".onnx"):
         return _onnx(name, shape)
+    if name.endswith(".py"):
+        stem = Path(name).stem
+        raise ValueError(
+            f"{name} is a task file: name its net as `user/{stem} --task {name} --shape 3,32,32`, with the shape of an "
+            "input"
+        )
     if name.endswith(PICKLES):
         raise ValueError(
             f"{name} may be a pickle, which can run any code when it is opened: export the net to ONNX, or name a"

@@ -74,11 +74,25 @@ def shared(train, validation, test):
 def test_shared_rows_are_said_with_their_share():
     assert shared(range(100), range(100, 200), range(200, 300)) == []
     assert shared(range(100), range(100, 200), range(99, 299)) == [
-        "0.5 % of the rows of test() are in train() as well", "50 % of the rows of test() are in validation() as well",
+        "50 % of the rows of test() are in validation() as well", "0.5 % of the rows of test() are in train() as well",
     ]  # fmt: skip
     assert shared(range(100), range(100), range(200, 300)) == [
         "100 % of the rows of validation() are in train() as well"
     ]
+
+
+def test_policy_rows_of_ones_own_are_held_against_all_others():
+    given = {"validation": rows("validation", range(50)), "policy": rows("policy", range(50))}
+    assert shared_rows(given) == ["100 % of the rows of validation() are in policy() as well"]
+
+
+def test_without_train_whole_groups_are_taken_for_policy():
+    given = rows("validation", range(60), groups=[f"p{number // 10}" for number in range(60)])
+    parts = dealt({"validation": given, "test": TEST})
+    groups = [set(given.groups[parts[name].places].tolist()) for name in ("policy", "validation")]
+    assert [len(one) for one in groups] == [3, 3]
+    assert not groups[0] & groups[1]
+    assert sorted([*parts["policy"].places, *parts["validation"].places]) == list(range(60))
 
 
 def test_more_than_half_of_test_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ def dealt(given: Mapping[str, Given]) -> dict[str, Dealt]:
     """Train, policy, validation and test, each in the order of its hashes, so that the order of files decides nothing.
 
     Policy rows are those that ``policy()`` gives; else a tenth of train, at most 5,000, and without train half of
-    validation. Without train nothing is trained: ``train`` is then the policy rows, of which ranges are calibrated.
+    validation, whole groups where there are any. Without train nothing is trained: ``train`` is then the policy rows,
+    of which ranges are calibrated.
     """
     order = {name: np.argsort(one.hashes, kind="stable") for name, one in given.items()}
     result = {name: Dealt(given[name], places) for name, places in order.items()}
@@ -37,17 +39,32 @@ def dealt(given: Mapping[str, Given]) -> dict[str, Dealt]:
         count = min(POLICY_MOST, int(rows * POLICY_SHARE)) if source == "train" else rows // 2
         if not 0 < count < rows:
             raise ValueError(f"{given[source].name} gives {rows} rows, too few to take policy rows from: give policy()")
-        # Alike rows have one hash, and must not part: the same row in two splits would be seen twice.
-        hashes = given[source].hashes[order[source]]
-        edges = np.flatnonzero(hashes[1:] != hashes[:-1]) + 1
+        # Alike rows have one hash, and must not part: the same row in two splits would be seen twice. Nor must those of
+        # one group where the other part is what nets are judged by.
+        order[source], together = _together(given[source], order[source], groups=source == "validation")
+        edges = np.flatnonzero(together[1:] != together[:-1]) + 1
         if not len(edges):
-            raise ValueError(f"{given[source].name} gives one row {rows:,} times")
+            grouped = given[source].groups is not None and source == "validation"
+            what = "the rows of one group only" if grouped else f"one row {rows:,} times"
+            raise ValueError(f"{given[source].name} gives {what}: give policy()")
         count = int(edges[min(int(np.searchsorted(edges, count)), len(edges) - 1)])
-        result["policy"] = Dealt(given[source], order[source][:count])
-        result[source] = Dealt(given[source], order[source][count:])
+        result["policy"] = Dealt(given[source], np.sort(order[source][:count]))
+        result[source] = Dealt(given[source], np.sort(order[source][count:]))
+        for name in ("policy", source):
+            one, places = result[name]
+            result[name] = Dealt(one, places[np.argsort(one.hashes[places], kind="stable")])
     if "train" not in given:
         result["train"] = result["policy"]
     return {name: result[name] for name in ("train", "policy", "validation", "test")}
+
+
+def _together(given: Given, order: NDArray[np.int64], *, groups: bool) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
+    """Places in an order in which what must not part stands together, and what it is, place by place."""
+    if not groups or given.groups is None:
+        return order, given.hashes[order]
+    marks = np.array([hashlib.sha256(str(one).encode()).hexdigest()[:32] for one in given.groups.tolist()], "S32")
+    order = order[np.argsort(marks[order], kind="stable")]
+    return order, marks[order]
 
 
 def shared_rows(given: Mapping[str, Given]) -> list[str]:
@@ -56,10 +73,9 @@ def shared_rows(given: Mapping[str, Given]) -> list[str]:
     Raises ``ValueError`` if more than half of the test rows are in another split.
     """
     warnings = list(_shared_groups(given))
-    for name in ("test", "validation"):
-        for other in ("train", "policy", "validation"):
-            if other == name or name not in given or other not in given or (name, other) == ("validation", "policy"):
-                continue
+    names = [name for name in ("test", "validation", "policy", "train") if name in given]
+    for place, name in enumerate(names):
+        for other in names[place + 1 :]:
             share = float(np.isin(given[name].hashes, given[other].hashes).mean())
             if name == "test" and share > MOST_SHARED:
                 raise ValueError(

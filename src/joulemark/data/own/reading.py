@@ -17,12 +17,10 @@ from joulemark.data.digests import row_bytes
 from joulemark.data.own.batches import Batch, Indexed, arrays, indexed, iterated
 from joulemark.data.own.calling import called
 from joulemark.data.own.folder import PictureFolder
-from joulemark.data.own.spool import gathered
+from joulemark.data.own.spool import checked, gathered
 
 READ_TWICE = 256
 """Rows that are read twice, to see whether they are drawn anew each time."""
-SAMPLED = 1024
-"""Rows that are hashed of a data set that is too large to be read."""
 MOST_ITERATED = 1_000_000
 """Rows that are read of an iterable at most, unless the user says how many there are."""
 
@@ -31,8 +29,8 @@ MOST_ITERATED = 1_000_000
 class Given:
     """The rows of one split as the user gave them.
 
-    ``hashes`` (n,) are SHA-256 digests of inputs, 32 hex digits each; of a data set too large to be read they are of
-    its places alone, and ``sampled`` is true. ``classes`` are the folders of a folder of pictures.
+    ``hashes`` (n,) are SHA-256 digests of inputs, 32 hex digits each. Of a data set too large to be kept, ``lazy``, the
+    inputs are read when they are needed. ``classes`` are the folders of a folder of pictures.
     """
 
     name: str
@@ -41,7 +39,7 @@ class Given:
     groups: NDArray[np.str_] | None
     hashes: NDArray[np.bytes_]
     shape: tuple[int, ...]
-    sampled: bool = False
+    lazy: bool = False
     classes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -51,7 +49,7 @@ class Given:
     @property
     def kind(self) -> str:
         """The type of its numbers: "uint8"."""
-        return str((self.inputs.fetch(self.inputs.places[:1]).inputs if self.sampled else self.inputs).dtype)  # type: ignore[union-attr]
+        return str((self.inputs.fetch(self.inputs.places[:1]).inputs if self.lazy else self.inputs).dtype)  # type: ignore[union-attr]
 
     @property
     def digest(self) -> str:
@@ -82,7 +80,12 @@ def read(name: str, made: Any, *, random_allowed: bool, most: int | None = None)
         raise ValueError(f"{name} gave no rows")
     warnings = _drawn_anew(name, rows, random_allowed=random_allowed)
     if _bytes(rows) > _free_bytes() / 2:
-        return _sampled(name, rows, classes, warnings)
+        if warnings:
+            raise ValueError(
+                f"{name} gives other inputs each time it is read, and is too large to keep one draw: move what is "
+                "random to augment(batch, generator)"
+            )
+        return _lazy(name, rows, classes)
     given = _given(name, gathered(name, rows.batches()))
     return dataclasses.replace(given, classes=classes, warnings=warnings)
 
@@ -117,22 +120,20 @@ def _drawn_anew(name: str, rows: Indexed, *, random_allowed: bool) -> tuple[str,
     )
 
 
-def _sampled(name: str, rows: Indexed, classes: tuple[str, ...], warnings: tuple[str, ...]) -> Given:
-    """A data set that is too large to be read: its labels are, and the hashes of some rows."""
-    chosen = np.random.default_rng(0).choice(len(rows.places), min(SAMPLED, len(rows.places)), replace=False)
-    some = rows.fetch([rows.places[index] for index in sorted(chosen.tolist())])
-    seen = hashlib.sha256(b"".join(_hashes(some.inputs).tolist())).hexdigest()
-    told = [(one.labels, one.groups) for one in rows.batches()]  # inputs are dropped as they come
-    labels = None if some.labels is None else np.concatenate([one for one, _ in told if one is not None])
-    groups = None if some.groups is None else np.concatenate([one for _, one in told if one is not None])
-    hashes = np.array(
-        [hashlib.sha256(f"{seen}:{place}".encode()).hexdigest()[:32] for place in range(len(rows.places))], "S32"
-    )
+def _lazy(name: str, rows: Indexed, classes: tuple[str, ...]) -> Given:
+    """A data set that is too large to be kept: read once for labels and hashes, and again when rows are needed."""
+    first = rows.fetch([rows.places[0]])
+    told = [(one.labels, one.groups, _hashes(one.inputs)) for one in checked(name, rows.batches())]
     return Given(
-        name=name, inputs=rows, labels=labels, groups=groups, hashes=hashes, shape=some.inputs.shape[1:], sampled=True,
+        name=name,
+        inputs=rows,
+        labels=None if first.labels is None else np.concatenate([one for one, _, _ in told if one is not None]),
+        groups=None if first.groups is None else np.concatenate([one for _, one, _ in told if one is not None]),
+        hashes=np.concatenate([one for _, _, one in told]),
+        shape=first.inputs.shape[1:],
+        lazy=True,
         classes=classes,
-        warnings=(*warnings, f"{name} is too large to be read whole: its digest is of {len(chosen):,} rows"),
-    )  # fmt: skip
+    )
 
 
 def _bytes(rows: Indexed) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,20 @@ def gathered(
     """
     kept: list[Batch] = []
     pool = _Pool(name, memory_bytes)
+    for batch in checked(name, batches, most=most):
+        pool.add(batch.inputs)
+        kept.append(Batch(batch.inputs[:0], batch.labels, batch.groups))
+    labels = None if kept[0].labels is None else np.concatenate([one.labels for one in kept if one.labels is not None])
+    groups = None if kept[0].groups is None else np.concatenate([one.groups for one in kept if one.groups is not None])
+    return Batch(pool.whole(), labels, groups)
+
+
+def checked(name: str, batches: Iterable[Batch], *, most: int | None = None) -> Iterator[Batch]:
+    """The same batches one by one. Raises ``ValueError`` as :func:`gathered` does."""
+    first: Batch | None = None
     rows = 0
     for batch in batches:
-        first = kept[0] if kept else batch
+        first = first or batch._replace(inputs=batch.inputs[:0])
         _refuse_unlike(name, first, batch, rows)
         rows += len(batch.inputs)
         if most is not None and rows > most:
@@ -42,13 +53,9 @@ def gathered(
                 f"{name} gave more than {most:,} rows and did not end: if there are more, say how many at most, as "
                 f"`rows = {10 * most}` in the task file"
             )
-        pool.add(batch.inputs)
-        kept.append(Batch(batch.inputs[:0], batch.labels, batch.groups))
+        yield batch
     if not rows:
         raise ValueError(f"{name} gave no rows")
-    labels = None if kept[0].labels is None else np.concatenate([one.labels for one in kept if one.labels is not None])
-    groups = None if kept[0].groups is None else np.concatenate([one.groups for one in kept if one.groups is not None])
-    return Batch(pool.whole(), labels, groups)
 
 
 class _Pool:
@@ -67,7 +74,8 @@ class _Pool:
         self.form = inputs.dtype, inputs.shape[1:]
         self.rows += len(inputs)
         self.bytes += inputs.nbytes
-        self.parts.append(inputs)
+        # A copy: the user may fill the same array again. A mapped file is not read into memory for that.
+        self.parts.append(inputs if _is_mapped(inputs) else inputs.copy())
         if self.bytes > self.memory_bytes:
             self._spill()
 
@@ -97,6 +105,14 @@ class _Pool:
             for part in self.parts:
                 file.write(np.ascontiguousarray(part).data)
         self.parts = []
+
+
+def _is_mapped(array: NDArray[Any]) -> bool:
+    """Whether an array, or what it is a view of, is a file that is mapped into memory."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
+        owner = owner.base
+    return isinstance(owner, np.memmap)
 
 
 def _refuse_unlike(name: str, first: Batch, batch: Batch, before: int) -> None:

@@ -6,8 +6,10 @@ go together. Layers draw their weights as PyTorch's own do when they are made (`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from joulemark.nets.dependencies import channel_groups, keep
 from joulemark.nets.net import Net
@@ -25,11 +27,21 @@ def narrow_anew(net: Net, width: float, seed: int) -> Net:
     kept = {group.name: list(range(max(1, round(width * group.channels)))) for group in groups}
     small = keep(net, kept, groups)
     module = small.module(formats=False)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for path, layer in module.named_modules():
             _draw(path, layer)
+    _refuse_trained(module, before)
     return small.with_state(module)
+
+
+def _refuse_trained(module: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """Raise :class:`TechniqueError` if something is still as it was trained: a control must begin from nothing."""
+    for name, tensor in module.state_dict().items():
+        kept = tensor.is_floating_point() and torch.equal(tensor, before[name])
+        if kept and not bool((tensor == 0).all() or (tensor == 1).all()):
+            raise TechniqueError(f"small-dense cannot draw {name!r} anew: no reset_parameters() reaches it")
 
 
 def _draw(path: str, layer: nn.Module) -> None:

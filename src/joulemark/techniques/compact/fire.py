@@ -96,7 +96,12 @@ def late(net: Net) -> dict[str, Any] | None:
 
 
 def fresh(net: Net, edits: list[dict[str, Any]], seed: int) -> Net:
-    """The baseline's builder with more edits and new weights; the same seed gives the same ones."""
+    """The baseline's builder with more edits and new weights; the same seed gives the same ones.
+
+    :class:`TechniqueError` for a user's own net, of which only the trained one is known.
+    """
+    if net.source is not None:
+        raise TechniqueError("fire trains a net of other modules from scratch, and this one was given trained")
     bare = Net(builder=net.builder, input_shape=net.input_shape, options=net.options, edits=(*net.edits, *edits))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
