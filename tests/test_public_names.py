@@ -18,6 +18,7 @@ CALL = {
     "Workbench": "joulemark.Workbench.__name__",
     "audit": "joulemark.audit.__name__",
     "channel_groups": "joulemark.channel_groups(torch.nn.Linear(2, 3), input_shape=(2,))",
+    "custom_task": "joulemark.custom_task.__name__",
     "energy_model": "joulemark.energy_model('row-stationary')",
     "measure": "joulemark.measure()",
     "keep_channels": "joulemark.keep_channels(torch.nn.Linear(2, 3), {}, [])",

@@ -70,6 +70,16 @@ def test_the_page_is_one_file(study, tmp_path):
     assert path.read_text().startswith("<!DOCTYPE html>") or "<html" in path.read_text()[:200]
 
 
+def test_a_row_is_exported_in_the_session_that_has_its_code(study, tmp_path):
+    made, _ = study
+    path = made.export("int8", tmp_path / "small.onnx")
+    assert path.read_bytes()
+    assert 'study.export("int8", "model.onnx")' in repr(made)
+    assert "joulemark export" not in repr(made)
+    with pytest.raises(ValueError, match="unknown technique with a net that was measured 'small-dense'"):
+        made.export("small-dense", tmp_path / "other.onnx")
+
+
 def test_a_name_alone_is_no_list_of_techniques():
     with pytest.raises(ValueError, match=r"give a list of names, as \['int8'\]"):
         benchmark("quick", "int8")

@@ -29,3 +29,9 @@ def test_the_line_gives_the_key_of_every_row_that_has_a_trial():
         assert all(f"{row.technique} {key[:12]}" in line for key in row.trials[:1])
     assert not export_line(type(view)(**{name: getattr(view, name) for name in view.__struct_fields__}
                                       | {"rows": (), "ineligible": ()}))  # fmt: skip
+
+
+def test_nets_of_a_task_file_are_exported_with_it_and_those_of_a_session_in_there():
+    row = row_of(view_of(make_results(), "seconds"), FAST.technique)
+    assert export_command(row, "mine.py") == f"{export_command(row)} --task mine.py"
+    assert export_command(row, "") == f'study.export("{FAST.technique}", "model.onnx")'

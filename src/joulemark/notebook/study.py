@@ -17,17 +17,22 @@ from joulemark.benchmarking.run import Event, Outcome, run
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.suite import Suite
 from joulemark.benchmarking.suite_files import load_suite, narrowed
+from joulemark.data import load
 from joulemark.data.own.own_data import own_data
 from joulemark.machine.atomic_files import replace_file
+from joulemark.nets.net import Net
+from joulemark.notebook.exporting import ROWS, write_net
 from joulemark.notebook.progress import listening
 from joulemark.notebook.showing import as_text, framed
 from joulemark.notebook.small_plot import small_board
 from joulemark.report.comparison import Comparison, compare
-from joulemark.report.load import load_results
+from joulemark.report.load import load_results, task_folder
 from joulemark.report.page import render_page
 from joulemark.report.results import Results
 from joulemark.report.rows import Row
 from joulemark.report.whole_board import views_of, whole_board, whole_board_dicts
+from joulemark.store import Store
+from joulemark.vocabulary import unknown_name_message
 
 
 class ShownComparison(Comparison, frozen=True, kw_only=True):
@@ -93,6 +98,25 @@ class Study:
         place = Path(path).resolve()
         replace_file(place, render_page(self.results).encode())
         return place
+
+    def export(self, technique: str, path: str | Path) -> Path:
+        """Write the net of a technique's row (first seed) as one .onnx or .pt2 file, once that computed the same.
+
+        It is run on real validation rows. The file needs neither Joulemark nor the code that built the net; inputs are
+        prepared by whoever runs it. Raises ``ValueError`` for a technique without a trial or another ending.
+        """
+        keys = [trial.net for trial in self.results.trials if trial.technique == technique]
+        if not keys:
+            known = sorted({trial.technique for trial in self.results.trials})
+            raise ValueError(unknown_name_message("technique with a net that was measured", technique, known))
+        return write_net(self._net(keys[0]), Path(path), load(self.suite.task)["validation"].images[:ROWS])
+
+    def _net(self, key: str) -> Net:
+        task = task_folder(self.suite)
+        data = Store(self.folder, hardware_class=self.results.hardware_class, task=task).read(f"nets/{key}.safetensors")
+        if data is None:
+            raise ValueError(f"the net {key} is not in {self.folder} any more: run the study again")
+        return Net.from_bytes(data)
 
     def __repr__(self) -> str:
         return as_text(whole_board(self.results))

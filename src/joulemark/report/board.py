@@ -54,6 +54,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
         note=empty,
         metric=results.metric_title,
         lost=results.lost_title,
+        task_file=results.task_file,
     )
 
 

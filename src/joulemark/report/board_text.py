@@ -141,5 +141,5 @@ def as_dict(view: BoardView) -> dict[str, Any]:
     for key in ("rows", "ineligible"):
         for drawn, row in zip(plain[key], getattr(view, key), strict=True):
             drawn["verdict"] = row_verdict(view, row)
-            drawn["export"] = export_command(row)
+            drawn["export"] = export_command(row, view.task_file)
     return plain

@@ -72,6 +72,11 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
         return "accuracy" if self._metric is None else self._metric.title
 
     @property
+    def task_file(self) -> str | None:
+        """The file that builds the nets of a user's task; empty if only one session could, ``None`` if it is ours."""
+        return None if self.own is None else f"{self.suite_name}.py" if self.own.isolated else ""
+
+    @property
     def lost_title(self) -> str:
         """What points of its loss are of, in words."""
         return self.metric_title if self._metric is None else self._metric.lost or self._metric.title

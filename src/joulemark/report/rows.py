@@ -72,6 +72,7 @@ class BoardView(Record, frozen=True, kw_only=True):
     note: str | None = None  # why it is empty
     metric: str = "accuracy"  # what nets are judged by, in words
     lost: str = "accuracy"  # what points of its loss are of, in words
+    task_file: str | None = None  # of a user's own task: what builds its nets; empty: objects of one session
 
     @property
     def limit_words(self) -> str:
