@@ -200,3 +200,14 @@ def test_a_registered_file_that_is_gone_is_named_with_the_digest_that_it_had(fil
         VocabularyError, match=rf"cannot be read: .* \(registered with digest {made.digest[:12]}, now none\)"
     ):
         look_up("builder", "user/mine")
+
+
+def test_a_live_object_takes_nobodys_name(monkeypatch):
+    monkeypatch.setattr(vocabulary, "_live", {})
+    with pytest.raises(VocabularyError, match="give this one another name"):
+        vocabulary.register_live("metric", "accuracy", object())
+    vocabulary.register_live("metric", "user/mine", "one")
+    vocabulary.register_live("metric", "user/mine", "two")
+    assert vocabulary.look_up("metric", "user/mine") == "two"
+    with pytest.raises(VocabularyError, match="is an object of this session"):
+        vocabulary.register("metric", "user/mine", "metric", module="mine")

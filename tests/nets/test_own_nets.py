@@ -10,6 +10,7 @@ from torch import nn
 
 from joulemark import vocabulary
 from joulemark.nets import own_nets
+from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
 from joulemark.nets.own_nets import (
     answers,
@@ -138,6 +139,18 @@ def test_a_changed_file_whose_net_answers_otherwise_is_refused():
         Net.from_bytes(data)
 
 
+def test_a_changed_file_is_found_in_the_parts_of_a_cascade():
+    part, _ = saved()
+    exits = (Exit(after="a", router="onward", threshold=1.0),)
+    route = Route(kind="cascade", exits=exits, order=("a", "b"))
+    whole = Net(builder="", input_shape=part.input_shape, parts={"a": part, "b": part}, route=route)
+    data = whole.witnessed().to_bytes()
+    assert Net.from_bytes(data).witness is not None
+    changed(scaled(1.01))
+    with pytest.raises(ValueError, match="builds another one now"):
+        Net.from_bytes(data)
+
+
 def test_a_changed_file_whose_net_has_other_layers_is_refused():
     data = saved()[1]
     changed(lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 5)))
@@ -186,3 +199,31 @@ def test_answers_are_of_the_seeded_rows():
     module = plain()
     torch.testing.assert_close(torch.tensor(answers(module, (1, 2, 2))), module(seeded_rows((1, 2, 2))).detach())
     assert torch.equal(seeded_rows((5,)), seeded_rows((5,)))
+
+
+def test_noise_that_a_net_was_never_meant_for_keeps_no_witness():
+    assert answers(nn.Sequential(nn.Flatten(), nn.LogSoftmax(1), Logarithm()), (1, 2, 2)) is None
+    assert answers(Asserting(), (1, 2, 2)) is None
+
+
+class Logarithm(nn.Module):
+    def forward(self, x):
+        return x.log()
+
+
+class Asserting(nn.Module):
+    def forward(self, x):
+        assert bool((x >= 0).all()), "pixels are not negative"
+        return x
+
+
+def test_a_file_that_a_net_is_read_from_is_part_of_its_source(monkeypatch):
+    monkeypatch.setattr(own_nets, "_files", {})
+    remember_source(LABEL, "s" * 16)
+    alone = source_of(LABEL)
+    found = set()
+    for digest in ("a", "b"):
+        own_nets._files[LABEL] = digest
+        found.add(source_of(LABEL))
+    assert alone == "s" * 16
+    assert len(found - {alone}) == 2

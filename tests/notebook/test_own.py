@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ import joulemark
 from joulemark.benchmarking.making import made_inputs
 from joulemark.benchmarking.session import Session
 from joulemark.data.own.own_data import own_splits
+from joulemark.judging.metrics.metric import metric
 from joulemark.nets.net import Net
 from joulemark.notebook.own import custom_task
 
@@ -94,3 +97,18 @@ def test_what_is_written_into_the_arrays_later_changes_nothing():
     before = own_splits(task.task)["validation"].images.copy()
     inputs.zero_()
     assert (own_splits(task.task)["validation"].images == before).all()
+
+
+def test_a_task_that_is_refused_leaves_none_of_that_name():
+    first = given("refused")
+    with pytest.raises(ValueError, match="too few"):
+        custom_task(small(), validation=tuple(one[:20] for one in rows(1)), test=rows(2), name="refused")
+    with pytest.raises(ValueError, match="another task called 'refused' was made since"):
+        joulemark.benchmark(first)
+
+
+def test_a_metric_of_ones_own_is_known_by_the_tasks_label_only():
+    always = dataclasses.replace(metric("accuracy"), name="accuracy", title="mine")
+    task = given("measured", metric=always)
+    assert task.task.metric == "user/measured"
+    assert (metric("user/measured").title, metric("accuracy").title) == ("mine", "accuracy")

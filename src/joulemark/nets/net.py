@@ -228,18 +228,24 @@ class Net:
         return net
 
     def witnessed(self) -> Net:
-        """This net with what it answers four seeded rows, if it is of a user's: to be saved so."""
-        if self.source is None or self.witness is not None:
+        """This net with what it answers four seeded rows, if it or a part is of a user's: to be saved so."""
+        if not self._own_sources() or self.witness is not None:
             return self
         return self.replace(witness=answers(self.module(), self.input_shape))
 
     def _refuse_another_source(self) -> None:
         """Raise ``ValueError`` if the code of a user's net was changed and it is another net now."""
-        if self.source is None or source_of(self.builder) in (None, self.source):
+        changed = [label for label, source in self._own_sources() if source_of(label) not in (None, source)]
+        if not changed:
             return
         if self.witness is None:
             raise ValueError("its code was changed since, and it does not say what the net answered: make it anew")
-        refuse_other_answers(self.builder, self.witness, answers(self.module(), self.input_shape))
+        refuse_other_answers(changed[0], self.witness, answers(self.module(), self.input_shape))
+
+    def _own_sources(self) -> list[tuple[str, str]]:
+        """Label and source of it and of each part that is of a user's."""
+        own = [] if self.source is None else [(self.builder, self.source)]
+        return own + [pair for part in self.parts.values() for pair in part._own_sources()]
 
     def _names(self, prefix: str) -> set[str]:
         """Names that its tensors, and those of its parts, have in a file."""

@@ -87,3 +87,19 @@ def test_a_disk_that_would_be_filled_is_left_alone(folder, monkeypatch):
     with pytest.raises(DiskFullError, match="more than half of what is free on the disk"):
         gathered("train()", batches([9, 9]), memory_bytes=10)
     assert list(Path(folder).iterdir()) == []
+
+
+def test_an_array_that_is_filled_again_counts_as_it_was():
+    def refilled():
+        held = np.zeros((2, 3), np.float32)
+        for number in range(5):
+            held[:] = number
+            yield Batch(held, np.full(2, number))
+
+    assert gathered("train()", refilled()).inputs[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_mapped_file_stays_one(tmp_path):
+    np.save(tmp_path / "rows.npy", np.arange(12.0, dtype=np.float32).reshape(4, 3))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert np.shares_memory(gathered("train()", [Batch(np.asarray(mapped))]).inputs, mapped)

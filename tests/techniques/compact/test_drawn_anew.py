@@ -79,3 +79,20 @@ def test_a_parameter_that_no_layer_draws_is_named():
 def test_a_net_without_channels_to_cut_has_no_width():
     with pytest.raises(TechniqueError, match="no channels that can be cut, so it has no width"):
         narrow_anew(net_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 4))), 0.5, seed=0)
+
+
+class Offset(nn.Module):
+    """Adds a trained number that no layer draws: a control that kept it would not begin from nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("learned", torch.tensor([0.25]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.learned
+
+
+def test_a_trained_number_that_is_no_parameter_is_named():
+    net = net_of(nn.Sequential(*chain(8, 6), Offset()))
+    with pytest.raises(TechniqueError, match=r"cannot draw '7\.learned' anew"):
+        narrow_anew(net, 0.5, seed=0)
