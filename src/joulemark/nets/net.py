@@ -151,7 +151,8 @@ class Net:
             if self.edits:
                 raise ValueError("a net of parts has no edits of its own: its parts have theirs")
             return Segments({name: self.parts[name]._structure() for name in self.route.order}, self.route)
-        module = build(self.builder, self.options, source=self.source)
+        own = self.source is not None
+        module = own_structure(self.builder, self.source) if own else build(self.builder, self.options)
         replay(module, self.edits)
         return module if self.route is None else Segments(dict(module.named_children()), self.route)
 
@@ -305,13 +306,13 @@ def hash_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def build(builder: str, options: Mapping[str, Any], *, source: str | None = None) -> nn.Module:
+def build(builder: str, options: Mapping[str, Any]) -> nn.Module:
     """Call a builder of the vocabulary. ``ValueError`` for an unknown name or options that it does not take.
 
-    A user's own net is a copy of what his function gave; ``source`` is the digest of the code that built a saved one.
+    A user's own net is a copy of what his function gave.
     """
     if is_own(builder):
-        return own_structure(builder, source)
+        return own_structure(builder)
     make = look_up("builder", builder)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script
