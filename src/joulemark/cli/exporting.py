@@ -46,7 +46,7 @@ def export(
 
     found = stored_subject(subject, results)
     its_task = None if found.record is None else task_of(found.record, own)
-    images, said = _images(found, its_task)
+    images, said = _images(found, its_task, given=bool(own))
     data = (to_onnx if kind == "onnx" else to_pt2)(found.net, _notes(found, its_task))
     difference = check(data, kind, found.net, images)
     _write(output, data)
@@ -77,7 +77,7 @@ def _remember_task(path: Path) -> list[Task]:
         return []
 
 
-def _images(found: StoredSubject, task: Task | None) -> tuple[Any, str]:
+def _images(found: StoredSubject, task: Task | None, *, given: bool) -> tuple[Any, str]:
     """What the file is checked on, (64, *input_shape), and what that is in words."""
     import numpy as np
 
@@ -85,7 +85,8 @@ def _images(found: StoredSubject, task: Task | None) -> tuple[Any, str]:
     from joulemark.benchmarking.stored_nets import validation_images
 
     if task is None:
-        why = "the task of the net is not known"
+        changed = "the net is of an earlier state of the task file, or of no record in --results"
+        why = changed if given else "the task of the net is not known"
     else:
         real = validation_images(task, ROWS)
         if real is not None:
