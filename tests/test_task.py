@@ -45,6 +45,7 @@ CHANGES = {
     "mean": [0.6],
     "deviation": [0.26],
     "limit_images": 100,
+    "own": {"net": "0123456789abcdef"},
     **{f"splits.{name}": 9 for name in STATED["splits"]},
     "recipe.builder": "other",
     "recipe.options": {"width": 0.5},
