@@ -16,9 +16,9 @@ import torch
 from small_nets import FORM, NETS, SHAPE
 from torch import nn
 
-from joulemark.backends.exporting import NOTES_FILE, rounded, to_onnx, to_pt2
+from joulemark.backends.exporting import NOTES_FILE, to_onnx, to_pt2
 from joulemark.nets.header import Format
-from joulemark.nets.layers.quantize import quantize_dequantize
+from joulemark.nets.layers.quantize import in_plain_operators, quantize_dequantize
 from joulemark.nets.net import Net
 from joulemark.vocabulary import TABLES
 
@@ -156,7 +156,7 @@ def test_plain_rounding_is_the_operators_own():
         (torch.tensor(0.03), torch.tensor(117, dtype=torch.uint8), 0),
         (torch.linspace(0.01, 0.2, 7), torch.zeros(7, dtype=torch.int8), 1),
     ):
-        assert torch.equal(rounded(x, scale, zero, axis), quantize_dequantize(x, scale, zero, axis))
+        assert torch.equal(in_plain_operators(x, scale, zero, axis), quantize_dequantize(x, scale, zero, axis))
 
 
 @pytest.mark.parametrize("kind", [*STATIC, *DYNAMIC])

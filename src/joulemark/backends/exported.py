@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from joulemark.backends.backend import Images
 from joulemark.backends.eager import Eager
+from joulemark.backends.exporting import to_onnx, to_pt2
 from joulemark.backends.fidelity import ROWS, apart
 from joulemark.nets.layers.layer import is_stochastic
 from joulemark.nets.net import Net
@@ -24,6 +25,19 @@ from joulemark.nets.net import Net
 Kind = Literal["onnx", "pt2"]
 MOST_ELSEWHERE = 0.05
 """Share of the rows that may leave by another exit: on the edge of a threshold, rounding decides."""
+
+
+KINDS: dict[str, Kind] = {".onnx": "onnx", ".pt2": "pt2"}
+"""Ending of a file -> what is written into it."""
+
+
+def written(kind: Kind, net: Net, images: Images, notes: Mapping[str, str] | None = None) -> tuple[bytes, float]:
+    """``net`` as a file of that kind, and the largest difference of its outputs for ``images``, once it was run.
+
+    Raises ``ValueError`` as :func:`joulemark.backends.exporting.to_onnx` and :func:`check` do.
+    """
+    data = (to_onnx if kind == "onnx" else to_pt2)(net, notes)
+    return data, check(data, kind, net, images)
 
 
 def check(data: bytes, kind: Kind, net: Net, images: Images) -> float:

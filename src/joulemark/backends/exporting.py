@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-import joulemark.nets.layers.quantize  # noqa: F401  (registers the operator that is decomposed here)
 from joulemark.backends.one_row import OneRow
-from joulemark.backends.onnx import OPSET, export
-from joulemark.nets.layers.layer import own_translations
+from joulemark.backends.onnx import export
+from joulemark.nets.layers.quantize import in_plain_operators
 from joulemark.nets.net import Net
 from joulemark.nets.segments import Segments
 
@@ -46,11 +45,9 @@ def to_onnx(net: Net, notes: Mapping[str, str] | None = None) -> bytes:
     import onnx
 
     module = _module(net)
-    model = onnx.load_from_string(
-        _one_row_onnx(module, net.input_shape)
-        if isinstance(module, OneRow)
-        else export(module, (torch.zeros(2, *net.input_shape),))
-    )
+    dynamic = isinstance(module, OneRow)
+    example = torch.zeros(1 if dynamic else 2, *net.input_shape)
+    model = onnx.load_from_string(export(module, (example,), free_rows=not dynamic))
     _clean(model)
     onnx.helper.set_model_props(model, {NET_NOTE: net.hash, **(notes or {})})
     onnx.checker.check_model(model)
@@ -70,7 +67,7 @@ def to_pt2(net: Net, notes: Mapping[str, str] | None = None) -> bytes:
     try:
         with torch.no_grad(), _quiet():
             program = torch.export.export(module, (example,), dynamic_shapes=shapes)
-            program = program.run_decompositions({torch.ops.joulemark.quantize_dequantize.default: rounded})
+            program = program.run_decompositions({torch.ops.joulemark.quantize_dequantize.default: in_plain_operators})
     except Exception as error:  # tracing runs the module, which is anybody's
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"the net cannot be exported by torch.export: {reason}") from error
@@ -84,40 +81,10 @@ def to_pt2(net: Net, notes: Mapping[str, str] | None = None) -> bytes:
     return file.getvalue()
 
 
-def rounded(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int) -> Tensor:
-    """``joulemark::quantize_dequantize`` in plain operators, in the same order and so to the same bits."""
-    shape = [1] * x.dim()
-    if scale.dim():
-        shape[axis] = -1
-    limits = torch.iinfo(zero_point.dtype)
-    step, zero = scale.view(shape), zero_point.to(x.dtype).view(shape)
-    return (torch.clamp(torch.round(x / step) + zero, limits.min, limits.max) - zero) * step
-
-
 def _module(net: Net) -> nn.Module:
     """The module that is exported, without gradients."""
     module = net.module().requires_grad_(False)
     return OneRow(module, net.input_shape).eval() if isinstance(module, Segments) else module
-
-
-def _one_row_onnx(module: OneRow, input_shape: tuple[int, ...]) -> bytes:
-    """A dynamic net as ONNX; :func:`joulemark.backends.onnx.export` would free the batch axis."""
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                (torch.zeros(1, *input_shape),),
-                dynamo=True,
-                opset_version=OPSET,
-                custom_translation_table=own_translations(module),
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise ValueError(f"the net cannot be exported to ONNX: {reason}") from error
-    if program is None:
-        raise ValueError("the exporter gave no graph")
-    return bytes(program.model_proto.SerializeToString())
 
 
 @contextmanager

@@ -165,13 +165,13 @@ class _SegmentGraph(nn.Module):
         return onward, *(() if logits is None else (logits,)), *(carry[key] for key in self.writes)
 
 
-def export(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
-    """The module as an ONNX file with a free batch axis. ``ValueError`` if the exporter cannot."""
+def export(module: nn.Module, example: tuple[Tensor, ...], *, free_rows: bool = True) -> bytes:
+    """The module as an ONNX file, with a free batch axis or that of the example. ``ValueError`` if it cannot be."""
     import onnx  # noqa: F401  (the exporter runs both: their versions count, and this is where they are read from)
     import onnxscript  # noqa: F401
 
     rows = torch.export.Dim("rows")
-    shapes: Any = tuple({0: rows} for _ in example)
+    shapes: Any = tuple({0: rows} for _ in example) if free_rows else None
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns once for every torchvision operator when torchvision is not installed

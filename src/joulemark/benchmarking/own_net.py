@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from joulemark.backends.backend import Images
 from joulemark.data.own.calling import called
 from joulemark.nets.net import Net
-from joulemark.nets.own_nets import file_digest, given_net, own_structure, source_of
-
-PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
+from joulemark.nets.own_nets import PICKLES, file_digest, given_net, own_structure, source_of
 
 
 def own_net(label: str, example: Images) -> Net:

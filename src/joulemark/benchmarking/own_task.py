@@ -132,15 +132,14 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float |
         halved = "train" not in given and "policy" not in given
         warnings = ["half of the rows of validation() only calibrate, since there is no train()"] if halved else []
         warnings += [*shared_rows(given), *missing_classes(given, classes), *_told(given)]
-        data = OwnData(splits, prepare, {}, defined.get("augment"), defined.get("loss"))
+        labels = {}
         if not labelled:
-            made = {
+            labels = {
                 split: predicted_by(net, prepared(one.given.inputs, one.places, prepare))
                 for split, one in splits.items()
             }
-            data = OwnData(splits, prepare, made, data.augment, data.loss)
             warnings.append("rows have no labels: what is lost is counted as disagreement with the original net")
-        hold(label, data)
+        hold(label, OwnData(splits, prepare, labels, defined.get("augment"), defined.get("loss")))
         metric = _metric(defined, label, labelled=labelled, isolated=isolated)
         task = Task(
             name=name,
@@ -164,7 +163,7 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float |
             ),
         )
         suite = own_suite(task, defined.get("suite") or {}, limit)
-        refuse_too_few(task, suite.limits_points, data.splits["validation"].given.groups)
+        refuse_too_few(task, suite.limits_points, first.groups)
     except (ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"{where}: {error}") from error
     _current[name] = OwnTask(task, suite, net)

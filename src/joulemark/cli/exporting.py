@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from joulemark.benchmarking.stored_nets import StoredSubject
     from joulemark.task import Task
 
-ENDINGS = {".onnx": "onnx", ".pt2": "pt2"}
-
 
 @app.command()
 def export(
@@ -35,20 +33,19 @@ def export(
 
     The file needs neither Joulemark nor the code that built the net. The scaling of inputs is not in it.
     """
-    kind: Any = ENDINGS.get(output.suffix)
+    from joulemark.backends.exported import KINDS, written
+
+    kind = KINDS.get(output.suffix)
     if kind is None:
         raise Refused(f"{output} ends in neither .onnx nor .pt2: the ending of -o says which of the two is written")
     _refuse_place(output)
     own = [] if task is None else _remember_task(task)
-    from joulemark.backends.exported import check
-    from joulemark.backends.exporting import to_onnx, to_pt2
     from joulemark.benchmarking.stored_nets import stored_subject, task_of
 
     found = stored_subject(subject, results)
     its_task = None if found.record is None else task_of(found.record, own)
     images, said = _images(found, its_task, given=bool(own))
-    data = (to_onnx if kind == "onnx" else to_pt2)(found.net, _notes(found, its_task))
-    difference = check(data, kind, found.net, images)
+    data, difference = written(kind, found.net, images, _notes(found, its_task))
     _write(output, data)
     told = {
         "file": str(output),

@@ -21,6 +21,8 @@ from joulemark.vocabulary import look_up, names
 
 PREFIX = "user/"
 """Labels of what users bring begin so."""
+PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
+"""Endings of files that may be pickles, which can run any code when they are opened."""
 WITNESS_ROWS = 4
 WITNESS_TOLERANCE = 1e-3
 """Largest difference of two answers, over the root mean square of the first, by which they are of one net."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from joulemark.backends.backend import Images
-from joulemark.backends.exported import check
-from joulemark.backends.exporting import to_onnx, to_pt2
+from joulemark.backends.exported import KINDS, written
 from joulemark.backends.fidelity import ROWS as ROWS
 from joulemark.machine.atomic_files import replace_file
 from joulemark.nets.net import Net
@@ -18,14 +17,10 @@ def write_net(net: Net, path: Path, images: Images) -> Path:
     Raises ``ValueError`` for another ending, for a net that the format cannot hold and for a file that computes another
     net; ``OSError`` if it cannot be written.
     """
-    if path.suffix == ".onnx":
-        data = to_onnx(net)
-        check(data, "onnx", net, images)
-    elif path.suffix == ".pt2":
-        data = to_pt2(net)
-        check(data, "pt2", net, images)
-    else:
+    kind = KINDS.get(path.suffix)
+    if kind is None:
         raise ValueError(f"{path} ends in neither .onnx nor .pt2: the ending says which of the two is written")
+    data, _ = written(kind, net, images)
     place = path.resolve()
     replace_file(place, data)
     return place

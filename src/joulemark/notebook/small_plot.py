@@ -8,7 +8,7 @@ from joulemark.report.own_task import own_sentences
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.verdicts import headline
-from joulemark.report.whole_board import views_of
+from joulemark.report.whole_board import headline_view, views_of
 from joulemark.report.words import points, times, with_knobs, with_prefix
 
 WIDTH, HEIGHT = 180, 14
@@ -17,12 +17,12 @@ WIDTH, HEIGHT = 180, 14
 
 def small_board(results: Results) -> str:
     """The board of seconds at the largest limit as a table, and the sentences that sum all boards up."""
-    views = views_of(results)
-    limit = max(results.limits_points)
-    view = next(one for one in views if one.board.cost == "seconds" and one.limit_points == limit)
+    view = headline_view(results)
     longest = max([1.0, *(row.ratio.high for row in view.rows if row.ratio is not None)])
-    rows = "".join(_row(results, view, row, longest) for row in (*view.rows, *view.ineligible))
-    told = "".join(f"<p>{html.escape(one)}</p>" for one in (*headline(results, views), *own_sentences(results)))
+    rows = "".join(_row(view, row, longest) for row in (*view.rows, *view.ineligible))
+    told = "".join(
+        f"<p>{html.escape(one)}</p>" for one in (*headline(results, views_of(results)), *own_sentences(results))
+    )
     head = "".join(
         f'<th style="text-align:left">{one}</th>' for one in ("technique", "times faster", "", "per input", "test loss")
     )
@@ -30,7 +30,7 @@ def small_board(results: Results) -> str:
     return f"<div><b>{html.escape(title)}</b><table><tr>{head}</tr>{rows}</table>{told}</div>"
 
 
-def _row(results: Results, view: BoardView, row: Row, longest: float) -> str:
+def _row(view: BoardView, row: Row, longest: float) -> str:
     ratio = "" if row.ratio is None else times(row.ratio.value)
     cost = "" if row.cost is None else with_prefix(row.cost, view.unit)
     lost = "" if row.test is None or row.status == "baseline" else points(row.test.points)

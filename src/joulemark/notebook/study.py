@@ -30,7 +30,7 @@ from joulemark.report.load import load_results, task_folder
 from joulemark.report.page import render_page
 from joulemark.report.results import Results
 from joulemark.report.rows import Row
-from joulemark.report.whole_board import views_of, whole_board, whole_board_dicts
+from joulemark.report.whole_board import headline_view, whole_board, whole_board_dicts
 from joulemark.store import Store
 from joulemark.vocabulary import unknown_name_message
 
@@ -51,10 +51,7 @@ class ShownBoard:
     @property
     def rows(self) -> dict[str, Row]:
         """Technique -> its row on the board of seconds, at the largest limit."""
-        limit = max(self.results.limits_points)
-        view = next(
-            one for one in views_of(self.results) if one.board.cost == "seconds" and one.limit_points == limit
-        )  # fmt: skip
+        view = headline_view(self.results)
         return {row.technique: row for row in (*view.rows, *view.ineligible)}
 
     def as_dicts(self) -> list[dict[str, Any]]:

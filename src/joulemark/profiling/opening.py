@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from joulemark.nets.header import Format
 from joulemark.nets.layers.masked import MaskedLayer
 from joulemark.nets.net import Net, build, builders, usual_input_shape
+from joulemark.nets.own_nets import PICKLES
 from joulemark.subjects.counted_weights import parameters_and_nonzeros
 from joulemark.subjects.user_code import build_module, input_shape, output_of
 from joulemark.vocabulary import unknown_name_message
 from joulemark.workloads.recording import record
 from joulemark.workloads.workload import Workload
 
-PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 USUAL_SHAPE = (3, 224, 224)
 """Of torchvision's and timm's nets that state no other."""
 

@@ -26,6 +26,12 @@ def views_of(results: Results) -> list[BoardView]:
     return [build_board(results, one, limit) for limit in results.limits_points for one in results.boards]
 
 
+def headline_view(results: Results) -> BoardView:
+    """The board of seconds at the largest limit."""
+    seconds = next(one for one in results.boards if one.cost == "seconds")
+    return build_board(results, seconds, max(results.limits_points))
+
+
 def whole_board(results: Results) -> list[Any]:
     """What a terminal prints, part by part."""
     views = views_of(results)
