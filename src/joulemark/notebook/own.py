@@ -40,8 +40,8 @@ def custom_task(
 
     >>> import torch
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
-    >>> images, labels = torch.randn(900, 1, 4, 4), torch.arange(900) % 2
-    >>> task = custom_task(net, validation=(images[:400], labels[:400]), test=(images[400:], labels[400:]))
+    >>> images, labels = torch.randn(1200, 1, 4, 4), torch.arange(1200) % 2
+    >>> task = custom_task(net, validation=(images[:700], labels[:700]), test=(images[700:], labels[700:]))
     >>> task.task.classes, task.task.splits.test
     (2, 500)
     """
