@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from joulemark.benchmarking.suite_files import load_suite, shipped_suites
-from joulemark.task import Recipe, Splits, Task
+from joulemark.task import Own, Recipe, Splits, Task
 
 STATED = {
     "name": "t",
@@ -140,3 +140,18 @@ def test_a_field_that_is_added_changes_no_key_unless_it_is_used():
     assert msgspec.structs.replace(task, recipe=later).key == task.key
     assert msgspec.structs.replace(task, recipe=used).key != task.key
     assert msgspec.structs.replace(task, recipe=msgspec.structs.replace(task.recipe, momentum=0.8)).key != task.key
+
+
+def test_how_a_warning_is_worded_makes_no_other_task():
+    own = Own(net="n", warnings=("a",), functions={"augment": "d"})
+    keys = [
+        task({**STATED, "own": msgspec.to_builtins(one)}).key
+        for one in (
+            own,
+            msgspec.structs.replace(own, warnings=()),
+            msgspec.structs.replace(own, net="m"),
+            msgspec.structs.replace(own, trains=False),
+        )
+    ]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3

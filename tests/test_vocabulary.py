@@ -23,10 +23,7 @@ from joulemark.vocabulary import (
     repeat,
 )
 
-
-@pytest.fixture(autouse=True)
-def own_registrations(monkeypatch):
-    monkeypatch.setattr(vocabulary, "_registered", {})
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import replace as changed
 
 from joulemark.record import Record, content_key
 
@@ -130,11 +131,13 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """Hash of everything above; results carry it.
+        """Hash of everything above but ``own.warnings``; results carry it.
 
         Fields at their defaults are left out, so that a later version with more of them keeps the keys of old tasks.
+        Warnings follow from the data, whose digest is in the key: how they are worded makes no other task.
         """
-        plain = msgspec.to_builtins(self)
+        keyed = self if self.own is None else changed(self, own=changed(self.own, warnings=()))
+        plain = msgspec.to_builtins(keyed)
         return content_key("task", {**plain, "splits": _plain(self.splits), "recipe": _plain(self.recipe)})
 
 

@@ -14,11 +14,7 @@ WRITERS = {"onnx": to_onnx, "pt2": to_pt2}
 IMAGES = np.random.default_rng(1).standard_normal((64, *SHAPE), dtype=np.float32)
 
 
-@pytest.fixture(autouse=True)
-def threads_given_back():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("threads_given_back")
 
 
 @pytest.fixture(scope="module")

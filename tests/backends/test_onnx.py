@@ -25,11 +25,7 @@ def nets():
     return NETS
 
 
-@pytest.fixture(autouse=True)
-def threads_given_back():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("threads_given_back")
 
 
 @pytest.fixture(scope="module")

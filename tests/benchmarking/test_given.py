@@ -20,10 +20,7 @@ from joulemark.task import Own
 LABEL = "user/t"
 
 
-@pytest.fixture(autouse=True)
-def own_registrations(monkeypatch):
-    for module, name in ((vocabulary, "_live"), (own_nets, "_given"), (own_nets, "_sources")):
-        monkeypatch.setattr(module, name, {})
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def plain() -> nn.Module:

@@ -16,10 +16,7 @@ LABEL = "user/mine"
 ROWS = np.random.default_rng(0).normal(size=(8, 1, 2, 2)).astype(np.float32)
 
 
-@pytest.fixture(autouse=True)
-def own_registrations(monkeypatch):
-    for module, name in ((vocabulary, "_live"), (own_nets, "_given"), (own_nets, "_sources")):
-        monkeypatch.setattr(module, name, {})
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def give(thing) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tiny import tiny_suite
 
+from joulemark import vocabulary
 from joulemark.benchmarking.session import Session
 from joulemark.benchmarking.stored_suites import keep_suite, suite_of_results
 from joulemark.benchmarking.suite_files import SuiteError, load_suite
@@ -40,8 +41,29 @@ def test_the_latest_run_counts_and_a_limit_chooses(tmp_path):
         keep(own_suite(sha, limit), tmp_path)
     assert suite_of_results("mine.py", tmp_path).task.data_sha256 == "d"
     assert suite_of_results("mine.py", tmp_path, limit=1.0).task.data_sha256 == "c"
-    with pytest.raises(SuiteError, match=r"no results of mine\.py at a limit of 0\.5 points in .*: run `joulemark run"):
+    told = r"no results of mine\.py at --limit 0\.5 in .*, but at --limit 1, --limit 2, --limit 3: run `joulemark run"
+    with pytest.raises(SuiteError, match=told):
         suite_of_results("mine.py", tmp_path, limit=0.5)
+
+
+def test_a_task_file_that_was_changed_since_is_told(tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    file.write_text("def net(): ...\n")
+    monkeypatch.setattr(vocabulary, "_registered", {})
+    vocabulary.register("builder", "user/mine", "net", file=file)
+    keep(own_suite(), tmp_path)
+    told = []
+    suite_of_results(str(file), tmp_path, warn=told.append)
+    suite_of_results("mine", tmp_path, warn=told.append)
+    assert told == []
+    file.write_text("def net(): return 1\n")
+    suite_of_results(str(file), tmp_path, warn=told.append)
+    assert told == [
+        f"{file} was changed since these results were made: `joulemark run {file}` makes those of its new state"
+    ]
+    file.unlink()
+    suite_of_results(str(file), tmp_path, warn=told.append)
+    assert len(told) == 1
 
 
 def test_a_smoke_run_is_kept_apart(tmp_path):

@@ -22,11 +22,7 @@ KEY = "bbbbbbbb00000000"
 NET = NETS["static"]
 
 
-@pytest.fixture(autouse=True)
-def threads_given_back():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("threads_given_back")
 
 
 def keep(folder: Path, net: Net, *, task_key: str) -> None:

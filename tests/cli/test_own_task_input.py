@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 from own_files import own_file
 
-from joulemark import vocabulary
-from joulemark.data.own import own_data
-from joulemark.nets import own_nets
-
-
-@pytest.fixture(autouse=True)
-def own_registrations(monkeypatch):
-    """What a test's task files register is gone after it."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    for module, name in (
-        (vocabulary, "_registered"), (own_nets, "_given"), (own_nets, "_sources"), (own_data, "_held"),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, {})
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def net_with(body: str) -> str:

@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 from suite_text import whole_text
 
-from joulemark import vocabulary
-
-
-@pytest.fixture(autouse=True)
-def own_registrations(monkeypatch):
-    """The techniques of a test's files are gone after it."""
-    monkeypatch.setattr(vocabulary, "_registered", {})
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 @pytest.mark.parametrize(

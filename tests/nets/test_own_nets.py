@@ -26,12 +26,7 @@ from joulemark.nets.own_nets import (
 LABEL = "user/mine"
 
 
-@pytest.fixture(autouse=True)
-def own_registrations(monkeypatch):
-    for module, name in (
-        (vocabulary, "_registered"), (vocabulary, "_live"), (own_nets, "_given"), (own_nets, "_sources"),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, {})
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def plain() -> nn.Module:

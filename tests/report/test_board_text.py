@@ -11,11 +11,11 @@ import pytest
 from made_up import paced
 from made_up import quantity as measured
 from rich.console import Console
-from synthetic import FAST, SETTINGS, Setting, make_results, with_joules
+from synthetic import FAST, IMAGES, SETTINGS, Setting, make_results, with_joules, with_metric
 from test_board import row_of, view_of, with_reference
 from test_verdicts import views_of
 
-from joulemark.report.board_text import as_dict, board_table, cells, gain_word, other_sizes, paced_table
+from joulemark.report.board_text import as_dict, board_table, cells, gain_word, loss_told, other_sizes, paced_table
 
 
 def drawn(renderable, width=250):
@@ -126,11 +126,26 @@ def test_a_caption_says_what_x_is_or_why_nothing_is_ranked():
     results = make_results()
     assert "x: seconds of the fp32 baseline over seconds of the row" in drawn(board_table(view_of(results, "seconds")))
     modelled = board_table(view_of(results, "row-stationary"))
-    what, export = modelled.caption.splitlines()
+    what, _, export = modelled.caption.splitlines()
     assert what == "x: modelled joules of the fp32 baseline / of the row"
     assert export.startswith("To export a row: joulemark export KEY -o model.onnx; KEY:")
     none = board_table(view_of(msgspec.structs.replace(results, trials=results.trials[:2]), "seconds"))
     assert none.caption.startswith("No technique is ranked at a limit of 2 points")
+
+
+def test_a_caption_says_what_losses_are_of_and_what_the_baseline_has():
+    results = make_results()
+    wrong = 100 * (1 - 40 / IMAGES)
+    assert loss_told(view_of(results, "seconds")) == (
+        "test loss: points of accuracy lost on test rows (negative: a gain), and below it the one-sided 95 % bound; "
+        f"the baseline has {wrong:.2f} % accuracy"
+    )
+    assert loss_told(view_of(results, "seconds")) in board_table(view_of(results, "seconds")).caption
+    by_other = view_of(with_metric(results, "agreement"), "seconds")
+    assert loss_told(by_other).startswith("test loss: points of disagreement with the original net on test rows")
+    assert "baseline" not in loss_told(by_other)
+    untested = msgspec.structs.replace(results, trials=results.trials[:2])
+    assert loss_told(view_of(untested, "seconds")) == ""
 
 
 @pytest.mark.parametrize(("board", "word"), [("seconds", "x faster"), ("joules", "x cheaper")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 from synthetic import make_results
 
+from joulemark.judging.truths import truth_record
 from joulemark.report.own_task import own_sentences
 from joulemark.report.page import render_page
 from joulemark.task import Own
@@ -34,3 +36,13 @@ def test_the_page_shows_them_escaped():
     page = render_page(own_results(warnings=("<script>alert(1)</script> is in train()",)))
     assert "&lt;script&gt;alert(1)&lt;/script&gt; is in train()." in page
     assert "<script>alert(1)" not in page.partition("Your own task")[2][:2000]
+
+
+def test_groups_are_told_with_their_number_in_each_split():
+    truths = {
+        split: truth_record("t", "k", split, np.arange(3) % 2, classes=2, groups=np.array(groups))
+        for split, groups in {"validation": ["anna", "anna", "bo"], "test": ["cy", "di", "ed"]}.items()
+    }
+    assert own_sentences(msgspec.structs.replace(own_results(), truths=truths))[1] == (
+        "Rows come in groups, 2 in validation and 3 in test: losses are bounded over groups, not over rows."
+    )

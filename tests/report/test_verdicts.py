@@ -1,8 +1,10 @@
 import re
 
+import msgspec
 import pytest
 from synthetic import BASELINE_SECONDS, FAST, SETTINGS, Setting, make_results, with_joules, with_metric
 
+from joulemark.record import Ratio
 from joulemark.report.board import build_board
 from joulemark.report.verdicts import headline, row_verdict
 from joulemark.report.words import count, duration, with_prefix
@@ -35,6 +37,35 @@ def test_a_tie_on_the_model_is_said():
     results = make_results()
     assert "cannot be told apart from `conditional-deep-learning`" in headline(results, views_of(results))[1]
     assert "simulated on this machine" in headline(results, views_of(results))[1]
+
+
+def with_speed(results, technique, batch_size, ratio):
+    """The same results as if the technique's nets had this ratio at one batch size."""
+
+    def changed(trial):
+        timings = tuple(
+            msgspec.structs.replace(timing, ratio=Ratio(value=ratio, low=ratio, high=ratio, count=12))
+            if (trial.technique, timing.batch_size) == (technique, batch_size)
+            else timing
+            for timing in trial.timings
+        )
+        return msgspec.structs.replace(trial, timings=timings)
+
+    return msgspec.structs.replace(results, trials=[changed(trial) for trial in results.trials])
+
+
+def test_where_another_batch_size_says_otherwise_the_sentence_says_so():
+    second = Setting("second", 0.5, 1.5, (2.0, 2.0), 2.0, 3, tested=True)
+    results = make_results((*SETTINGS, second))
+    assert "At batch" not in headline(results, views_of(results))[0]
+    slower = with_speed(results, FAST.technique, 64, 0.5)
+    assert headline(slower, views_of(slower))[0].endswith(
+        ". At batch 64 `conditional-deep-learning`: 2.00x slower, and `second` leads: 1.50x faster."
+    )
+    nothing_first = with_speed(make_results(), FAST.technique, 1, 0.5)
+    sentence = headline(nothing_first, views_of(nothing_first))[0]
+    assert "nothing is faster here" in sentence
+    assert sentence.endswith(". At batch 64 `conditional-deep-learning` leads: 2.00x faster.")
 
 
 def test_nothing_wins_in_words():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,45 +15,74 @@ from joulemark.benchmarking.suite import Suite
 from joulemark.benchmarking.suite_files import SuiteError, load_suite, narrowed, shipped_suites
 from joulemark.record import Record
 from joulemark.store import Store, task_folders
+from joulemark.vocabulary import registrations
 
 if TYPE_CHECKING:
     from joulemark.benchmarking.session import Session
 
 
-class StoredSuite(Record, frozen=True, kw_only=True):
-    """A suite as it was run, and when that began (ISO 8601, UTC)."""
+class StoredSuite(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A suite as it was run, when that began (ISO 8601, UTC), and the digest that its task file had then."""
 
     started: str
     suite: Suite
+    file_sha256: str | None = None  # of objects of a session: none
 
 
 def keep_suite(session: Session) -> None:
     """Keep the suite of a user's own task beside its results."""
     suite = session.suite
-    stored = StoredSuite(started=datetime.now(UTC).isoformat(timespec="microseconds"), suite=suite)
+    file = next((one.digest for one in registrations() if (one.kind, one.name) == ("builder", suite.task.data)), None)
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    stored = StoredSuite(started=now, suite=suite, file_sha256=file)
     session.store.write(f"suites/{suite.name}.json", msgspec.json.format(msgspec.json.encode(stored), indent=1) + b"\n")
 
 
 def suite_of_results(
-    name: str, results: str | Path, *, limit_images: int | None = None, limit: float | None = None
+    name: str,
+    results: str | Path,
+    *,
+    limit_images: int | None = None,
+    limit: float | None = None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> Suite:
     """The suite of that name, to read its results: one of ours, of a .toml file, or of a user's task that was run.
 
-    Of a task file (``mine.py``) and its name the latest run counts. Raises :class:`SuiteError` if there is none.
+    Of a task file (``mine.py``) and its name the latest run counts; ``warn`` hears a sentence if that file was changed
+    since. Raises :class:`SuiteError` if there is none.
     """
     own = name.endswith(".py")
     if name.endswith(".toml") or (not own and name in shipped_suites()):
         return narrowed(load_suite(name), limit_images=limit_images, limit=limit)
-    stem = Path(name).stem if own else name
-    found = _stored(stem, results, limit_images)
-    if limit is not None:
-        found = [one for one in found if one.suite.limits_points == (limit,)]
+    stored = _stored(Path(name).stem if own else name, results, limit_images)
+    found = [one for one in stored if limit is None or one.suite.limits_points == (limit,)]
     if found:
-        return max(found, key=lambda one: one.started).suite
+        latest = max(found, key=lambda one: one.started)
+        if own and _changed(name, latest.file_sha256):
+            warn(
+                f"{name} was changed since these results were made: `joulemark run {name}` makes those of its new state"
+            )
+        return latest.suite
     if own:
-        of = "" if limit is None else f" at a limit of {limit:g} points"
-        raise SuiteError(f"there are no results of {name}{of} in {results}: run `joulemark run {name}`")
+        raise SuiteError(_none_of(name, results, limit, stored))
     return narrowed(load_suite(name), limit_images=limit_images, limit=limit)  # it says what is known
+
+
+def _none_of(name: str, results: str | Path, limit: float | None, stored: Sequence[StoredSuite]) -> str:
+    """Why there is nothing to show of a task file at a limit, and at which limits there is something."""
+    if not stored:
+        return f"there are no results of {name} in {results}: run `joulemark run {name}`"
+    others = ", ".join(f"--limit {one:g}" for one in sorted({max(one.suite.limits_points) for one in stored}))
+    of = f"--limit {limit:g}"
+    return f"there are no results of {name} at {of} in {results}, but at {others}: run `joulemark run {name} {of}`"
+
+
+def _changed(name: str, before: str | None) -> bool:
+    """Whether a task file is known to have another digest now; it need not be here."""
+    try:
+        return before is not None and hashlib.sha256(Path(name).read_bytes()).hexdigest() != before
+    except OSError:
+        return False
 
 
 def _stored(name: str, results: str | Path, limit_images: int | None) -> list[StoredSuite]:

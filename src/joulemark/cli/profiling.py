@@ -33,8 +33,8 @@ def profile(
         str,
         typer.Argument(
             help="A net's name (`joulemark list nets`; torchvision's and timm's, where installed), model.onnx, a saved "
-            ".safetensors net, or package.module:function that returns a torch module. The last imports and runs that "
-            "code, with all it may do: name only code that you trust."
+            ".safetensors net, your task file mine.py, or package.module:function that returns a torch module. The "
+            "last two import and run that code, with all it may do: name only code that you trust."
         ),
     ],
     model: Annotated[

@@ -28,6 +28,7 @@ from joulemark.cli.app import (
     show_boards,
     stored_results,
     tell_damaged,
+    warn,
     write_output,
 )
 
@@ -51,7 +52,7 @@ def board(
 
     import_given(technique)
     import_tasks(task)
-    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit, warn=warn)
     show_boards(chosen, results, hardware, json=json)
 
 
@@ -85,7 +86,7 @@ def compare(
 
     import_given(technique)
     import_tasks(task)
-    chosen = suite_of_results(suite, results, limit_images=limit_images)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, warn=warn)
     known = stored_results(chosen, results, hardware)
     here = place_of(chosen, results, hardware)
     answer = judge(
@@ -116,7 +117,7 @@ def report(
 
     import_given(technique)
     import_tasks(task)
-    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit, warn=warn)
     known = stored_results(chosen, results, hardware)
     page = render_page(known)
     write_output(output, page)

@@ -40,11 +40,12 @@ def profile(
 ) -> ShownProfile:
     """What a net executes, layer by layer: MACs, bytes, and the joules that energy models give it.
 
-    ``subject`` is a name as on the command line ("resnet50", "model.onnx", "package.module:build", which runs that
-    code), a ``Net`` or a torch module. ``shape`` is that of one input, channels first, where the net leaves it open.
-    ``images``, a tensor or array (inputs, *shape) in whole batches, are run in place of random inputs, so that zeros
-    are those of real data. ``models`` are names of ``joulemark list models``, or models. The joules are modelled, and
-    those of a named model's hardware, not of this machine. Raises ``ValueError`` for what cannot be run or is unknown.
+    ``subject`` is a name as on the command line ("resnet50", "model.onnx", or "mine.py" and "package.module:build",
+    which run that code), a ``Net`` or a torch module. ``shape`` is that of one input, channels first, where the net
+    leaves it open. ``images``, a tensor or array (inputs, *shape) in whole batches, are run in place of random inputs,
+    so that zeros are those of real data. ``models`` are names of ``joulemark list models``, or models. The joules are
+    modelled, and those of a named model's hardware, not of this machine. Raises ``ValueError`` for what cannot be run
+    or is unknown.
 
     >>> lenet = profile("lenet")
     >>> lenet.models[0].joules.kind.value, lenet.proxies["macs_per_input"]
@@ -70,7 +71,7 @@ def _opened(subject: Subject, shape: tuple[int, ...] | None, of_images: tuple[in
     """The net, of ``shape`` or else that of the images where it leaves it open."""
     name = named(subject)
     if name is not None:
-        return open_net(name, shape or (None if name.endswith(".safetensors") else of_images))
+        return open_net(name, shape or (None if name.endswith((".safetensors", ".py")) else of_images))
     if isinstance(subject, Net):
         if shape is not None and shape != subject.input_shape:
             raise ValueError(f"shape={shape} does not fit the net, which takes {subject.input_shape}")

@@ -54,8 +54,9 @@ class Opened:
 def open_net(name: str, shape: tuple[int, ...] | None = None) -> Opened:
     """Open a net by its name; ``shape`` of one input (channels first) is for a net that leaves it open.
 
-    A builder's name, a saved ``.safetensors`` net, ``package.module:function``, a name of torchvision or timm where
-    they are installed, or an ``.onnx`` file. Raises ``ValueError`` that says in one sentence what is wrong.
+    A builder's name, a saved ``.safetensors`` net, ``package.module:function``, a user's task file (``mine.py``), a
+    name of torchvision or timm where they are installed, or an ``.onnx`` file. Raises ``ValueError`` that says in one
+    sentence what is wrong.
 
     >>> open_net("lenet").parameters
     431080
@@ -65,11 +66,7 @@ def open_net(name: str, shape: tuple[int, ...] | None = None) -> Opened:
     if name.endswith(".onnx"):
         return _onnx(name, shape)
     if name.endswith(".py"):
-        stem = Path(name).stem
-        raise ValueError(
-            f"{name} is a task file: name its net as `user/{stem} --task {name} --shape 3,32,32`, with the shape of an "
-            "input"
-        )
+        return _of_task_file(name, shape)
     if name.endswith(PICKLES):
         raise ValueError(
             f"{name} may be a pickle, which can run any code when it is opened: export the net to ONNX, or name a"
@@ -95,6 +92,17 @@ def _saved(name: str, shape: tuple[int, ...] | None) -> Opened:
         net = Net.from_bytes(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    return _of_its_shape(name, net, shape)
+
+
+def _of_task_file(name: str, shape: tuple[int, ...] | None) -> Opened:
+    """The net of a user's task; its data are read, since they say what an input is."""
+    from joulemark.benchmarking.own_task import open_task  # not above: no other net needs it
+
+    return _of_its_shape(name, open_task(name).net, shape)
+
+
+def _of_its_shape(name: str, net: Net, shape: tuple[int, ...] | None) -> Opened:
     if shape is not None and shape != net.input_shape:
         raise ValueError(f"--shape {','.join(map(str, shape))} does not fit {name}, which takes {net.input_shape}")
     return opened_net(name, net)

@@ -29,7 +29,7 @@ def board_table(view: BoardView) -> RowsOrBlocks | Text:
     if not view.rows and not view.ineligible:
         return Text.assemble((f"{title}\n", "italic"), view.note or "", "\n")
     said = f"x: {denominator(view) or 'modelled joules of the fp32 baseline / of the row'}"
-    caption = "\n".join(filter(None, (view.note or said, control(view), export_line(view))))
+    caption = "\n".join(filter(None, (view.note or said, loss_told(view), control(view), export_line(view))))
     table = RowsOrBlocks(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("technique", overflow="fold")
@@ -46,6 +46,18 @@ def board_table(view: BoardView) -> RowsOrBlocks | Text:
     for row in view.ineligible:
         table.add_row(*cells(view, row), style="dim")
     return table
+
+
+def loss_told(view: BoardView) -> str:
+    """What the losses are points of, and what the baseline itself has; empty where no net was tested."""
+    if not any(row.test for row in (*view.ranked, *view.ineligible)):
+        return ""
+    what = f"points of {view.lost}{' lost' if view.lost == view.metric else ''} on test rows (negative: a gain)"
+    text = f"test loss: {what}, and below it the one-sided 95 % bound"
+    value = next((row.test.value for row in view.rows if row.status == "baseline" and row.test is not None), None)
+    if value is None or view.lost != view.metric:
+        return text
+    return f"{text}; the baseline has {100 * value:.2f} % {view.metric}"
 
 
 def gain_word(view: BoardView) -> str:

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from joulemark import vocabulary
-from joulemark.nets import own_nets
 from joulemark.nets.net import Net
 from joulemark.techniques.compact.drawn_anew import narrow_anew
 from joulemark.techniques.technique import TechniqueError
@@ -15,10 +14,7 @@ from joulemark.techniques.technique import TechniqueError
 LABEL = "user/mine"
 
 
-@pytest.fixture(autouse=True)
-def own_registrations(monkeypatch):
-    for module, name in ((vocabulary, "_live"), (own_nets, "_given")):
-        monkeypatch.setattr(module, name, {})
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def net_of(module: nn.Module, shape=(1, 8, 8)) -> Net:
