@@ -96,35 +96,43 @@ def test_records_hold_what_was_really_computed(open_session, heard):
     assert attempt.making.image_passes == 2 * 300  # two epochs over 300 images, nothing else
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("    return 3", "mine returned int, not a Net"),
-        ("    raise RuntimeError('no luck\\nat all')", "mine raised RuntimeError: no luck at all"),
-        ("    return net.replace(builder='nothing')", "a net that does not run: unknown builder 'nothing'"),
-        (
-            "    return net.replace(state={n: t * float('nan') for n, t in net.state.items()})",
-            "outputs are not finite",
-        ),
-        ("    bench.fit(net, epochs=bench.epochs + 1)", "the budget is 2 epochs"),
-        ("    raise SystemExit(0)", "mine raised SystemExit"),
-        ("    raise BaseException('so')", "mine raised BaseException: so"),
-        ("    raise ValueError('a\\ud800\\x1b[31mb')", "mine raised ValueError: a [31mb"),
-        ("    bench.note('x', object())", "mine raised TypeError"),
-        ("    next(bench.batches('test'))", "there is no split 'test'"),
-        ("    return net.replace(options={'width': object()})", "returned a net that cannot be saved"),
-    ],
-)
-def test_a_technique_that_misbehaves_gets_one_sentence_and_stops_nobody(open_session, heard, tmp_path, body, words):
-    path = technique_file(tmp_path, body)
-    session = open_session(tiny_suite(techniques=("mine", "small-dense")))
-    outcome = run(session, chains_of(["mine", "small-dense"], [path]), heard)
-    assert len(outcome.failed) == 1
-    assert words in outcome.failed[0]
-    assert "\n" not in outcome.failed[0]
+MISBEHAVING = {
+    "three": ("return 3", "three returned int, not a Net"),
+    "luckless": ("raise RuntimeError('no luck\\nat all')", "luckless raised RuntimeError: no luck at all"),
+    "nowhere": (
+        "return net.replace(builder='nothing')",
+        "nowhere returned a net that does not run: unknown builder 'nothing'",
+    ),
+    "nan": (
+        "return net.replace(state={n: t * float('nan') for n, t in net.state.items()})",
+        "nan returned a net whose outputs are not finite",
+    ),
+    "greedy": ("bench.fit(net, epochs=bench.epochs + 1)", "the budget is 2 epochs"),
+    "leaver": ("raise SystemExit(0)", "leaver raised SystemExit"),
+    "basic": ("raise BaseException('so')", "basic raised BaseException: so"),
+    "rude": ("raise ValueError('a\\ud800\\x1b[31mb')", "rude raised ValueError: a [31mb"),
+    "noted": ("bench.note('x', object())", "noted raised TypeError"),
+    "curious": ("next(bench.batches('test'))", "there is no split 'test'"),
+    "unsaved": (
+        "return net.replace(options={'width': object()})",
+        "unsaved returned a net that cannot be saved",
+    ),
+}
+"""What a technique does, and what is said of it."""
+
+
+def test_techniques_that_misbehave_get_one_sentence_each_and_stop_nobody(open_session, heard, tmp_path):
+    files = [technique_file(tmp_path, f"    {body}", name=name) for name, (body, _) in MISBEHAVING.items()]
+    names = (*MISBEHAVING, "small-dense")
+    session = open_session(tiny_suite(techniques=names))
+    outcome = run(session, chains_of(names, files), heard)
+    assert len(outcome.failed) == len(MISBEHAVING)
+    for (_, words), said in zip(MISBEHAVING.values(), outcome.failed, strict=True):
+        assert words in said
+        assert "\n" not in said
     assert {a.technique for a in session.store.attempts()} == {"baseline", "small-dense"}
     board = build_board(results_of(session), results_of(session).boards[1], 40.0)
-    assert [row.technique for row in board.ineligible] == ["mine"]
+    assert {row.technique for row in board.ineligible} == set(MISBEHAVING)
 
 
 def test_a_mended_technique_is_tried_again_and_its_failure_forgotten(open_session, heard, tmp_path):
