@@ -12,8 +12,8 @@ from tiny import tiny_suite
 from joulemark.benchmarking import session as session_module
 from joulemark.benchmarking.run import _Run
 from joulemark.benchmarking.session import Session, StoredNet
+from joulemark.benchmarking.stored_suites import suite_of_results
 from joulemark.benchmarking.study_settings import filled_models, opened_models, study_settings
-from joulemark.benchmarking.suite_files import load_suite
 
 RESULTS = Path(__file__).parents[2] / "results"
 STUDIES = sorted(RESULTS.glob("*/*/studies/*.json"))
@@ -44,7 +44,7 @@ def test_a_model_is_filled_with_what_it_says_or_with_nothing():
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_run_of_today_goes_on_with_every_committed_study(path, tmp_path, monkeypatch):
     """The rows stay on their board, whatever code made them, when a technique is added to it."""
-    suite = load_suite(path.stem)
+    suite = suite_of_results(path.stem, RESULTS)
     try:
         opened_models(suite)
     except ValueError as error:

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from joulemark.benchmarking.stored_suites import StoredSuite
 from joulemark.benchmarking.suite_files import load_suite, shipped_suites
 from joulemark.benchmarking.task_files import TaskError, load_task, parse_task, shipped_tasks
 
@@ -13,9 +15,10 @@ MNIST = shipped_tasks()["mnist"]
 
 
 def committed() -> set[str]:
-    """Folders of tasks, name and start of the key, that hold committed records or shipped baselines."""
+    """Folders of our tasks, name and start of the key, that hold committed records or shipped baselines."""
     folders = [*ROOT.glob("results/*/*"), *ROOT.glob("src/joulemark/baselines/*")]
-    return {folder.name for folder in folders if folder.is_dir() and re.fullmatch(r".+-[0-9a-f]{8}", folder.name)}
+    ours = [folder for folder in folders if folder.is_dir() and not (folder / "suites").is_dir()]
+    return {folder.name for folder in ours if re.fullmatch(r".+-[0-9a-f]{8}", folder.name)}
 
 
 def test_every_task_has_the_key_of_its_committed_folders():
@@ -24,6 +27,13 @@ def test_every_task_has_the_key_of_its_committed_folders():
     assert len(committed()) == 9
     assert len(keys - committed()) == 1  # of SVHN nothing is committed
     assert {f"{suite.task.name}-{suite.task.key[:8]}" for suite in map(load_suite, shipped_suites())} == keys
+
+
+def test_a_users_task_has_the_key_of_its_committed_folder():
+    paths = sorted(ROOT.glob("results/*/*/suites/*.json"))
+    tasks = [msgspec.json.decode(path.read_bytes(), type=StoredSuite).suite.task for path in paths]
+    assert [f"{task.name}-{task.key[:8]}" for task in tasks] == [path.parent.parent.name for path in paths]
+    assert [task.name for task in tasks] == ["digits", "mobile", "motion", "se_residual"]
 
 
 @pytest.mark.parametrize("name", shipped_tasks())

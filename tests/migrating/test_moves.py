@@ -63,13 +63,14 @@ def test_every_old_name_was_a_module_once():
 @pytest.mark.parametrize("folder", ["results", "src/joulemark/baselines"])
 def test_units_of_committed_records_have_names_of_today(folder):
     """A record that names a module by its old name was not brought over when the module was moved."""
-    named: set[str] = set()
+    traces = []
     for path in (ROOT / folder).rglob("*.json"):
         record = msgspec.json.decode(path.read_bytes())
-        named.update(record.get("code", {}) if isinstance(record, dict) else ())
-    if not named:
+        traces.append(record.get("code", {}) if isinstance(record, dict) else {})
+    if not any(traces):
         pytest.skip(f"no record in {folder}")
-    assert not named & set(MOVED)
+    # Some packages have the name that a module in them had: beside that module, the package is meant.
+    assert not {unit for code in traces for unit in code if unit in MOVED and MOVED[unit] not in code}
 
 
 def test_the_migrator_gives_every_old_name_the_one_of_today():

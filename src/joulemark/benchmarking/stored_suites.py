@@ -73,8 +73,10 @@ def _none_of(name: str, results: str | Path, limit: float | None, stored: Sequen
     if not stored:
         return f"there are no results of {name} in {results}: run `joulemark run {name}`"
     others = ", ".join(f"--limit {one:g}" for one in sorted({max(one.suite.limits_points) for one in stored}))
-    of = f"--limit {limit:g}"
-    return f"there are no results of {name} at {of} in {results}, but at {others}: run `joulemark run {name} {of}`"
+    return (
+        f"there are no results of {name} at --limit {limit:g} in {results}, but at {others}: "
+        f"run `joulemark run {name} --limit {limit:g}`"
+    )
 
 
 def _changed(name: str, before: str | None) -> bool:

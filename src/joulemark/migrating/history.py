@@ -124,14 +124,16 @@ def moved(units: Mapping[str, str], folder: Path) -> dict[str, str]:
     """A trace with the names of today: of modules that were only moved since, the digest of today.
 
     ``folder`` holds the package of today. A module was only moved, or only imports what was, if it has the digest that
-    the trace says once the names that the trace knows stand in its imports again.
+    the trace says once the names that the trace knows stand in its imports again. A trace that has the name of today,
+    too, means by the old one the package that has it now.
     """
-    renamed = {now: unit for unit in units if (now := _today(unit)) != unit}
+    today = {unit: unit if _today(unit) in units else _today(unit) for unit in units}
+    renamed = {now: unit for unit, now in today.items() if now != unit}
     if not renamed:
         return dict(units)
-    before = {unit: renamed.get(_today(unit), unit) for unit in map(_today, units)}
+    before = {unit: renamed.get(unit, unit) for unit in today.values()}
     return {
-        _today(unit): _digests(folder, _today(unit), tuple(sorted(before.items()))).get(was, was)
+        today[unit]: _digests(folder, today[unit], tuple(sorted(before.items()))).get(was, was)
         for unit, was in units.items()
     }
 
