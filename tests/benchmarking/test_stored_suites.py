@@ -41,7 +41,7 @@ def test_the_latest_run_counts_and_a_limit_chooses(tmp_path):
         keep(own_suite(sha, limit), tmp_path)
     assert suite_of_results("mine.py", tmp_path).task.data_sha256 == "d"
     assert suite_of_results("mine.py", tmp_path, limit=1.0).task.data_sha256 == "c"
-    told = r"no results of mine\.py at --limit 0\.5 in .*, but at --limit 1, --limit 2, --limit 3: run `joulemark run"
+    told = r"mine\.py at --limit 0\.5 is not in .*last run was at --limit 1, --limit 2, --limit 3: `joulemark run mine"
     with pytest.raises(SuiteError, match=told):
         suite_of_results("mine.py", tmp_path, limit=0.5)
 

@@ -72,10 +72,10 @@ def _none_of(name: str, results: str | Path, limit: float | None, stored: Sequen
     """Why there is nothing to show of a task file at a limit, and at which limits there is something."""
     if not stored:
         return f"there are no results of {name} in {results}: run `joulemark run {name}`"
-    others = ", ".join(f"--limit {one:g}" for one in sorted({max(one.suite.limits_points) for one in stored}))
+    last = ", ".join(f"--limit {one:g}" for one in sorted({max(one.suite.limits_points) for one in stored}))
     return (
-        f"there are no results of {name} at --limit {limit:g} in {results}, but at {others}: "
-        f"run `joulemark run {name} --limit {limit:g}`"
+        f"the board of {name} at --limit {limit:g} is not in {results}, where the last run was at {last}: "
+        f"`joulemark run {name} --limit {limit:g}` draws it and makes only what is not there"
     )
 
 
