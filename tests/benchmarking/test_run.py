@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from tiny import tiny_splits, tiny_suite
+from tiny import technique_file, tiny_splits, tiny_suite
 
 from joulemark.benchmarking.chains import chains_of
 from joulemark.benchmarking.errors import AttemptError
@@ -19,22 +19,6 @@ from joulemark.report.board import build_board
 from joulemark.report.results import Results
 from joulemark.store import StoreError
 from joulemark.techniques.technique import TechniqueError, load_technique
-
-HEADER = """
-import time
-import torch
-import joulemark
-from joulemark.nets.net import Net
-"""
-
-
-def technique_file(folder: Path, body: str, name: str = "mine") -> Path:
-    path = folder / f"{name}.py"
-    path.write_text(
-        f'{HEADER}\n@joulemark.technique("{name}", paper="none", family="test")\n'
-        f'def run(net, bench, *, strength: float = 1.0):\n    """Do it."""\n{body}\n'
-    )
-    return path
 
 
 def run_one(open_session, heard, path: Path, suite=None):
@@ -122,7 +106,7 @@ MISBEHAVING = {
 
 
 def test_techniques_that_misbehave_get_one_sentence_each_and_stop_nobody(open_session, heard, tmp_path):
-    files = [technique_file(tmp_path, f"    {body}", name=name) for name, (body, _) in MISBEHAVING.items()]
+    files = [technique_file(tmp_path, name, f"    {body}") for name, (body, _) in MISBEHAVING.items()]
     names = (*MISBEHAVING, "small-dense")
     session = open_session(tiny_suite(techniques=names))
     outcome = run(session, chains_of(names, files), heard)
@@ -136,11 +120,11 @@ def test_techniques_that_misbehave_get_one_sentence_each_and_stop_nobody(open_se
 
 
 def test_a_mended_technique_is_tried_again_and_its_failure_forgotten(open_session, heard, tmp_path):
-    path = technique_file(tmp_path, "    raise ValueError('not yet')", name="mended")
+    path = technique_file(tmp_path, "mended", "    raise ValueError('not yet')")
     session, _ = run_one(open_session, heard, path)
     assert len(session.store.failures()) == 1
 
-    technique_file(tmp_path, "    return net", name="mended")
+    technique_file(tmp_path, "mended", "    return net")
     session, outcome = run_one(open_session, heard, path)
     assert outcome.failed == ()
     assert session.store.failures() == []
@@ -166,7 +150,7 @@ def test_the_budget_holds_after_a_restart(open_session, heard, tmp_path):
         "    net = bench.remember('half', lambda: bench.fit(net, epochs=1), shared=True)\n"
         "    return bench.fit(net, epochs=bench.epochs)"
     )
-    path = technique_file(tmp_path, body, name="greedy")
+    path = technique_file(tmp_path, "greedy", body)
     for _ in range(2):
         _, outcome = run_one(open_session, heard, path)
         assert "the budget is 2 epochs" in outcome.failed[0]
@@ -322,12 +306,12 @@ def test_masks_of_parts_are_obeyed_in_training(open_session, heard, tmp_path):
     parts = {"first": prune(net, 0.9), "second": net}
     exits = (Exit(after="first", router="exactly-one", threshold=0.5),)
     route = Route(kind="cascade", order=("first", "second"), exits=exits)
-    cascade = Net(builder="", input_shape=net.input_shape, parts=parts, route=route)
+    cascade = joulemark.Net(builder="", input_shape=net.input_shape, parts=parts, route=route)
     trained = bench.fit(cascade, epochs=1)
     bench.note("left", sum(int(trained.parts["first"].state[n][~m].count_nonzero()) for n, m in
                parts["first"].masks.items()))
     return trained"""
-    session, outcome = run_one(open_session, heard, technique_file(tmp_path, body, name="cascade"))
+    session, outcome = run_one(open_session, heard, technique_file(tmp_path, "cascade", body))
     assert outcome.failed == ()
     assert next(a for a in session.store.attempts() if a.technique == "cascade").notes["left"] == 0
 
@@ -382,10 +366,10 @@ def test_a_fixed_knob_is_not_searched(open_session, heard):
 
 
 def test_a_technique_that_fails_now_keeps_the_rows_that_it_had(open_session, heard, tmp_path):
-    path = technique_file(tmp_path, "    return net")
+    path = technique_file(tmp_path, "mine", "    return net")
     session, _ = run_one(open_session, heard, path)
     before = session.store.study("tiny")
-    technique_file(tmp_path, "    raise RuntimeError('out of luck')")
+    technique_file(tmp_path, "mine", "    raise RuntimeError('out of luck')")
     session, outcome = run_one(open_session, heard, path)
     assert len(outcome.failed) == 1
     after = session.store.study("tiny")

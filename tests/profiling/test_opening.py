@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 from onnx import helper
+from own_files import own_file
 from small_graphs import relu, write
 from torch import nn
 
@@ -40,34 +41,15 @@ def test_what_cannot_be_opened_is_one_sentence(tmp_path, make, shape, sentence):
     assert "\n" not in str(caught.value)
 
 
-TASK = """
-import numpy as np
-from torch import nn
-
-def net():
-    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(16, 3)).eval()
-
-def rows(seed):
-    return np.random.default_rng(seed).normal(size=(700, 2, 4, 4)).astype(np.float32), np.arange(700) % 3
-
-def validation():
-    return rows(1)
-
-def test():
-    return rows(2)
-"""
-
-
-@pytest.mark.usefixtures("own_registrations")
+@pytest.mark.usefixtures("own_registrations", "threads_given_back")
 def test_a_task_file_names_its_net_whose_input_is_that_of_its_data(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(TASK)
+    path = own_file(tmp_path)
     found = open_net(str(path))
-    assert (found.shape, found.parameters) == ((2, 4, 4), 4 * 2 * 9 + 4 + 16 * 3 + 3)
+    assert (found.shape, found.parameters) == ((1, 8, 8), 8 * 9 + 8 + 512 * 4 + 4)
     profile = profile_net(found, [energy_model("row-stationary")])
-    assert profile.proxies["macs_per_input"] == 4 * 4 * 2 * 9 + 16 * 3
-    with pytest.raises(ValueError, match=r"--shape 3,4,4 does not fit .*mine\.py, which takes \(2, 4, 4\)"):
-        open_net(str(path), (3, 4, 4))
+    assert profile.proxies["macs_per_input"] == 64 * 8 * 9 + 512 * 4
+    with pytest.raises(ValueError, match=r"--shape 3,8,8 does not fit .*mine\.py, which takes \(1, 8, 8\)"):
+        open_net(str(path), (3, 8, 8))
     with pytest.raises(ValueError, match=r"there is no task file none\.py"):
         open_net("none.py")
 

@@ -124,15 +124,15 @@ def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
     return known
 
 
-def warn(sentence: str) -> None:
-    """One sentence on standard error that a reader should know beside what was asked for."""
+def tell(sentence: str) -> None:
+    """One sentence on standard error beside what was asked for."""
     typer.echo(printable(f"joulemark: {sentence}"), err=True)
 
 
 def tell_damaged(damaged: Iterable[tuple[str, str]]) -> None:
     """One sentence on standard error for each file that could not be read: its path and the reason."""
     for path, reason in damaged:
-        warn(f"{path} could not be read and is left out: {reason}")
+        tell(f"{path} could not be read and is left out: {reason}")
 
 
 def damaged_json(damaged: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from joulemark.cli.app import Json, Refused, ResultsFolder, app, print_json, print_lines, printable
+from joulemark.cli.app import Json, Refused, ResultsFolder, app, print_json, print_lines, tell
 
 if TYPE_CHECKING:
     from joulemark.benchmarking.stored_nets import StoredSubject
@@ -70,7 +70,7 @@ def _remember_task(path: Path) -> list[Task]:
     try:
         return [open_task(path).task]
     except ValueError as error:  # the net can be built without them
-        typer.echo(printable(f"joulemark: {error}; so random inputs are used"), err=True)
+        tell(f"{error}; so random inputs are used")
         return []
 
 

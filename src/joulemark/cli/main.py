@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 import msgspec
 import typer
 
-from joulemark.cli.app import Refused, app, printable
+from joulemark.cli.app import Refused, app, tell
 from joulemark.cli.child import RUNNING_OTHERS_CODE, in_child
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -75,7 +75,7 @@ def asked_for_json(words: Sequence[str]) -> bool:
 
 
 def _refused(text: str, words: Sequence[str]) -> int:
-    typer.echo(printable(f"joulemark: {text}"), err=True)
+    tell(text)
     if asked_for_json(words):
         typer.echo(msgspec.json.encode({"error": text}).decode())
     return 2

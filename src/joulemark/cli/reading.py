@@ -27,8 +27,8 @@ from joulemark.cli.app import (
     print_lines,
     show_boards,
     stored_results,
+    tell,
     tell_damaged,
-    warn,
     write_output,
 )
 
@@ -52,7 +52,7 @@ def board(
 
     import_given(technique)
     import_tasks(task)
-    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit, warn=warn)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit, warn=tell)
     show_boards(chosen, results, hardware, json=json)
 
 
@@ -86,7 +86,7 @@ def compare(
 
     import_given(technique)
     import_tasks(task)
-    chosen = suite_of_results(suite, results, limit_images=limit_images, warn=warn)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, warn=tell)
     known = stored_results(chosen, results, hardware)
     here = place_of(chosen, results, hardware)
     answer = judge(
@@ -117,7 +117,7 @@ def report(
 
     import_given(technique)
     import_tasks(task)
-    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit, warn=warn)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit, warn=tell)
     known = stored_results(chosen, results, hardware)
     page = render_page(known)
     write_output(output, page)

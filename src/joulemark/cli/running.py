@@ -20,9 +20,9 @@ from joulemark.cli.app import (
     console,
     print_json,
     print_lines,
-    printable,
     show_boards,
     stored_results,
+    tell,
     tell_damaged,
 )
 
@@ -165,7 +165,7 @@ def _suite(name: str, limit: float | None) -> Suite:
     opened = open_task(name, limit=limit)
     own = opened.task.own
     for warning in () if own is None else own.warnings:
-        typer.echo(printable(f"joulemark: {Path(name).name}: {warning}"), err=True)
+        tell(f"{Path(name).name}: {warning}")
     return opened.suite
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from joulemark.judging.syntax import own_path, tree_digest
+from joulemark.judging.syntax import is_ours, own_path, tree_digest
 from joulemark.judging.trace import trace
 from joulemark.migrating.moves import MOVED
 from joulemark.vocabulary import TABLES
@@ -131,11 +131,10 @@ def moved(units: Mapping[str, str], folder: Path) -> dict[str, str]:
     renamed = {now: unit for unit, now in today.items() if now != unit}
     if not renamed:
         return dict(units)
-    before = {unit: renamed.get(unit, unit) for unit in today.values()}
-    return {
-        today[unit]: _digests(folder, today[unit], tuple(sorted(before.items()))).get(was, was)
-        for unit, was in units.items()
-    }
+    # Of other names only those matter whose file is gone, so that many traces share what is computed here.
+    gone = {now: now for now in today.values() if is_ours(now) and own_path(now, folder) is None}
+    before = tuple(sorted({**gone, **renamed}.items()))
+    return {today[unit]: _digests(folder, today[unit], before).get(was, was) for unit, was in units.items()}
 
 
 @functools.cache

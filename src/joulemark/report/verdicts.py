@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from joulemark.judging.rules import NO_LOSS_POINTS
-from joulemark.report.board import other_views
+from joulemark.report.board import build_board
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.words import backend_name, interval, points, times
@@ -38,19 +38,19 @@ def best_rows(view: BoardView) -> tuple[Row, ...]:
 
 
 def sentence(results: Results, view: BoardView) -> str:
-    """Say in one sentence who wins a board by how much and for what, or that nothing does."""
+    """Say who wins a board by how much and for what, or that nothing does."""
     where = f"On {results.task_title}, {results.hardware_class}"
     if view.board.cost.startswith("model:"):
         where = f"By the {view.board.name} model"
     best = best_rows(view)
     if not best:
-        return f"{where}: {nothing_wins(view)}{elsewhere_clause(results, view)}"
+        return f"{where}: {nothing_wins(view)}{other_sizes_clause(results, view)}"
     first = best[0]
     text = f"{where}: `{first.technique}` {gain(view, first)} for {price(view, first)}"
     text += modelled_clause(results, first) if view.board.cost in ("seconds", "joules") else ""
     others = [f"`{row.technique}`" for row in best[1:]]
     text += f". It cannot be told apart from {' and '.join(others)}" if others else ""
-    return f"{text}.{elsewhere_clause(results, view, first)}"
+    return f"{text}.{other_sizes_clause(results, view, first)}"
 
 
 def gain(view: BoardView, row: Row) -> str:
@@ -70,17 +70,18 @@ def gain(view: BoardView, row: Row) -> str:
     return f"leads by {times(row.ratio.value)}x in modelled joules{spread}"
 
 
-def elsewhere_clause(results: Results, view: BoardView, winner: Row | None = None) -> str:
+def other_sizes_clause(results: Results, view: BoardView, winner: Row | None = None) -> str:
     """Say at which other batch sizes the same nets give another winner; empty where they agree."""
     told = ""
-    for other in other_views(results, view.limit_points):
+    for size in results.batch_sizes[1:] if view.board.needs_real else ():
+        other = build_board(results, view.board, view.limit_points, size)
         best = best_rows(other)
         here = next((row for row in other.ranked if winner is not None and row.technique == winner.technique), None)
-        if other.board != view.board or here in best:
+        if here in best:
             continue
         parts = [] if here is None else [f"`{here.technique}`: {row_verdict(other, here)}"]
         parts += [f"`{best[0].technique}` leads: {row_verdict(other, best[0])}"] if best else []
-        told += f" At batch {other.batch_size} {', and '.join(parts)}." if parts else ""
+        told += f" At batch {size} {', and '.join(parts)}." if parts else ""
     return told
 
 
