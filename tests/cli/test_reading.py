@@ -96,7 +96,7 @@ def test_a_technique_that_was_not_run_yet_is_no_mistake(compare, results, name):
         (["conditional-deep-learnin", "baseline"], "did you mean 'conditional-deep-learning'"),
         (["baseline", "baseline"], "are the same technique"),
         (["baseline", FAST.technique, "--board", "second"], "did you mean 'seconds'"),
-        (["baseline", FAST.technique, "--limit", "1"], "the suite's limits are 2"),
+        (["baseline", FAST.technique, "--limit", "1"], "run `joulemark run quick --limit 1`"),
         (["baseline", FAST.technique, "--suite", "quik"], "did you mean 'quick'"),
         (["baseline", FAST.technique, "--hardware", "toy"], "did you mean 'toy-cpu'"),
     ],

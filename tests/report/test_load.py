@@ -17,7 +17,7 @@ from joulemark.store import Store
 SUITE = SimpleNamespace(
     name="quick",
     techniques=("optimal-brain-damage",),
-    task=SimpleNamespace(name="toy", key="0123456789abcdef", title="Toy digits", own=None),
+    task=SimpleNamespace(name="toy", key="0123456789abcdef", title="Toy digits", own=None, limit_images=None),
     limits_points=(2.0,),
     models=("row-stationary",),
     backends=("onnxruntime", "eager"),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemark.benchmarking.suite import Budget, Measuring, Suite
+from joulemark.benchmarking.suite_files import narrowed
 from joulemark.judging.metrics.metric import Pairs, metric
 from joulemark.task import Task
 from joulemark.vocabulary import unknown_name_message
@@ -29,7 +30,7 @@ USUAL_DISCORDANCE = 0.02
 def own_suite(task: Task, stated: Mapping[str, Any], limit: float | None = None) -> Suite:
     """The suite of a user's task. ``stated`` are fields of a suite that he chose himself, of budget and measuring too.
 
-    A ``limit`` in points takes the place of his and of the usual ones.
+    A ``limit`` in points takes the place of his and of the usual ones; the suite is named after it if it is another.
 
     Raises ``ValueError`` for a field that is none.
     """
@@ -56,12 +57,12 @@ def own_suite(task: Task, stated: Mapping[str, Any], limit: float | None = None)
         if name not in fields:
             raise ValueError(f"suite: {unknown_name_message('field', str(name), fields)}")
     try:
-        said = {} if limit is None else {"limits_points": (limit,)}
-        plain = {name: msgspec.to_builtins(value) for name, value in {**usual, **stated, **said}.items()}
+        plain = {name: msgspec.to_builtins(value) for name, value in {**usual, **stated}.items()}
         for name in ("budget", "measuring"):  # what is not stated of them is as usual
             if isinstance(plain[name], dict):
                 plain[name] = {**msgspec.to_builtins(usual[name]), **plain[name]}
-        return msgspec.convert({"name": task.name, "task": msgspec.to_builtins(task), **plain}, Suite)
+        whole = msgspec.convert({"name": task.name, "task": msgspec.to_builtins(task), **plain}, Suite)
+        return narrowed(whole, limit=limit)
     except (msgspec.ValidationError, TypeError) as error:
         raise ValueError(f"suite: {error}") from error
 

@@ -63,17 +63,16 @@ def narrowed(
 ) -> Suite:
     """The suite with the command's options applied. A limit of images makes another task, never mixed with the full.
 
-    With one ``limit`` in points a suite has another name, so that its study does not take the place of the whole one;
-    of a user's own task the latest study counts.
+    With another ``limit`` in points than its own a suite has another name, so that both studies stand side by side.
     """
     changes: dict[str, Any] = {}
     if techniques:
         changes["techniques"] = techniques
     if seeds is not None:
         changes["seeds"] = tuple(range(seeds))
-    if limit is not None:
+    if limit is not None and suite.limits_points != (limit,):
         changes["limits_points"] = (limit,)
-        changes["name"] = suite.name if suite.task.own is not None else f"{suite.name}-limit{limit:g}"
+        changes["name"] = f"{suite.name}-limit{limit:g}"
     if limit_images is not None:
         task = suite.task
         name = f"{task.name}-first{limit_images}"

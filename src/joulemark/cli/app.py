@@ -112,11 +112,12 @@ def stored_results(suite: Any, results: str, hardware: str | None) -> Any:
     """
     from joulemark.judging.metrics.metric import metric
     from joulemark.report.load import load_results
+    from joulemark.run_command import task_file
 
     try:
         metric(suite.task.metric)
     except ValueError as error:
-        file = f"-t, or --task {suite.task.name}.py" if suite.task.own is not None else "-t"
+        file = f"-t, or --task {task_file(suite)}" if task_file(suite) else "-t"
         raise Refused(f"{error}; name the file that registers it behind {file}") from error
 
     known = load_results(suite, results, hardware)

@@ -65,7 +65,7 @@ def compare(
     ] = "quick",
     board: Annotated[str, typer.Option(help="seconds, joules, or an energy model of the suite.")] = "seconds",
     limit: Annotated[
-        float | None, typer.Option(help="Accuracy limit in points, one of the suite's; the largest if not given.")
+        float | None, typer.Option(help="Accuracy limit in points that it was run with; the largest if not given.")
     ] = None,
     results: ResultsFolder = RUNS,
     hardware: Hardware = None,
@@ -86,7 +86,7 @@ def compare(
 
     import_given(technique)
     import_tasks(task)
-    chosen = suite_of_results(suite, results, limit_images=limit_images, warn=tell)
+    chosen = suite_of_results(suite, results, limit_images=limit_images, limit=limit, warn=tell)
     known = stored_results(chosen, results, hardware)
     here = place_of(chosen, results, hardware)
     answer = judge(

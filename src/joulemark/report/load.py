@@ -11,6 +11,7 @@ from joulemark.machine.machine import this_machine
 from joulemark.record import Attempt, FreeTrial, Record, Trial
 from joulemark.report.drawable import why_undrawable
 from joulemark.report.results import Results
+from joulemark.run_command import run_command, task_file
 from joulemark.store import KINDS, Store, folders, hardware_classes
 from joulemark.vocabulary import unknown_name_message
 
@@ -48,11 +49,6 @@ def task_folder(suite: Declared) -> str:
     return f"{suite.task.name}-{suite.task.key[:8]}"
 
 
-def run_name(suite: Declared) -> str:
-    """What ``joulemark run`` calls a suite: a user's own task by its file."""
-    return suite.name if suite.task.own is None else f"{suite.name}.py"
-
-
 def place_of(suite: Declared, root: str | Path, hardware: str | None) -> Place:
     """Where a suite's results lie below ``root``: on ``hardware``, or on this machine's class, or on the only one.
 
@@ -61,9 +57,7 @@ def place_of(suite: Declared, root: str | Path, hardware: str | None) -> Place:
     task = task_folder(suite)
     found = hardware_classes(root, task)
     if not found:
-        raise ValueError(
-            f"there are no results of suite {suite.name!r} in {root}: run `joulemark run {run_name(suite)}`"
-        )
+        raise ValueError(f"there are no results of suite {suite.name!r} in {root}: run `{run_command(suite)}`")
     if hardware is None:
         here = this_machine().hardware_class
         if here not in found and len(found) > 1:
@@ -84,9 +78,9 @@ def load_results(suite: Declared, root: str | Path, hardware: str | None) -> Res
     if known is None:
         for one in store.damaged:
             told = one.newer or "joulemark migrate" in one.reason
-            remedy = "" if told else f": `joulemark run {run_name(suite)}` makes it again"
+            remedy = "" if told else f": `{run_command(suite)}` makes it again"
             raise ValueError(f"{one.path} could not be read: {one.reason}{remedy}")
-        raise ValueError(f"no run of suite {suite.name!r} got past its baselines in {root}: run it again")
+        raise ValueError(f"no run of suite {suite.name!r} got past its baselines in {root}: run `{run_command(suite)}`")
     return known
 
 
@@ -122,7 +116,7 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
         models=suite.models,
         backends=suite.backends,
         batch_sizes=suite.batch_sizes,
-        command=f"joulemark run {run_name(suite)}",
+        command=run_command(suite),
         attempts=attempts,
         trials=trials,
         failures=failures,
@@ -133,6 +127,7 @@ def _read(suite: Declared, root: str | Path, store: Store) -> Results | None:
         made={made.key: made for attempt in attempts if (made := store.made(attempt.made)) is not None},
         folder=str(root),
         own=suite.task.own,
+        task_file=task_file(suite),
     )
 
 
@@ -171,9 +166,9 @@ def why_elsewhere(
     if not found:
         parts = {part.partition(":")[0] for part in technique.split("+")}
         known = technique in suite.techniques or parts <= set(registered)
-        return f"`{technique}` was not run yet: `joulemark run {run_name(suite)} -t {technique}`." if known else None
+        return f"`{technique}` was not run yet: `{run_command(suite, technique)}`." if known else None
     if here in found:
-        return f"`{technique}` was run in another suite: run `joulemark run {run_name(suite)} -t {technique}`."
+        return f"`{technique}` was run in another suite: run `{run_command(suite, technique)}`."
     machines = sorted({place.hardware_class for place in found if place.task == here.task})
     if machines:
         return f"`{technique}` was run on {' and '.join(machines)} only: ratios do not carry over between machines."

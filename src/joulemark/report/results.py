@@ -36,6 +36,7 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     made: Mapping[str, Made] = {}  # how the nets of the attempts were made, by key
     folder: str = ""  # where the records lie; empty: nowhere
     own: Own | None = None  # of a task of a user's own
+    task_file: str | None = None  # the file that builds its nets; empty: objects of one session
 
     @functools.cached_property
     def boards(self) -> tuple[Board, ...]:
@@ -70,11 +71,6 @@ class Results(Record, frozen=True, kw_only=True, dict=True):
     def metric_title(self) -> str:
         """What the task's nets are judged by, in words."""
         return "accuracy" if self._metric is None else self._metric.title
-
-    @property
-    def task_file(self) -> str | None:
-        """The file that builds the nets of a user's task; empty if only one session could, ``None`` if it is ours."""
-        return None if self.own is None else f"{self.suite_name}.py" if self.own.isolated else ""
 
     @property
     def lost_title(self) -> str:
