@@ -83,8 +83,20 @@ def test_rows_are_refused_exactly_if_they_cannot_show_the_limit(rows, limit):
     return None
 
 
-def test_of_groups_nobody_can_say_beforehand():
-    refuse_too_few(task(10), (0.1,), np.array(["a"] * 10))
+def test_of_rows_in_groups_the_groups_count():
+    rows = np.arange(1000)
+    shown = [shown_by("accuracy", 1000, groups=rows * groups // 1000) for groups in (1, 2, 3, 10, 1000)]
+    assert shown == sorted(shown, reverse=True)
+    assert shown[0] > 90  # whoever saw one group knows nothing of another
+    assert shown[1] > 5 > 1 > shown[3]
+    assert shown[-1] == pytest.approx(shown_by("accuracy", 1000), rel=0.15)
+    refuse_too_few(task(1000), (1.0,), rows)
+    few = r"1000 validation rows in 3 groups are too few for a limit of 1 point: .* Give more groups, or a limit of \d$"
+    with pytest.raises(ValueError, match=few) as refused:
+        refuse_too_few(task(1000), (1.0, 9.0), rows // 400)
+    refuse_too_few(task(1000), (float(str(refused.value).split()[-1]),), rows // 400)
+    with pytest.raises(ValueError, match="1000 validation rows in 1 group are too few"):
+        refuse_too_few(task(1000), (5.0,), np.array(["a"] * 1000))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "weighted-f1", "agreement", "top-5"])

@@ -53,7 +53,7 @@ def test_all_that_the_file_says_is_in_the_task(opened):
     assert (task.recipe.builder, task.recipe.epochs, task.recipe.learning_rate) == ("user/mine", 1, 0.05)
     assert (task.own.trains, task.own.labelled, task.own.scratch, task.own.isolated) == (True, True, True, True)
     assert task.own.warnings == ()
-    assert (suite.name, suite.task, suite.backends) == ("mine", task, ("eager",))
+    assert (suite.name, suite.task, suite.backends) == ("mine-limit5", task, ("eager",))  # a limit of its own
     assert net.builder == "user/mine"
 
 
@@ -181,6 +181,12 @@ def test_live_objects_are_marked_and_told_apart():
     assert not first.task.own.isolated
     assert first.net.source != again.net.source  # nothing made of the first is taken for one of the second
     assert first.net.state["1.weight"].shape == (2, 4)
+
+
+def test_a_folder_is_no_task_file(tmp_path):
+    (tmp_path / "mine.py").mkdir()
+    with pytest.raises(ValueError, match=r"mine\.py is a folder: a task file is one Python file"):
+        open_task(tmp_path / "mine.py")
 
 
 def test_a_name_that_is_no_folder_is_refused():

@@ -22,8 +22,9 @@ def net_with(body: str) -> str:
 NETS = {
     "raises": (
         "def net(): raise RuntimeError('no weights')",
-        "mine.py: net() of mine.py raised RuntimeError: no weights",
+        "joulemark: net() of mine.py raised RuntimeError: no weights\n",
     ),
+    "raises nothing": ("def net(): raise KeyError", "joulemark: net() of mine.py raised KeyError\n"),
     "no module": ("def net(): return 7", "net() of mine.py gave a int, not a torch module"),
     "no return": ("def net(): pass", "net() of mine.py gave a NoneType, not a torch module"),
     "class": ("def net(): return nn.ReLU", "net() of mine.py gave a type, not a torch module"),
@@ -108,6 +109,26 @@ DATA = {
         "made [1, 1, 8, 8] of a batch of [8, 1, 8, 8]",
     ),
     "preprocess sums": ("def preprocess(batch): return batch.sum()", "preprocess(batch) made [] of a batch"),
+    "augment raises": (
+        "def augment(batch, generator): raise KeyError('k')",
+        "augment(batch, generator) raised KeyError",
+    ),
+    "loss without a gradient": (
+        "def loss(outputs, labels): return outputs.detach().sum()",
+        "without a gradient: it is",
+    ),
+    "one group": (
+        "def validation():\n    x, y = pictures(2, 500)\n    return x, y, ['anna'] * 500",
+        "500 validation rows in 1 group are too few for a limit of 1 point",
+    ),
+    "no group": (
+        "def test():\n    x, y = pictures(2, 3)\n    return x, y, ['anna', None, 'bo']",
+        "test() gave the group None (its row 1): name the group of each row",
+    ),
+    "too large": (
+        "def test():\n    x, y = pictures(3, 9)\n    return x.astype(float) * 1e300, y",
+        "a number too large for float32",
+    ),
     "preprocess divides by 0": ("def preprocess(batch): return batch / 0", "preprocess(batch) gave NaN or infinity"),
 }
 
@@ -120,6 +141,9 @@ def test_data_that_are_none(refused, tmp_path, case):
 
 
 VALUES = {
+    "title": ("title = ''", "title = '' should be a text of 1 to 120 letters"),
+    "long title": ("title = 'a' * 121", "should be a text of 1 to 120 letters"),
+    "title of another kind": ("title = 7", "title = 7 should be a text"),
     "metric": ("metric = 'acuracy'", "did you mean 'accuracy'"),
     "metric of another kind": ("metric = 5", "metric is a int: give the name of one"),
     "recipe": ("recipe = 7", "recipe is a int: give dict(epochs=..."),

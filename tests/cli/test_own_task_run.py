@@ -141,9 +141,10 @@ def test_without_labels_a_run_counts_disagreement(another, tmp_path):
 
 
 BROKEN = {
-    "augment": "def augment(batch, generator): raise KeyError('k')\n",
-    "loss": "def loss(outputs, labels): return 1.5\n",
+    "augment": "def augment(batch, generator): return batch if len(batch) == 8 else {}['k']\n",
+    "loss": "def loss(outputs, labels): return outputs.sum() if len(labels) == 8 else 1.5\n",
 }
+"""They are wrong of more rows than are tried beforehand."""
 
 
 @pytest.mark.parametrize(

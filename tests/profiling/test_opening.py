@@ -48,8 +48,14 @@ def test_a_task_file_names_its_net_whose_input_is_that_of_its_data(tmp_path):
     assert (found.shape, found.parameters) == ((1, 8, 8), 8 * 9 + 8 + 512 * 4 + 4)
     profile = profile_net(found, [energy_model("row-stationary")])
     assert profile.proxies["macs_per_input"] == 64 * 8 * 9 + 512 * 4
-    with pytest.raises(ValueError, match=r"--shape 3,8,8 does not fit .*mine\.py, which takes \(1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"on inputs of shape \[3, 8, 8\], raised RuntimeError"):
         open_net(str(path), (3, 8, 8))
+    few = own_file(tmp_path, "def validation(): return pictures(2, 9)", name="few.py")  # nothing is judged by them
+    assert open_net(str(few)).shape == (1, 8, 8)
+    none = own_file(tmp_path, "del validation, train", name="none_.py")
+    assert open_net(str(none), (1, 8, 8)).parameters == found.parameters
+    with pytest.raises(ValueError, match=r"none_\.py has no validation\(\): write it"):
+        open_net(str(none))
     with pytest.raises(ValueError, match=r"there is no task file none\.py"):
         open_net("none.py")
 
@@ -74,7 +80,7 @@ def test_a_saved_net_keeps_its_shape(tmp_path):
     path = tmp_path / "net.safetensors"
     path.write_bytes(Net.new("lenet", (1, 28, 28), seed=0).to_bytes())
     assert open_net(str(path), (1, 28, 28)).shape == (1, 28, 28)
-    with pytest.raises(ValueError, match=r"--shape 3,32,32 does not fit .* which takes \(1, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"net\.safetensors takes inputs of shape 1,28,28, not 3,32,32"):
         open_net(str(path), (3, 32, 32))
 
 

@@ -62,12 +62,10 @@ def test_accuracy_by_hand():
     assert (turned.low, turned.high) == pytest.approx((-gap.high, -gap.low))
     assert accuracy_gap(*lines, backends=["openvino"] * 2, truths=results.truths) is None
     sentence = compare(results, "rival", FAST.technique).sentence
-    assert (
-        "; `conditional-deep-learning` is the more accurate by 0.50 points (test images, 95 % interval 0." in sentence
-    )
+    assert "; `conditional-deep-learning` is the more accurate by 0.50 points (test rows, 95 % interval 0." in sentence
     near = make_results((*SETTINGS, replace(RIVAL, wrong_test=12)))
     sentence = compare(near, "rival", FAST.technique).sentence
-    assert "; in accuracy they cannot be told apart (on test images `rival` loses 0.10 points more, 95 % " in sentence
+    assert "; in accuracy they cannot be told apart (on test rows `rival` loses 0.10 points more, 95 % " in sentence
 
 
 def test_what_overlaps_cannot_be_told_apart():

@@ -41,7 +41,7 @@ def nothing():
 def test_what_a_clock_said_is_told_with_its_blocks_and_images():
     clock, images, making = facts.measured(make_results())
     assert clock.startswith("Seconds per input of the compiled net, in 12 shuffled blocks of baseline, candidate,")
-    assert images == "Accuracy of the very objects that were timed, on 2,000 test images, once."
+    assert images == "Accuracy of the very objects that were timed, on 2,000 test rows, once."
     assert making.startswith("Making: wall seconds, CPU-seconds and image passes")
     assert facts.measured(with_metric(make_results(), "weighted-f1"))[1].startswith("Weighted F1 of the very objects")
 

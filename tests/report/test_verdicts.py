@@ -21,7 +21,7 @@ def test_a_winner_in_words():
     sentences = headline(results, views_of(results))
     assert sentences[0].startswith(
         "On Toy digits, toy-cpu: `conditional-deep-learning` is 2.00x faster "
-        "(95 % interval 2.00 to 2.00; ONNX Runtime, batch 1) for at most 2 points of accuracy (on test images 0.50 lost"
+        "(95 % interval 2.00 to 2.00; ONNX Runtime, batch 1) for at most 2 points of accuracy (on test rows 0.50 lost"
     )
     assert sentences[0].endswith("; modelled accelerator energy (row-stationary) is 2.00x lower.")
 
@@ -29,7 +29,7 @@ def test_a_winner_in_words():
 def test_losses_are_named_after_the_metric():
     results = with_metric(make_results(), "weighted-f1")
     sentences = headline(results, views_of(results))
-    assert "for at most 2 points of weighted F1 (on test images 0.50 lost, 95 % bound 0." in sentences[0]
+    assert "for at most 2 points of weighted F1 (on test rows 0.50 lost, 95 % bound 0." in sentences[0]
     assert not any("accuracy" in sentence for sentence in sentences)
 
 

@@ -70,36 +70,47 @@ def own_suite(task: Task, stated: Mapping[str, Any], limit: float | None = None)
 def refuse_too_few(task: Task, limits: Sequence[float], groups: NDArray[np.str_] | None = None) -> None:
     """Raise ``ValueError`` if there are too few validation rows to show that a net loses less than the strictest limit.
 
-    It says how many are needed.
+    It says how many are needed. ``groups`` (rows,) are those of the validation rows, where they have some: then what
+    counts is how many there are.
     """
     rows, limit = task.splits.validation, min(limits)
+    asked = f"a limit of {limit:g} {'point' if limit == 1 else 'points'}"
 
     def shown(count: int) -> float:
-        return shown_by(task.metric, count, task.classes)
+        return shown_by(task.metric, count, task.classes, groups)
 
-    if groups is not None or shown(rows) <= limit:
-        return  # of groups nobody can say beforehand
+    if shown(rows) <= limit:
+        return
+    if groups is not None:
+        number = len(np.unique(groups))
+        raise ValueError(
+            f"{rows} validation rows in {number} {'group' if number == 1 else 'groups'} are too few for {asked}: a net "
+            f"that loses nothing could not show it. Give more groups, or a limit of {math.ceil(shown(rows))}"
+        )
     least = rows
     while shown(least) > limit and least < 10**7:
         least = math.ceil(least * 1.1) + 1
     if task.own is not None and not task.own.trains:
         least *= 2  # of those that validation() gives, half may only calibrate
     raise ValueError(
-        f"{rows} validation rows are too few for a limit of {limit:g} {'point' if limit == 1 else 'points'}: a net "
-        f"that loses nothing could not show it. Give {round(least, -1) + 10:,} or more, or a limit of "
-        f"{math.ceil(shown(rows))}"
+        f"{rows} validation rows are too few for {asked}: a net that loses nothing could not show it. Give "
+        f"{round(least, -1) + 10:,} or more, or a limit of {math.ceil(shown(rows))}"
     )
 
 
-def shown_by(name: str, rows: int, classes: int = 10) -> float:
+def shown_by(name: str, rows: int, classes: int = 10, groups: NDArray[Any] | None = None) -> float:
     """The least loss in points that so many rows can bound: that of a net which answers each like the original.
+
+    ``groups`` (rows,) says which rows belong together, where some do.
 
     >>> round(shown_by("accuracy", 300), 2)
     1.0
     """
     by = metric(name)
     kept = np.repeat(by.keep(np.zeros((1, classes), np.float32)), rows, axis=0)[None]
-    return by.loss(Pairs(true=np.zeros((1, rows), np.int64), baseline=kept, candidate=kept), 0.95)[1]
+    of_group = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    pairs = Pairs(true=np.zeros((1, rows), np.int64), baseline=kept, candidate=kept, groups=of_group)
+    return by.loss(pairs, 0.95)[1]
 
 
 def rows_advised(limit: float) -> int:

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import torch
 
-from joulemark.benchmarking.own_functions import prepare_by
+from joulemark.benchmarking.own_functions import loss_and_augment, prepare_by
 from joulemark.benchmarking.own_net import classes_of, own_net, predicted_by, weights_digest
 from joulemark.benchmarking.own_suite import own_suite, refuse_too_few
 from joulemark.benchmarking.suite import Suite
 from joulemark.data.own.dealing import dealt, missing_classes, shared_rows
-from joulemark.data.own.own_data import OwnData, digest_of, hold
+from joulemark.data.own.own_data import OwnData, digest_of, hold, own_data
 from joulemark.data.own.reading import Given, read_all
 from joulemark.data.own.rows import prepared
 from joulemark.judging.metrics.metric import Metric
@@ -39,6 +40,7 @@ FUNCTIONS = ("net", *SPLITS, "augment", "loss", "preprocess")
 VALUES = ("metric", "recipe", "suite", "title", "rows", "version")
 """What a task file may define: functions, and plain values."""
 EXAMPLE_ROWS = 8
+LONGEST_TITLE = 120
 USUAL = Recipe(builder="", epochs=1, batch_size=64, learning_rate=0.01, weight_decay=0.0)
 """By what a net is fine-tuned whose user does not say how it was trained: a tenth of this learning rate."""
 
@@ -51,10 +53,11 @@ class OwnTask(NamedTuple):
     net: Net
 
 
-def open_task(path: str | Path, *, limit: float | None = None) -> OwnTask:
+def open_task(path: str | Path, *, limit: float | None = None, judged: bool = True) -> OwnTask:
     """Import a task file, read its data and look at its net. ``limit`` is how many points may be lost.
 
-    Raises ``ValueError`` in one sentence for whatever is wrong with it.
+    Raises ``ValueError`` in one sentence for whatever is wrong with it, too few rows included unless nothing is to be
+    ``judged`` by them.
     """
     name = register_task(path)
     _current.pop(name, None)
@@ -62,7 +65,17 @@ def open_task(path: str | Path, *, limit: float | None = None) -> OwnTask:
     defined = {one: getattr(module, one) for one in (*FUNCTIONS, *VALUES) if hasattr(module, one)}
     # A function of that name is the user's own affair, and no value.
     defined = {one: value for one, value in defined.items() if one in FUNCTIONS or not inspect.isroutine(value)}
-    return _opened(name, defined, where=Path(path).name, limit=limit, isolated=True)
+    return _opened(name, defined, where=Path(path).name, limit=limit, isolated=True, judged=judged)
+
+
+def net_of(path: str | Path, shape: tuple[int, ...] | None = None) -> Net:
+    """The net of a task file alone. With the ``shape`` of one input (channels first) its data are not read.
+
+    Raises ``ValueError`` as :func:`open_task`.
+    """
+    if shape is None:
+        return open_task(path, judged=False).net
+    return own_net(PREFIX + register_task(path), np.zeros((EXAMPLE_ROWS, *shape), np.float32))
 
 
 _current: dict[str, OwnTask] = {}
@@ -84,6 +97,8 @@ def register_task(path: str | Path) -> str:
     Its data are not read. ``ValueError`` if it is no such file.
     """
     file = Path(path)
+    if file.is_dir():
+        raise ValueError(f"{path} is a folder: a task file is one Python file (`joulemark init example.py` writes one)")
     if not file.is_file():
         raise ValueError(f"there is no task file {path}: `joulemark init {file.name}` writes one")
     name = file.stem
@@ -117,7 +132,9 @@ def live_task(name: str, defined: Mapping[str, Any], *, limit: float | None = No
     return _opened(name, defined, where=name, limit=limit, isolated=False)
 
 
-def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float | None, isolated: bool) -> OwnTask:
+def _opened(
+    name: str, defined: Mapping[str, Any], *, where: str, limit: float | None, isolated: bool, judged: bool = True
+) -> OwnTask:
     _refuse_incomplete(defined, where)
     label = PREFIX + name
     try:
@@ -143,7 +160,7 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float |
         metric = _metric(defined, label, labelled=labelled, isolated=isolated)
         task = Task(
             name=name,
-            title=str(defined.get("title", name)),
+            title=_title(defined.get("title", name)),
             data=label,
             data_sha256=digest_of(given),
             splits=Splits(**{split: len(one.places) for split, one in splits.items()}),
@@ -163,9 +180,13 @@ def _opened(name: str, defined: Mapping[str, Any], *, where: str, limit: float |
             ),
         )
         suite = own_suite(task, defined.get("suite") or {}, limit)
-        refuse_too_few(task, suite.limits_points, first.groups)
+        if judged:
+            refuse_too_few(task, suite.limits_points, None if first.groups is None else first.groups[places])
+            if "train" in defined:
+                _try_functions(task, net)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise ValueError(f"{where}: {error}") from error
+        told = str(error)
+        raise ValueError(told if where in told else f"{where}: {told}") from error
     _current[name] = OwnTask(task, suite, net)
     return _current[name]
 
@@ -180,6 +201,26 @@ def _refuse_incomplete(defined: Mapping[str, Any], where: str) -> None:
     rows = defined.get("rows")
     if rows is not None and (type(rows) is not int or rows < 1):
         raise ValueError(f"{where}: rows = {rows!r:.40} should be the most rows that a split may have")
+
+
+def _title(stated: Any) -> str:
+    if not isinstance(stated, str) or not 1 <= len(stated.strip()) <= LONGEST_TITLE:
+        raise ValueError(f"title = {stated!r:.40} should be a text of 1 to {LONGEST_TITLE} letters, for the boards")
+    return stated.strip()
+
+
+def _try_functions(task: Task, net: Net) -> None:
+    """Call ``augment`` and ``loss`` on a few training rows, before hours are spent; ``ValueError`` if they fail."""
+    data = own_data(task)
+    one = data.splits["train"]
+    places = one.places[:EXAMPLE_ROWS]
+    labels = data.labels["train"][:EXAMPLE_ROWS] if one.given.labels is None else one.given.labels[places]
+    batch = torch.from_numpy(np.asarray(prepared(one.given.inputs, places, data.prepare)))
+    loss, augment = loss_and_augment(task)
+    if data.augment is not None and augment is not None:
+        batch = augment(batch, torch.Generator().manual_seed(0))
+    if data.loss is not None:
+        loss(net.module(), batch, torch.from_numpy(labels))
 
 
 def _told(given: Mapping[str, Given]) -> list[str]:

@@ -35,7 +35,10 @@ def load_suite(name: str) -> Suite:
             raise SuiteError(f"cannot read suite {name}: {error.strerror}") from error
     shipped = shipped_suites()
     if name not in shipped:
-        raise SuiteError(unknown_name_message("suite", name, shipped) + " (or give the path of a .toml file)")
+        raise SuiteError(
+            unknown_name_message("suite", name, shipped)
+            + " (or give the path of a .toml file, or your own task file: mine.py)"
+        )
     return parse_suite(shipped[name], where=f"{name}.toml")
 
 

@@ -48,7 +48,8 @@ def given_net(label: str) -> Any:
             with contextlib.redirect_stdout(sys.stderr):  # our output may be JSON for a script
                 _given[label] = (make, make())
         except (Exception, SystemExit) as error:  # the user's code
-            raise ValueError(f"net() of {_file(label)} raised {type(error).__name__}: {error}") from error
+            told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise ValueError(f"net() of {_file(label)} raised {told}") from error
         _files.pop(label, None)
     given = _given[label][1]
     if isinstance(given, str | Path) and Path(given).suffix == ".onnx":

@@ -153,7 +153,8 @@ def benchmark(
     )
     if suite.task.own is not None:
         validation = own_data(suite.task).splits["validation"]
-        refuse_too_few(suite.task, suite.limits_points, validation.given.groups)
+        groups = validation.given.groups
+        refuse_too_few(suite.task, suite.limits_points, None if groups is None else groups[validation.places])
     chains = chains_of(suite.techniques, [Path(file) for file in files])
     with closing(Session.open(suite, results, command="joulemark.benchmark")) as session:
         plan(session, chains)  # what cannot be run is said before anything is

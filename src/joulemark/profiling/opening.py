@@ -96,15 +96,16 @@ def _saved(name: str, shape: tuple[int, ...] | None) -> Opened:
 
 
 def _of_task_file(name: str, shape: tuple[int, ...] | None) -> Opened:
-    """The net of a user's task; its data are read, since they say what an input is."""
-    from joulemark.benchmarking.own_task import open_task  # not above: no other net needs it
+    """The net of a user's task. Unless ``shape`` says what an input is, its data are read."""
+    from joulemark.benchmarking.own_task import net_of  # not above: no other net needs it
 
-    return _of_its_shape(name, open_task(name).net, shape)
+    return _of_its_shape(name, net_of(name, shape), shape)
 
 
 def _of_its_shape(name: str, net: Net, shape: tuple[int, ...] | None) -> Opened:
     if shape is not None and shape != net.input_shape:
-        raise ValueError(f"--shape {','.join(map(str, shape))} does not fit {name}, which takes {net.input_shape}")
+        asked, taken = (",".join(map(str, one)) for one in (shape, net.input_shape))
+        raise ValueError(f"{name} takes inputs of shape {taken}, not {asked}")
     return opened_net(name, net)
 
 

@@ -19,7 +19,7 @@ from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import places
 from joulemark.report.tabulate import Table
-from joulemark.report.words import meter_flag
+from joulemark.report.words import in_points, meter_flag
 from joulemark.task import BASELINE
 
 
@@ -40,7 +40,7 @@ def build_board(results: Results, board: Board, limit_points: float, batch_size:
     apart = [row for row in shown if row.status != "ranked"]
     apart.sort(key=lambda row: (row.status == "failed", row.validation.bound if row.validation else 0.0, row.technique))
     if empty is None and not ranked:
-        empty = f"No technique is ranked at a limit of {limit_points:g} points; the reasons stand below."
+        empty = f"No technique is ranked at a limit of {in_points(limit_points)}; the reasons stand below."
     return BoardView(
         board=board,
         limit_points=limit_points,

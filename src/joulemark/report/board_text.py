@@ -16,7 +16,17 @@ from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.table import RowsOrBlocks
 from joulemark.report.verdicts import row_verdict
-from joulemark.report.words import backend_name, count, duration, interval, points, times, with_knobs, with_prefix
+from joulemark.report.words import (
+    backend_name,
+    count,
+    duration,
+    in_points,
+    interval,
+    points,
+    times,
+    with_knobs,
+    with_prefix,
+)
 
 
 def board_table(view: BoardView) -> RowsOrBlocks | Text:
@@ -24,10 +34,10 @@ def board_table(view: BoardView) -> RowsOrBlocks | Text:
 
     An empty board is two lines of text: its title and why it is empty.
     """
-    limit = f"{view.limit_points:g} {'point' if view.limit_points == 1 else 'points'}"
-    title = f"{view.board.title} · at most {limit} {'lost' if view.lost == view.metric else f'of {view.lost}'}"
+    lost = "lost" if view.lost == view.metric else f"of {view.lost}"
+    title = f"{view.board.title} · at most {in_points(view.limit_points)} {lost}"
     if not view.rows and not view.ineligible:
-        return Text.assemble((f"{title}\n", "italic"), view.note or "", "\n")
+        return Text.assemble((f"{title}\n", "italic"), view.note or "")
     said = f"x: {denominator(view) or 'modelled joules of the fp32 baseline / of the row'}"
     caption = "\n".join(filter(None, (view.note or said, loss_told(view), control(view), export_line(view))))
     table = RowsOrBlocks(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")

@@ -13,7 +13,7 @@ from joulemark.report.line import Line
 from joulemark.report.results import Results
 from joulemark.report.rows import BoardView, Row
 from joulemark.report.standing import margin_of
-from joulemark.report.words import backend_name, interval, points, times
+from joulemark.report.words import backend_name, in_points, interval, points, times
 from joulemark.task import BASELINE
 from joulemark.vocabulary import unknown_name_message
 
@@ -67,7 +67,7 @@ def compare(
     limit = max(results.limits_points) if limit_points is None else limit_points
     if limit not in results.limits_points:
         limits = ", ".join(f"{one:g}" for one in results.limits_points)
-        raise ValueError(f"winners at a limit of {limit:g} points were not chosen: the suite's limits are {limits}")
+        raise ValueError(f"winners at a limit of {in_points(limit)} were not chosen: the suite's limits are {limits}")
     if first == second:
         raise ValueError(f"{first} and {second} are the same technique: name two")
     names = (BASELINE, *results.techniques)
@@ -205,7 +205,7 @@ def _limit_clause(view: BoardView, first: Row, second: Row) -> str:
     who = "both" if len(chosen) == 2 else f"`{chosen[0].technique}`"
     text = f", {who} within {view.limit_words}"
     over = [f"`{row.technique}`" for row in chosen if row.test is not None and row.test.bound > view.limit_points]
-    text += f" on the validation images (the test images do not confirm it of {' and '.join(over)})" if over else ""
+    text += f" on the validation rows (the test rows do not confirm it of {' and '.join(over)})" if over else ""
     simulated = [f"`{row.technique}`" for row in chosen if row.execution == "simulated"]
     return text + (f", {' and '.join(simulated)} simulated on this machine" if simulated else "")
 
@@ -216,14 +216,14 @@ def _accuracy_clause(view: BoardView, first: Row, second: Row, gap: AccuracyGap 
     span = f"95 % interval {points(gap.low)} to {points(gap.high)}"
     if not gap.decided:
         return (
-            f"; in {view.metric} they cannot be told apart (on test images `{first.technique}` loses "
+            f"; in {view.metric} they cannot be told apart (on test rows `{first.technique}` loses "
             f"{points(gap.points)} points more, {span})"
         )
     better = second if gap.points > 0 else first
     if gap.points < 0:
         span = f"95 % interval {points(-gap.high)} to {points(-gap.low)}"
     what = "the more accurate" if view.metric == "accuracy" else f"better in {view.metric}"
-    return f"; `{better.technique}` is {what} by {points(abs(gap.points))} points (test images, {span})"
+    return f"; `{better.technique}` is {what} by {points(abs(gap.points))} points (test rows, {span})"
 
 
 def _flags_clause(*rows: Row) -> str:

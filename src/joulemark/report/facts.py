@@ -38,7 +38,7 @@ def measured(results: Results) -> list[str]:
     if images:
         number = " or ".join(f"{count:,}" for count in sorted(images))
         facts.append(
-            f"{sentence_case(results.metric_title)} of the very objects that were timed, on {number} test images, once."
+            f"{sentence_case(results.metric_title)} of the very objects that were timed, on {number} test rows, once."
         )
     if joules_measured(results):
         scopes = sorted({f"{t.joules.method}, {t.joules.scope}" for t in timings if t.joules.value is not None})

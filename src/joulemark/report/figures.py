@@ -87,7 +87,7 @@ def winner_trace(results: Results, view: BoardView, row: Row, cost: float) -> go
     x, change = cost / row.ratio.value, -row.test.points
     text = (
         f"{row.technique}: {times(row.ratio.value)}x ({interval(row.ratio)}), "
-        f"{with_prefix(x, view.unit)}, {points(change)} points on test images"
+        f"{with_prefix(x, view.unit)}, {points(change)} points on test rows"
     )
     best, worst = span_of(row.test)
     whisker = {"color": colour, "thickness": 1.5, "width": 4}

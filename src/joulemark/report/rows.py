@@ -9,6 +9,7 @@ import msgspec
 from joulemark.judging.rules import Board
 from joulemark.record import Ratio, Record
 from joulemark.report.costs import Loss, MakingTotal
+from joulemark.report.words import in_points
 
 
 class Row(Record, frozen=True, kw_only=True):
@@ -77,7 +78,7 @@ class BoardView(Record, frozen=True, kw_only=True):
     @property
     def limit_words(self) -> str:
         """The limit in words: "1 point of accuracy"."""
-        return f"{self.limit_points:g} {'point' if self.limit_points == 1 else 'points'} of {self.lost}"
+        return f"{in_points(self.limit_points)} of {self.lost}"
 
     @property
     def unit(self) -> str:

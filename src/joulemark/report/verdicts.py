@@ -80,13 +80,14 @@ def other_sizes_clause(results: Results, view: BoardView, winner: Row | None = N
         if here in best:
             continue
         parts = [] if here is None else [f"`{here.technique}`: {row_verdict(other, here)}"]
-        parts += [f"`{best[0].technique}` leads: {row_verdict(other, best[0])}"] if best else []
+        names = " and ".join(f"`{row.technique}`" for row in best)
+        parts += [f"{names} {'leads' if len(best) == 1 else 'lead'}: {row_verdict(other, best[0])}"] if best else []
         told += f" At batch {size} {', and '.join(parts)}." if parts else ""
     return told
 
 
 def price(view: BoardView, row: Row) -> str:
-    """Say what a winner costs in the task's metric: the limit it was chosen under, then what the test images say."""
+    """Say what a winner costs in the task's metric: the limit it was chosen under, then what the test rows say."""
     validation = row.validation
     if validation is not None and validation.bound <= NO_LOSS_POINTS:
         text = f"no loss of {view.metric}" if view.lost == view.metric else f"no {view.lost}"
@@ -95,7 +96,7 @@ def price(view: BoardView, row: Row) -> str:
     if row.test is None:
         return text
     over = ", over the limit" if row.test.bound > view.limit_points else ""
-    return f"{text} (on test images {points(row.test.points)} lost, 95 % bound {points(row.test.bound)}{over})"
+    return f"{text} (on test rows {points(row.test.points)} lost, 95 % bound {points(row.test.bound)}{over})"
 
 
 def modelled_clause(results: Results, row: Row) -> str:

@@ -50,7 +50,8 @@ def whole_board(results: Results) -> list[Any]:
         *(f"Earlier code. {sentence}" for sentence in earlier_code(results.generations)),
         *headline(results, views),
     ]
-    return [*(table for table in tables if table is not None), *map(Text, told)]
+    parts = [part for table in tables if table is not None for part in (table, Text())]  # an empty line behind each
+    return [*parts, *map(Text, told)]
 
 
 def whole_board_dicts(results: Results) -> list[dict[str, Any]]:

@@ -65,6 +65,11 @@ def interval(ratio: Ratio) -> str:
     return f"{times(ratio.low)} to {times(ratio.high)}"
 
 
+def in_points(limit: float) -> str:
+    """Write a limit: "1 point", "0.5 points"."""
+    return f"{limit:g} {'point' if limit == 1 else 'points'}"
+
+
 def with_prefix(value: float | None, unit: str, *, short: bool = False) -> str:
     """Write a value with an SI prefix and three digits (``short``: without zeros at the end).
 

@@ -295,6 +295,20 @@ def test_pictures_become_channels_first():
     np.testing.assert_array_equal(array("x", pillow.fromarray(pixels[:, :, 0])), pixels[None, :, :, 0])
 
 
+def test_whole_numbers_among_objects_are_labels():
+    labels = np.array([3, np.int64(0), 2], object)
+    assert as_batch("x", (IMAGES[:3], labels)).labels.tolist() == [3, 0, 2]
+    for odd, told in ((1.5, "1.5"), (None, "None"), ("cat", "'cat'"), (float("nan"), "nan")):
+        with pytest.raises(ValueError, match=f"labels such as {told}: number"):
+            as_batch("x", (IMAGES[:3], np.array([1, odd, 2], object)))
+
+
+@pytest.mark.parametrize(("groups", "told"), [(["a", None], "None"), ([1.0, float("nan")], "nan")])
+def test_an_unknown_group_is_refused_by_its_row(groups, told):
+    with pytest.raises(ValueError, match=rf"x gave the group {told} \(its row 1\): name the group of each row"):
+        as_batch("x", (IMAGES[:2], LABELS[:2], groups))
+
+
 def test_groups_are_names_whatever_they_were():
     assert as_batch("x", (IMAGES[:2], LABELS[:2], torch.tensor([7, 8]))).groups.tolist() == ["7", "8"]
     assert as_batch("x", (IMAGES[:2], None, ["a", "b"])).labels is None

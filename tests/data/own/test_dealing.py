@@ -117,3 +117,15 @@ def test_missing_classes_are_said_and_labels_that_are_none_refused():
     assert "classes 2, 4, 5, 6, 7, ...:" in missing_classes(given, 20)[0]
     with pytest.raises(ValueError, match=r"validation\(\) gives the label 3, and net\(\) has 3 outputs"):
         missing_classes(given, 3)
+
+
+def test_a_split_that_alone_lacks_groups_is_told():
+    grouped, plain = rows("train", range(4), groups="aabb"), rows("test", range(10, 14))
+    validation = rows("validation", range(20, 24), groups="ccdd")
+    assert shared_rows({"train": grouped, "validation": validation, "test": plain}) == [
+        "test() gives no groups and train() does: its rows count as independent of each other"
+    ]
+    assert shared_rows({"train": rows("train", range(4)), "validation": validation, "test": plain}) == [
+        "train() gives no groups and validation() does: whether one of them is in both is not known",
+        "test() gives no groups and validation() does: its rows count as independent of each other",
+    ]

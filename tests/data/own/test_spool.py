@@ -67,7 +67,7 @@ BAD = np.array([[1, 2], [3, np.nan], [np.inf, 1]], "f4")
         ([Batch(F4), Batch(U1)], "rows of uint8 [2] behind row 3, and of float32 [2] before"),
         ([Batch(F4, LABELS), Batch(F4)], "labels with some rows and not with others"),
         ([Batch(F4, LABELS), Batch(F4, LABELS, NAMES)], "groups with some rows and not with others"),
-        ([Batch(F4), Batch(BAD)], "row 4 of train() holds NaN or infinity"),
+        ([Batch(F4), Batch(BAD)], "row 4 of train() holds NaN, infinity or a number too large for float32"),
         ((Batch(F4) for _ in iter(int, 1)), "gave more than 100 rows and did not end: if there are more, say how many"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",

@@ -149,7 +149,11 @@ def _of_tensor(name: str, tensor: Any) -> NDArray[Any]:
 def _groups(name: str, given: Any) -> NDArray[np.str_]:
     if np.ndim(given) == 0 and not isinstance(given, Sequence):
         raise ValueError(f"{name} gave {_told(given)} as groups: give the name of the group of each row")
-    return np.array([str(_plain(one)) for one in given], np.str_)
+    names = [_plain(one) for one in given]
+    unknown = next((row for row, one in enumerate(names) if one is None or one != one), None)  # NaN is not itself
+    if unknown is not None:
+        raise ValueError(f"{name} gave the group {names[unknown]} (its row {unknown}): name the group of each row")
+    return np.array([str(one) for one in names], np.str_)
 
 
 def _labels(name: str, given: Any) -> NDArray[np.int64]:
@@ -157,9 +161,11 @@ def _labels(name: str, given: Any) -> NDArray[np.int64]:
         found = _of_tensor(name, given) if hasattr(given, "detach") else np.asarray(given)
     except ValueError as error:
         raise ValueError(f"{name} gave labels that are no array of whole numbers: {error}") from error
+    if found.dtype.kind == "O" and all(isinstance(one, int | np.integer) for one in found.reshape(-1)):
+        found = found.astype(np.int64)  # as columns of a table are that held other values before
     if found.dtype.kind in "OUS":
-        example = _plain(found.reshape(-1)[0]) if found.size else "nothing"
-        raise ValueError(f"{name} gave labels such as {str(example)[:40]!r}: number the classes from 0")
+        unfit = next((repr(one)[:40] for one in map(_plain, found.reshape(-1)) if not isinstance(one, int)), "nothing")
+        raise ValueError(f"{name} gave labels such as {unfit}: number the classes from 0")
     if found.ndim == 2 and found.shape[1] > 1:
         raise ValueError(f"{name} gave labels of shape {list(found.shape)}: give the number of the class of each row")
     if found.ndim == 2:

@@ -72,7 +72,7 @@ def shared_rows(given: Mapping[str, Given]) -> list[str]:
 
     Raises ``ValueError`` if more than half of the test rows are in another split.
     """
-    warnings = list(_shared_groups(given))
+    warnings = [*_shared_groups(given), *_without_groups(given)]
     names = [name for name in ("test", "validation", "policy", "train") if name in given]
     for place, name in enumerate(names):
         for other in names[place + 1 :]:
@@ -86,6 +86,15 @@ def shared_rows(given: Mapping[str, Given]) -> list[str]:
                 shown = f"{100 * share:.0f}" if share > 0.1 else f"{100 * share:.2g}"
                 warnings.append(f"{shown} % of the rows of {name}() are in {other}() as well")
     return warnings
+
+
+def _without_groups(given: Mapping[str, Given]) -> Iterator[str]:
+    has = [name for name, one in given.items() if one.groups is not None]
+    for name, one in given.items() if has else ():
+        if one.groups is None and name in ("validation", "test"):
+            yield f"{name}() gives no groups and {has[0]}() does: its rows count as independent of each other"
+        elif one.groups is None:
+            yield f"{name}() gives no groups and {has[0]}() does: whether one of them is in both is not known"
 
 
 def missing_classes(given: Mapping[str, Given], classes: int) -> list[str]:

@@ -129,6 +129,6 @@ def _refuse_unlike(name: str, first: Batch, batch: Batch, before: int) -> None:
         bad = ~np.isfinite(batch.inputs).all(axis=tuple(range(1, batch.inputs.ndim)))
         if bad.any():
             raise ValueError(
-                f"row {before + int(np.flatnonzero(bad)[0]):,} of {name} holds NaN or infinity: clean it, or leave "
-                "it out"
+                f"row {before + int(np.flatnonzero(bad)[0]):,} of {name} holds NaN, infinity or a number too large for "
+                "float32: clean it, or leave it out"
             )
