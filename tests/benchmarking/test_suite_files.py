@@ -101,7 +101,9 @@ def test_a_text_that_is_no_suite_is_refused_with_its_place(text, words):
 
 @pytest.mark.parametrize("name", ["", "quik", "Quick", "suites/quick", "quick.TOML"])
 def test_a_name_that_is_none_offers_the_way_by_path(name):
-    with pytest.raises(SuiteError, match=r"^unknown suite .*\(or give the path of a \.toml file, or your own task file"):
+    with pytest.raises(
+        SuiteError, match=r"^unknown suite .*\(or give the path of a \.toml file, or your own task file"
+    ):
         load_suite(name)
 
 
