@@ -68,6 +68,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "kind of layer": {
         "int": "joulemark.nets.layers.integer:INTEGER",
+        "rounded": "joulemark.nets.layers.rounded:ROUNDED",
     },
     "router": {
         "exactly-one": "joulemark.nets.routers.exactly_one:ExactlyOne",
@@ -81,6 +82,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "backend": {
         "onnxruntime": "joulemark.backends.onnx:OnnxRuntime",
+        "openvino": "joulemark.backends.openvino:OpenVino",
         "eager": "joulemark.backends.eager:Eager",
         "sparse": "joulemark.backends.sparse:Sparse",
     },

@@ -9,7 +9,8 @@ import torch
 from small_graphs import SHAPE, build
 
 from joulemark.auditing.integers import quantised
-from joulemark.backends.onnx import OnnxRuntime, export
+from joulemark.backends.onnx import OnnxRuntime
+from joulemark.backends.onnx_exporter import export
 from joulemark.subjects.graph import record_graph
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from joulemark.backends.eager import Eager
-from joulemark.backends.onnx import OnnxRuntime, export, session
+from joulemark.backends.onnx import OnnxRuntime, session
+from joulemark.backends.onnx_exporter import export
 from joulemark.nets.header import Exit, Route
 from joulemark.nets.net import Net
 from joulemark.techniques.precision.int8 import int8

@@ -48,7 +48,7 @@ def test_what_lacks_part_of_the_contract_is_refused(monkeypatch):
 
 
 def test_onnx_runtime_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("joulemark.backends.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("joulemark.backends.onnx_exporter.find_spec", lambda name: None)
     assert OnnxRuntime().unavailable() == "install onnx and onnxscript: the exporter needs them"
 
 

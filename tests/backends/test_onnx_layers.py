@@ -9,7 +9,8 @@ import torch
 from small_nets import NETS
 
 from joulemark.backends.fidelity import received
-from joulemark.backends.onnx import OnnxRuntime, export
+from joulemark.backends.onnx import OnnxRuntime
+from joulemark.backends.onnx_exporter import export
 from joulemark.backends.onnx_layers import entries
 from joulemark.nets.net import Net
 

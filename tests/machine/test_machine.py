@@ -195,6 +195,7 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatc
         "joulemark": "1.0+joulemark",
         "onnx": "1.0+onnx",
         "onnxscript": "1.0+onnxscript",
+        "openvino": "1.0+openvino",
         "torch": "1.0+torch",
         "numpy": "1.0+numpy",
     }

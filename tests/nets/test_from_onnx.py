@@ -17,7 +17,7 @@ from onnx_answers import agrees, noise, one_node, write_nodes
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from joulemark.backends.onnx import export
+from joulemark.backends.onnx_exporter import export
 from joulemark.nets.dependencies import channel_ties, keep
 from joulemark.nets.from_onnx import module_from_onnx
 from joulemark.nets.header import Format

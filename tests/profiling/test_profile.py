@@ -6,7 +6,7 @@ import torch
 from made_profile import quantity
 from small_graphs import SHAPE, build
 
-from joulemark.backends.onnx import export
+from joulemark.backends.onnx_exporter import export
 from joulemark.energy.accelerator import Accelerator
 from joulemark.energy.model import Published, energy_model
 from joulemark.energy.proxies import proxies

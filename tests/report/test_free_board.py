@@ -80,7 +80,7 @@ def test_notes_say_what_a_ratio_hides():
     assert "A/A control" in notes["eager PyTorch1"]
     assert "throughput, not latency" in notes["eager PyTorch64"]
     assert "2.00 times the CPU-seconds" in notes["eager PyTorch64"]
-    assert "no bf16 matrix unit" in notes["eager PyTorch, bf16 autocast1"]
+    assert "no bf16 matrix unit" in notes["eager PyTorch, bf161"]
 
 
 def test_joules_rank_where_all_have_them():

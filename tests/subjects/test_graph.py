@@ -10,7 +10,7 @@ import torch
 from onnx import helper, numpy_helper
 from small_graphs import SHAPE, build, write
 
-from joulemark.backends.onnx import export
+from joulemark.backends.onnx_exporter import export
 from joulemark.energy.model import energy_model
 from joulemark.subjects.graph import record_graph
 from joulemark.workloads.recording import record

@@ -19,7 +19,7 @@ from small_graphs import write
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from joulemark.backends.onnx import export
+from joulemark.backends.onnx_exporter import export
 from joulemark.subjects.graph import record_graph
 from joulemark.subjects.onnx_file import open_onnx
 from joulemark.subjects.products import FORMS, Form, bits, einsum_macs, operands, recurrent_macs

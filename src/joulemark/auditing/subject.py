@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from joulemark.backends.backend import Images
-from joulemark.backends.onnx import export
+from joulemark.backends.onnx_exporter import export
 from joulemark.subjects.onnx_file import channels_last, open_onnx
 from joulemark.subjects.user_code import build_module, input_shape, output_of
 

@@ -135,9 +135,9 @@ def precision_of(net: Net, backend: Backend) -> str:
     words = {layer_kind(form.kind).needs(form) for form in formats.values()}
     if not words or not words <= backend.kernels:
         return backend.precision
-    weights = (getattr(layer, "weight", None) for layer in net.module(formats=False).modules())
-    products = sum(weight is not None and weight.dim() > 1 for weight in weights)
-    return min(words) if len(words) == 1 and len(formats) == products else "mixed"
+    weights = {path: getattr(layer, "weight", None) for path, layer in net.module(formats=False).named_modules()}
+    products = {path for path, weight in weights.items() if weight is not None and weight.dim() > 1}
+    return min(words) if len(words) == 1 and products <= formats.keys() else "mixed"
 
 
 def without_masks(net: Net) -> Net:

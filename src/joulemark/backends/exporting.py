@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from joulemark.backends.one_row import OneRow
-from joulemark.backends.onnx import export
+from joulemark.backends.onnx_exporter import export
 from joulemark.nets.layers.quantize import in_plain_operators
 from joulemark.nets.net import Net
 from joulemark.nets.segments import Segments

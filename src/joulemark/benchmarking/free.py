@@ -46,6 +46,7 @@ GROUP = 6
 """Settings measured together, their blocks shuffled; a run that is killed loses one group at most."""
 VARIANTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "eager": (("channels_last",), ("bf16",), ("bf16", "channels_last"), ("compile",)),
+    "openvino": (("static",), ("bf16",), ("bf16", "static")),
 }
 """Options that are tried together; of other backends each option is tried alone."""
 

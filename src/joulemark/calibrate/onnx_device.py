@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from joulemark.backends.onnx import OPSET, OnnxRuntime, session
+from joulemark.backends.onnx import OnnxRuntime, session
+from joulemark.backends.onnx_exporter import OPSET
 from joulemark.energy.features import Layer
 from joulemark.nets.net import Net, usual_input_shape
 

@@ -27,7 +27,7 @@ BUSY_SHARE = 0.1
 
 SAMPLE_SECONDS = 0.2
 
-PACKAGES = ("joulemark", "torch", "numpy", "onnx", "onnxruntime", "onnxscript")
+PACKAGES = ("joulemark", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino")
 
 _VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd", "HygonGenuine": "hygon"}
 

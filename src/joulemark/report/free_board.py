@@ -15,10 +15,11 @@ from joulemark.report.table import RowsOrBlocks
 from joulemark.report.words import backend_name, interval, points, times, with_prefix
 
 OPTION_WORDS = {
-    "bf16": "bf16 autocast",
+    "bf16": "bf16",
     "channels_last": "channels last",
     "compile": "torch.compile",
     "spin": "spinning threads",
+    "static": "static shapes",
 }
 
 

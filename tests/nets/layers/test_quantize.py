@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from joulemark.backends.onnx import export
+from joulemark.backends.onnx_exporter import export
 from joulemark.nets.layers.quantize import onnx_translations, quantize_dequantize
 
 

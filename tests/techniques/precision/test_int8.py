@@ -37,8 +37,8 @@ def test_every_layer_gets_the_range_of_what_it_saw():
     assert dict(quantised.state) == dict(net.state)  # nothing is retrained
     module = net.module()
     with torch.no_grad():
-        seen = {"stage1.conv": images[:70], "stage2.conv": module.get_submodule("stage1")(images[:70])}
-    for layer, x in seen.items():
+        seen = {"stage1.conv": images[:70], "stage2.conv": module.get_submodule("stage1.conv")(images[:70])}
+    for layer, x in seen.items():  # the second layer reads behind a pooling: the scale is that of what is pooled
         form = quantised.formats[layer]
         assert (form.weight_bits, form.activation_bits) == (8, 8)
         assert form.low == pytest.approx(min(0.0, float(x.min())), abs=1e-5)
@@ -108,21 +108,28 @@ def test_a_net_without_layers_is_refused(monkeypatch):
 def test_batch_norm_is_folded_and_outputs_that_are_added_have_a_range_too():
     net, images = Net.new("resnet", (3, 32, 32), seed=0, depth=8, width=0.25), torch.randn(32, 3, 32, 32)
     quantised = int8(net, Calibration(images), images=32)
-    assert set(quantised.formats) == {
-        path for path, m in net.module().named_modules() if isinstance(m, nn.Conv2d | nn.Linear)
-    }
+    layers = {path for path, m in net.module().named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    rounded = {"relu", "layer1.0.relu2", "layer2.0.relu2", "layer3.0.relu2", "pool"}
+    assert {path: form.kind for path, form in quantised.formats.items()} == {
+        **dict.fromkeys(layers, "int"), **dict.fromkeys(rounded, "rounded")
+    }  # fmt: skip
     assert not any(isinstance(m, nn.BatchNorm2d) for m in quantised.module().modules())
     ranged = {path: form.output for path, form in quantised.formats.items() if form.output is not msgspec.UNSET}
-    assert set(ranged) == {"conv1", "layer1.0.conv2", "layer2.0.conv2", "layer3.0.conv2"}
+    assert set(ranged) == {"layer1.0.conv2", "layer2.0.conv2", "layer3.0.conv2"} | rounded
     module = net.module()
     with torch.no_grad():
         stem = module[:3](images)
         block = module.get_submodule("layer1.0")
         added = block.bn2(block.conv2(block.relu1(block.bn1(block.conv1(stem)))))
-    assert ranged["conv1"] == (0.0, pytest.approx(float(stem.max()), rel=1e-4))  # after ReLU: read by two
+    assert ranged["relu"] == (0.0, pytest.approx(float(stem.max()), rel=1e-4))  # read by two
+    first = quantised.formats["layer1.0.conv1"]
+    assert (first.low, first.high) == ranged["relu"]  # the same scale: nothing is rounded twice
     assert ranged["layer1.0.conv2"] == pytest.approx((float(added.min()), float(added.max())), rel=1e-4)
 
 
-def test_a_net_whose_convolutions_feed_each_other_keeps_its_outputs_in_float():
+def test_what_is_pooled_is_rounded_before_and_what_only_one_layer_reads_is_not_rounded_twice():
     formats = int8(testing.baseline(), Calibration(torch.randn(32, 1, 28, 28)), images=32).formats
-    assert all(form.output is msgspec.UNSET for form in formats.values())
+    outputs = {path: form.output for path, form in formats.items()}
+    for layer, behind in (("stage1.conv", "stage2.conv"), ("stage2.conv", "classifier.hidden")):
+        assert outputs.pop(layer) == (formats[behind].low, formats[behind].high)
+    assert set(outputs.values()) == {msgspec.UNSET}

@@ -51,13 +51,9 @@ class IntegerLayer(StandIn):
 
     def _range(self, side: str, low: float, high: float) -> None:
         """Buffers with the scale and the integer of zero for values in [low, high], widened to hold zero."""
-        low, high = min(low, 0.0), max(high, 0.0)
-        levels = _levels(self.form.activation_bits)
-        step = max((high - low) / levels, LEAST_STEP)
-        zero = round(-low / step)
-        self.register_buffer(f"{side}_scale", torch.tensor(step, dtype=torch.float32), persistent=False)
-        self.register_buffer(f"{side}_zero", torch.tensor(zero, dtype=torch.uint8), persistent=False)
-        self.ends[side] = (-zero * step, (levels - zero) * step)  # nudged, so that zero is one of the levels
+        scale, zero, self.ends[side] = affine(low, high, self.form.activation_bits)
+        self.register_buffer(f"{side}_scale", scale, persistent=False)
+        self.register_buffer(f"{side}_zero", zero, persistent=False)
 
     def _weight_scale(self) -> Tensor:
         # That of a linear layer is added in float, behind the product.
@@ -108,13 +104,34 @@ class TrainedIntegerLayer(IntegerLayer):
         return super().forward(x)
 
     def _rounded(self, x: Tensor, scale: Tensor, zero: Tensor, axis: int) -> Tensor:
-        limits, shape = torch.iinfo(zero.dtype), [1] * x.dim()
-        if scale.dim():
-            shape[axis] = -1
-        step, middle = scale.view(shape), zero.to(x.dtype).view(shape)
-        inside = x.clamp((limits.min - middle) * step, (limits.max - middle) * step)  # no gradient outside
-        rounded: Tensor = quantize_dequantize(x.detach(), scale, zero, axis)
-        return inside + (rounded - inside.detach())
+        return straight_through(x, scale, zero, axis)
+
+
+def affine(low: float, high: float, bits: int | None) -> tuple[Tensor, Tensor, tuple[float, float]]:
+    """Scale and integer of zero for values in [low, high], widened to hold zero; and the ends that the levels hold.
+
+    The ends are nudged, so that zero is one of the levels.
+
+    >>> affine(-1.0, 1.0, 8)
+    (tensor(0.0078), tensor(128, dtype=torch.uint8), (-1.003921568627451, 0.996078431372549))
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    levels = _levels(bits)
+    step = max((high - low) / levels, LEAST_STEP)
+    zero = round(-low / step)
+    ends = (-zero * step, (levels - zero) * step)
+    return torch.tensor(step, dtype=torch.float32), torch.tensor(zero, dtype=torch.uint8), ends
+
+
+def straight_through(x: Tensor, scale: Tensor, zero: Tensor, axis: int) -> Tensor:
+    """The rounded values, with gradients as if nothing was rounded; what the levels cannot hold has none."""
+    limits, shape = torch.iinfo(zero.dtype), [1] * x.dim()
+    if scale.dim():
+        shape[axis] = -1
+    step, middle = scale.view(shape), zero.to(x.dtype).view(shape)
+    inside = x.clamp((limits.min - middle) * step, (limits.max - middle) * step)
+    rounded: Tensor = quantize_dequantize(x.detach(), scale, zero, axis)
+    return inside + (rounded - inside.detach())
 
 
 def weight_scale(weight: Tensor, bias: Tensor | None, input_scale: Tensor, form: Format) -> Tensor:

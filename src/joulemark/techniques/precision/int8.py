@@ -2,7 +2,8 @@
 
 Idea:
     Weights and activations become 8-bit integers with a scale, so that products are of integers, small and quick to
-    move; nothing is retrained. Static post-training quantisation as ONNX Runtime executes it (QDQ format).
+    move; nothing is retrained. Static post-training quantisation as ONNX Runtime and OpenVINO execute it (QDQ format).
+    What is added, averaged or put side by side between the layers is rounded too, so that they never leave integers.
 
 Equations:
     w ≈ s_w q_w,   q_w = round(w / s_w) in −127 ... 127,   s_w = max |w| / 127, one for each output channel
@@ -20,17 +21,22 @@ Reference:
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
-from joulemark.nets.flow import CONVOLUTIONS, loose
+from joulemark.nets.flow import CONVOLUTIONS
 from joulemark.nets.folding import fold
 from joulemark.nets.header import Format
 from joulemark.nets.net import Net
-from joulemark.techniques.technique import Range, TechniqueError, Workbench, technique
+from joulemark.nets.signals import signals
+from joulemark.techniques.technique import Range as Allowed
+from joulemark.techniques.technique import TechniqueError, Workbench, technique
+
+Range = tuple[float, float]
+"""Least and greatest value seen, zero among them."""
 
 
 @technique(
@@ -41,29 +47,35 @@ from joulemark.techniques.technique import Range, TechniqueError, Workbench, tec
     gives={"integer"},
     trains=False,
 )
-def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000)] = 256) -> Net:
+def int8(net: Net, bench: Workbench, *, images: Annotated[int, Allowed(16, 100_000)] = 256) -> Net:
     """Quantise every convolution and linear layer to 8-bit weights and activations; nothing is retrained.
 
     Batch norms are folded into convolutions first. Activation ranges are the least and the greatest input that each
     layer sees for ``images`` calibration images, on the path they really take (the workbench holds a few hundred at
-    most). A convolution whose outputs are added to others or averaged has them in integers too, with their own range:
-    without that no runtime computes it in integers. A layer that no image reaches has no range and stays in float.
-    Raises :class:`TechniqueError` if there is no layer to quantise.
+    most). Values between layers that are added, averaged or put side by side are rounded too, once for all who read
+    them (:mod:`joulemark.nets.signals`). A layer that no image reaches has no range and stays in float. Raises
+    :class:`TechniqueError` if there is no layer to quantise.
     """
     net = fold(net)
     module = net.module(formats=False)
-    outside = loose(module, net.input_shape)
-    inputs: dict[str, tuple[float, float]] = {}
-    outputs: dict[str, tuple[float, float]] = {}
+    between = signals(module, net.input_shape)
+    inputs: dict[str, Range] = {}
+    shared: dict[int, Range] = {}
 
-    def watch(name: str, x: Tensor, y: Tensor) -> None:
-        _widen(inputs, name, x)
-        if name in outside:
-            _widen(outputs, name, y.relu() if outside[name] else y)
+    def watch(ranges: dict[Any, Range], name: Any, x: Tensor) -> None:
+        ranges[name] = _wider(ranges.get(name), x)
 
     for name, layer in module.named_modules():
         if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
-            layer.register_forward_hook(lambda _, x, y, name=name: watch(name, x[0], y))
+            layer.register_forward_hook(lambda _, x, y, name=name: watch(inputs, name, x[0]))
+    for signal in between:
+        part = module.get_submodule(signal.path)
+        if signal.side == "in":
+            part.register_forward_pre_hook(lambda _, x, signal=signal: watch(shared, signal.scale, x[0]))
+        else:
+            part.register_forward_hook(
+                lambda _, x, y, signal=signal: watch(shared, signal.scale, y.relu() if signal.relu else y)
+            )
     seen = 0
     with torch.no_grad():
         for batch, _ in bench.batches("calibration"):
@@ -73,14 +85,20 @@ def int8(net: Net, bench: Workbench, *, images: Annotated[int, Range(16, 100_000
                 break
     if not inputs:
         raise TechniqueError("int8 found no convolution or linear layer to quantise")
+    reached = [signal for signal in between if signal.scale in shared]
+    inputs |= {name: shared[one.scale] for one in reached for name in one.products if name in inputs}
     formats = {
-        name: Format(weight_bits=8, activation_bits=8, low=low, high=high, output=outputs.get(name, msgspec.UNSET))
-        for name, (low, high) in inputs.items()
+        name: Format(weight_bits=8, activation_bits=8, low=low, high=high) for name, (low, high) in inputs.items()
     }
+    for signal in reached:
+        low, high = shared[signal.scale]
+        form = formats.get(signal.path, Format(kind="rounded", activation_bits=8))
+        side = {"low": low, "high": high} if signal.side == "in" else {"output": (low, high)}
+        formats[signal.path] = msgspec.structs.replace(form, **side)
     return net.replace(formats=formats)
 
 
-def _widen(ranges: dict[str, tuple[float, float]], name: str, x: Tensor) -> None:
-    """Widen the range of ``name`` to hold ``x``; zero stays representable, padding and ReLU need it exact."""
-    low, high = ranges.get(name, (0.0, 0.0))
-    ranges[name] = (min(low, float(x.min())), max(high, float(x.max())))
+def _wider(seen: Range | None, x: Tensor) -> Range:
+    """A range that holds ``x`` as well; zero stays representable, padding and ReLU need it exact."""
+    low, high = seen or (0.0, 0.0)
+    return min(low, float(x.min())), max(high, float(x.max()))
