@@ -78,4 +78,5 @@ def test_ways_keep_to_a_fixed_batch(tmp_path):
     assert {way.batch_size for way in ways(fixed, 2)} == {4}
     free = fixed._replace(batch=None)
     assert ways(free, 2)[0] == Way("onnxruntime", (), 1, 1)
+    assert {way.options for way in ways(free, 2) if way.backend == "openvino"} == {(), ("static",), ("bf16",)}
     assert not any(way.backend == "eager" for way in ways(free, 2))

@@ -12,7 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from joulemark.machine.machine import activity, conditions, hardware_class, quiet_checks, this_machine, versions
+from joulemark.machine.machine import (
+    activity,
+    computed_by_detours,
+    conditions,
+    hardware_class,
+    quiet_checks,
+    this_machine,
+    versions,
+)
 from joulemark.record import Check
 
 XEON = """processor\t: 0
@@ -181,6 +189,26 @@ def test_this_very_machine_answers() -> None:
     assert machine.cores >= 1
     assert machine.hardware_class.split("-")[0]
     assert len(quiet_checks()) == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "lacking"),
+    [
+        ("avx2", {"bf16", "int8"}),
+        ("avx512f avx512_vnni", {"bf16"}),
+        ("avx512f avx512_vnni avx512_bf16", set()),
+        ("amx_tile amx_int8 amx_bf16", set()),
+    ],
+)
+def test_what_a_processor_computes_by_detours(tree: Tree, flags: str, lacking: set[str]) -> None:
+    tree.write("proc/cpuinfo", f"processor\t: 0\nflags\t\t: {flags}\n")
+    told = {precision: computed_by_detours(precision, tree.root) for precision in ("fp32", "bf16", "int8")}
+    assert {precision for precision, sentence in told.items() if sentence} == lacking
+    assert all(f"no {precision} instructions" in (told[precision] or "") for precision in lacking)
+
+
+def test_where_nothing_tells_nothing_is_said(tree: Tree) -> None:
+    assert computed_by_detours("bf16", tree.root) is None
 
 
 def test_versions_leave_out_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

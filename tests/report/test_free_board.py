@@ -83,6 +83,27 @@ def test_notes_say_what_a_ratio_hides():
     assert "no bf16 matrix unit" in notes["eager PyTorch, bf161"]
 
 
+@pytest.mark.parametrize(("bound", "ranked"), [(0.9, True), (1.0, True), (1.1, False), (None, False)])
+def test_what_changes_numbers_is_ranked_only_within_the_limit(bound, ranked):
+    view = build_free(
+        [trial("a", 1.0, control=True), trial("b", 3.0, precision="bf16", loss_bound=bound), trial("c", 2.0)], 1.0
+    )
+    row = next(one for one in view.rows if one.precision == "bf16")
+    assert (row.rank is not None) is ranked
+    assert next(one.rank for one in view.rows if one.rank is not None and one is not row) == (
+        (2, 2) if ranked else (1, 1)
+    )
+    assert ("not ranked: " in row.note) is not ranked
+    if bound == 1.1:
+        assert "up to 1.10 points may be lost, and the limit is 1;" in row.note
+    assert view.rows[-1] is not row or not ranked
+
+
+def test_exact_settings_are_ranked_whatever_their_bound():
+    view = build_free([trial("a", 1.0, control=True), trial("b", 3.0, loss_bound=5.0)], 1.0)
+    assert all(row.rank is not None for row in view.rows)
+
+
 def test_joules_rank_where_all_have_them():
     view = build_free([trial("a", 1.0, control=True, joules=1.0), trial("b", 2.0, joules=0.5)])
     assert view.cost == "joules"

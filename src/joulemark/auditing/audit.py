@@ -137,8 +137,8 @@ def _notes(subject: Subject, checks: list[Check], images: int, *, random: bool) 
     if subject.batch is not None:
         notes.append(f"The file fixes the batch at {subject.batch}: export it with a free batch axis to try others.")
     if subject.module is None:
-        notes.append("bf16 and layout are not tried for an ONNX file: ONNX Runtime has no bf16 kernels on this"
-                     " processor's provider. Give the torch module as package.module:function for them.")  # fmt: skip
+        notes.append("PyTorch's layouts and bf16 are not tried for an ONNX file: give the torch module as"
+                     " package.module:function for them.")  # fmt: skip
     busy = [check.detail for check in checks if check.ok is False and check.name != "virtual machine"]
     if busy:
         notes.append(f"The machine is not quiet ({'; '.join(busy)}): intervals are wider than they need be.")

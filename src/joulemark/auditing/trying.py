@@ -11,9 +11,10 @@ import numpy as np
 
 from joulemark.auditing.integers import quantised
 from joulemark.auditing.subject import Subject
-from joulemark.backends.backend import Compiled, Images, variant_name
+from joulemark.backends.backend import Compiled, Images, backend, variant_name
 from joulemark.backends.eager import Eager
 from joulemark.backends.onnx import OnnxRuntime
+from joulemark.backends.openvino import OpenVino
 from joulemark.benchmarking.errors import sentence
 from joulemark.benchmarking.free import thread_counts
 from joulemark.benchmarking.measuring import Pair, joules_ratio, measure_pairs
@@ -99,13 +100,18 @@ def ways(subject: Subject, cores: int) -> list[Way]:
         Way(own, (), most, first, True),
         Way(own, (), most, last),
         Way(own, (), 1, last, True),
+        *(Way("openvino", options, 1, first) for options in ((), ("static",), ("bf16",))),
+        Way("openvino", ("static",), 1, first, True),
+        Way("openvino", (), 1, last),
+        Way("openvino", ("bf16",), 1, last),
     ]
     if subject.module is not None:
         chosen: tuple[tuple[str, ...], ...] = ((), ("channels_last",), ("bf16",), ("bf16", "channels_last"))
         found += [Way("eager", options, 1, first) for options in chosen]
         found += [Way("eager", (), most, first), Way("eager", ("channels_last",), 1, last)]
     if subject.precision != "fp32":
-        found = [way for way in found if not way.integers]  # there is nothing left to quantise
+        # There is nothing left to quantise, and nothing in float32 to round.
+        found = [way for way in found if not way.integers and (way.backend, way.options) != ("openvino", ("bf16",))]
     if most > 1:
         found.append(Way(own, ("spin",), most, first))
     if subject.module is not None:
@@ -151,7 +157,8 @@ class Trier:
         if way.backend == "eager" and self.subject.module is not None:
             return Eager(way.options).ready(copy.deepcopy(self.subject.module), way.threads)
         graph = self._quantised() if way.integers else self.subject.graph
-        compiled = OnnxRuntime(way.options).ready(graph, way.threads)
+        runtime = OpenVino if way.backend == "openvino" else OnnxRuntime
+        compiled = runtime(way.options).ready(graph, way.threads)
         return _Turned(compiled) if self.subject.last else compiled
 
     def _quantised(self) -> bytes:
@@ -162,7 +169,7 @@ class Trier:
         return self._integers
 
     def _try(self, way: Way, *, control: bool, left: float, share: float) -> Tried:
-        reason = Eager(way.options).unavailable() if way.backend == "eager" else None
+        reason = backend(variant_name(way.backend, way.options)).unavailable()
         if reason is None and "compile" in way.options and left < COMPILE_SECONDS:
             reason = "torch.compile may take longer than the time that was left"
         images = whole_batches(self.images[: max(way.batch_size, 8)], way.batch_size)

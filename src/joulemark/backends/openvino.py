@@ -97,18 +97,22 @@ class OpenVino:
 
         Raises ``ValueError`` for one with an operator that OpenVINO lacks, and for threads that it does not have.
         """
-        return OpenVinoNet(graph, threads, precision=self.precision, static=self.static)
+        model = _read(once(graph))
+        # An input that nothing reads is in the graph, and not among the model's.
+        names = [one.name for one in onnx.load_from_string(graph).graph.input]
+        places = [names.index(one.get_node().get_friendly_name()) for one in model.inputs]
+        return OpenVinoNet(model, places, threads, precision=self.precision, static=self.static)
 
 
 class OpenVinoNet:
-    """One graph: compiled once for any batch or, static, once for each batch size."""
+    """An OpenVINO model: compiled once for any batch or, static, once for each batch size.
 
-    def __init__(self, graph: bytes, threads: int, *, precision: str, static: bool) -> None:
+    ``places`` says which of what :meth:`outputs` is given goes into each of the model's inputs.
+    """
+
+    def __init__(self, model: Any, places: Sequence[int], threads: int, *, precision: str, static: bool) -> None:
+        self.model, self.places = model, places
         self.threads, self.precision, self.static = threads, precision, static
-        self.model = _read(once(graph))
-        # An input that nothing reads is in the graph, and not among the model's.
-        names = [one.name for one in onnx.load_from_string(graph).graph.input]
-        self.places = [names.index(one.get_node().get_friendly_name()) for one in self.model.inputs]
         self.compiled: dict[int | None, Any] = {}  # batch size, or None for any -> what runs it
         self.requests: dict[int | None, Any] = {}
         if not static:

@@ -31,7 +31,7 @@ from joulemark.judging.losses import pooled_loss
 from joulemark.judging.stability import disturbances
 from joulemark.judging.statistics import paired_ratio
 from joulemark.judging.truths import score_of_logits
-from joulemark.machine.machine import activity, conditions
+from joulemark.machine.machine import activity, computed_by_detours, conditions
 from joulemark.nets.layers.layer import is_stochastic
 from joulemark.record import FreeTrial, Kind, Quantity, content_key
 
@@ -188,7 +188,8 @@ def _measured(session: Session, baseline: StoredNet, seed: int, group: Sequence[
         record = msgspec.structs.replace(
             record, order=order, order_seed=order_seed, conditions=seen, control_ratio=control
         )
-        yield msgspec.structs.replace(record, flags=tuple(disturbances(seen)))
+        slower = computed_by_detours(record.precision)
+        yield msgspec.structs.replace(record, flags=(*([slower] if slower else []), *disturbances(seen)))
 
 
 def _control(session: Session, baseline: StoredNet, ready: Sequence[_Ready]) -> Pair | None:

@@ -127,7 +127,8 @@ def free(
         raise typer.Exit(130) from stop
     finally:
         _tell_set_aside(session.store)
-    view = build_free(stored_results(chosen, results, session.machine.hardware_class).free)
+    stored = stored_results(chosen, results, session.machine.hardware_class)
+    view = build_free(stored.free, max(stored.limits_points))
     if json:
         typer.echo(msgspec.json.encode(as_dict(view)).decode())  # the last of the lines
     elif view is not None:

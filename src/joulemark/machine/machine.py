@@ -35,6 +35,12 @@ _VECTORS = ("avx512f", "avx2", "avx", "sse4_2", "sve2", "sve", "asimd")  # wides
 _MATRICES = ("amx_tile", "sme")
 _EXTENSION_NAMES = {"avx512f": "avx512", "sse4_2": "sse4", "asimd": "neon", "amx_tile": "amx"}
 
+INSTRUCTIONS = {
+    "bf16": frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"}),
+    "int8": frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}),
+}
+"""Precision -> instructions that compute products of it, as Linux names them on x86 and on Arm: one of them will do."""
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -85,6 +91,17 @@ def hardware_class(processor: str, vendor: str, flags: set[str], cores: int, acc
     if accelerator:
         parts.append(_slug(accelerator))
     return "-".join(parts)
+
+
+def computed_by_detours(precision: str, root: Path = ROOT) -> str | None:
+    """That this processor has no instructions for products of a precision, in words.
+
+    ``None`` if it has some, if the precision needs none, or where nothing tells.
+    """
+    flags = _flags(_cpuinfo(root))
+    if not flags or precision not in INSTRUCTIONS or flags & INSTRUCTIONS[precision]:
+        return None
+    return f"this processor has no {precision} instructions and computes it by detours, slower than it could be"
 
 
 def boot(root: Path = ROOT) -> str | None:

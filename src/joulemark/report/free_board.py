@@ -62,8 +62,12 @@ class FreeView(Record, frozen=True, kw_only=True):
     lines: tuple[str, ...]  # what a reader must know
 
 
-def build_free(trials: Sequence[FreeTrial]) -> FreeView | None:
-    """The board of a suite's free trials; ``None`` without any. Raises ``ValueError`` for several nets or machines."""
+def build_free(trials: Sequence[FreeTrial], limit: float | None = None) -> FreeView | None:
+    """The board of a suite's free trials; ``None`` without any. Raises ``ValueError`` for several nets or machines.
+
+    What changes numbers (bf16) is judged as a technique is: with a ``limit`` in points, it is ranked only if the bound
+    of its loss keeps to it.
+    """
     if not trials:
         return None
     if len({(trial.net, trial.hardware_class) for trial in trials}) > 1:
@@ -72,6 +76,8 @@ def build_free(trials: Sequence[FreeTrial]) -> FreeView | None:
     cost = "joules" if ran and all(trial.joules_ratio is not None for trial in ran) else "seconds"
     known = [(trial, ratio) for trial in ran if (ratio := _ratio(trial, cost)) is not None]
     known.sort(key=lambda pair: -pair[1].value)
+    outside = [pair for pair in known if limit is not None and _loses_more(pair[0], limit)]
+    known = [pair for pair in known if pair not in outside]
     controls = [_control(trial, trials, cost) for trial, _ in known]
     widest = max(map(margin_of, controls), default=1.0)
     places = ranks([[ratio] for _, ratio in known], margin=widest)
@@ -79,12 +85,26 @@ def build_free(trials: Sequence[FreeTrial]) -> FreeView | None:
         _row(trial, ratio, place, control)
         for (trial, ratio), place, control in zip(known, places, controls, strict=True)
     ]
+    rows += [
+        msgspec.structs.replace(row, note=f"{_over(row.loss_bound, limit)}; {row.note}".removesuffix("; "))
+        for row in (_row(trial, ratio, None, _control(trial, trials, cost)) for trial, ratio in outside)
+    ]
     rows += [_row(trial, None, None) for trial in trials if trial.ratio is None]
     control = next((trial for trial in trials if trial.control), trials[0])
     scored = next((trial.score.rows for trial in ran if trial.score is not None), 0)
     return FreeView(
         cost=cost, baseline=_words(control), images=scored, rows=tuple(rows), lines=_lines(trials, cost, widest)
     )
+
+
+def _loses_more(trial: FreeTrial, limit: float) -> bool:
+    """Whether a setting that changes numbers may lose more than ``limit`` points, as far as is known."""
+    return trial.precision != "fp32" and (trial.loss_bound is None or trial.loss_bound > limit)
+
+
+def _over(bound: float | None, limit: float | None) -> str:
+    lost = "nobody knows what is lost" if bound is None else f"up to {points(bound)} points may be lost"
+    return f"not ranked: {lost}, and the limit is {limit:g}"
 
 
 def _ratio(trial: FreeTrial, cost: str) -> Ratio | None:

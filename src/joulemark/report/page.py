@@ -68,7 +68,7 @@ def render_page(results: Results) -> str:
             figures=drawn,
             raw=msgspec.to_builtins({"trials": list(results.trials), "failures": list(results.failures)}),
             strips=strips(results),
-            free=build_free(results.free),
+            free=build_free(results.free, max(results.limits_points)),
             paced=paced_rows(results),
             sizes=sizes,
             sizes_rows=sizes.sizes_rows(results),

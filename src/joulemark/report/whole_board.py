@@ -35,7 +35,7 @@ def headline_view(results: Results) -> BoardView:
 def whole_board(results: Results) -> list[Any]:
     """What a terminal prints, part by part."""
     views = views_of(results)
-    free = build_free(results.free)
+    free = build_free(results.free, max(results.limits_points))
     tables = [
         None if free is None else free_table(free),
         *map(board_table, views),
