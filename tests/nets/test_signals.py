@@ -78,6 +78,14 @@ def test_an_average_is_rounded_on_both_sides_where_a_product_reads_it():
     assert signals(nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1)).eval(), (2, 8, 8)) == []  # nobody wants it
 
 
+@pytest.mark.parametrize(("ceil_mode", "sides"), [(False, [("1", "out")]), (True, [("0", "out")])])
+def test_an_average_that_the_integer_kernel_gets_wrong_stays_in_floats(ceil_mode, sides):
+    pool = nn.AvgPool2d(3, stride=2, ceil_mode=ceil_mode)
+    net = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), pool, nn.Conv2d(2, 2, 1))
+    # With ceil_mode only what the convolution puts out is rounded; its ReLU stands between that and the average.
+    assert found(net) == sides
+
+
 class OneForward(nn.Module):
     """A residual net without modules but its convolutions."""
 

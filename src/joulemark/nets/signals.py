@@ -165,7 +165,13 @@ def _nearest(value: fx.Node) -> str:
 
 
 def _operands(node: fx.Node) -> list[fx.Node] | None:
-    """The values that a sum, average or join reads; ``None`` for one with constants or parameters among them."""
+    """The values that a sum, average or join reads; ``None`` for one with constants or parameters among them.
+
+    And for an average with ``ceil_mode``: where its window passes the border, ONNX Runtime's 8-bit kernel (1.32) divides
+    by the whole window, and its float kernel by what is inside.
+    """
+    if node.target is aten.avg_pool2d.default and any(node.args[4:5]):
+        return None
     given: Any = node.args[0] if node.target in JOINS else node.args[: 2 if node.target in SUMS else 1]
     return list(given) if all(isinstance(one, fx.Node) and one.op != "get_attr" for one in given) else None
 
