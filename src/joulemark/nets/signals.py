@@ -167,8 +167,8 @@ def _nearest(value: fx.Node) -> str:
 def _operands(node: fx.Node) -> list[fx.Node] | None:
     """The values that a sum, average or join reads; ``None`` for one with constants or parameters among them.
 
-    And for an average with ``ceil_mode``: where its window passes the border, ONNX Runtime's 8-bit kernel (1.32) divides
-    by the whole window, and its float kernel by what is inside.
+    And for an average with ``ceil_mode``: where its window passes the border, ONNX Runtime's 8-bit kernel (1.32)
+    divides by the whole window, and its float kernel by what is inside.
     """
     if node.target is aten.avg_pool2d.default and any(node.args[4:5]):
         return None
