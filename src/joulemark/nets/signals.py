@@ -77,7 +77,7 @@ def signals(module: nn.Module, input_shape: tuple[int, ...]) -> list[Signal]:
     ...         return self.relu(x + self.conv(x))
     >>> net = nn.Sequential(nn.ReLU(), Block(), nn.Conv2d(2, 2, 1)).eval()
     >>> [(one.path, one.side, one.products) for one in signals(net, (2, 4, 4))]
-    [('0', 'out', ('1.conv',)), ('1.conv', 'out', ())]
+    [('0', 'out', ('1.conv',)), ('1.conv', 'out', ()), ('2', 'out', ())]
     """
     with _marked(module) as calls:
         nodes = [node for _, node in trace(module, input_shape)]
