@@ -1,9 +1,9 @@
 """Eight-bit integers after training: weights per channel, activations from the ranges seen in calibration.
 
 Idea:
-    Weights and activations become 8-bit integers with a scale, so that products are of integers, small and quick to
-    move; nothing is retrained. Static post-training quantisation as ONNX Runtime and OpenVINO execute it (QDQ format).
-    What is added, averaged or put side by side between the layers is rounded too, so that they never leave integers.
+    Weights and activations become 8-bit integers with a scale, so that products, and what is added, averaged or put side
+    by side between them, are of integers, small and quick to move; nothing is retrained. Static post-training
+    quantisation as ONNX Runtime and OpenVINO execute it (QDQ format).
 
 Equations:
     w ≈ s_w q_w,   q_w = round(w / s_w) in −127 ... 127,   s_w = max |w| / 127, one for each output channel
