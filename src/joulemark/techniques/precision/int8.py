@@ -1,8 +1,8 @@
 """Eight-bit integers after training: weights per channel, activations from the ranges seen in calibration.
 
 Idea:
-    Weights and activations become 8-bit integers with a scale, so that products, and what is added, averaged or put side
-    by side between them, are of integers, small and quick to move; nothing is retrained. Static post-training
+    Weights and activations become 8-bit integers with a scale, so that products, and what is added, averaged or put
+    side by side between them, are of integers, small and quick to move; nothing is retrained. Static post-training
     quantisation as ONNX Runtime and OpenVINO execute it (QDQ format).
 
 Equations:
